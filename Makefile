@@ -1,0 +1,50 @@
+# Two commands to know: `make dev` (everything running on loopback) and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.PHONY: help install dev test check schemas bench chaos constraints clean
+help:  ## what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.venv/.runtime: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || { echo "Creating .venv …"; $(PYTHON) -m venv .venv; }
+	@echo "Installing into .venv …"
+	@$(PIP) pip
+	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+.venv/.tests: .venv/.runtime
+	@echo "Installing what the tests need …"
+	@$(PIP) --editable '.[dev,otel,registry,store]' --group test --group lint
+	@touch $@
+
+install: .venv/.runtime  ## .venv with the connector
+
+dev: .venv/.runtime  ## Kafka, Twilio simulator and connector on loopback, with demo traffic
+	@exec $(BIN)/twilio-kafka dev $(ARGS)
+
+test: .venv/.tests  ## every test
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/.tests  ## lint, types, layers, generated files
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/twilio-kafka schemas export --check
+
+schemas: .venv/.runtime  ## generate schemas/ from the models
+	@$(BIN)/twilio-kafka schemas export
+
+bench: .venv/.tests  ## measure the three paths
+	@$(BIN)/python -m bench $(ARGS)
+
+chaos: .venv/.tests  ## minutes of kills, freezes and lost answers
+	@$(BIN)/python -m tests.guarantees.chaos $(ARGS)
+
+constraints: .venv/.tests  ## write constraints.txt from what is installed
+	@{ echo "# Exact versions of everything that the Makefile and the image install. Refresh: make constraints"; $(BIN)/python -m pip freeze --exclude-editable --all | grep -vE '^(setuptools|wheel)=='; } > constraints.txt.new && mv constraints.txt.new constraints.txt
+
+clean:  ## remove .venv and caches
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache

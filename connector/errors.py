@@ -1,0 +1,108 @@
+"""The exception tree: the class says what may be done next.
+
+ConnectorError
+├── ConfigurationError      stops the start with exit code 78
+├── Unavailable             a dependency is not there: exit code 69
+│   └── TopicsUnfit         topics missing or wrong
+├── InvalidRecord           a record that cannot be read or validated: dead letter
+│   └── Rejected            a command that is never sent to Twilio
+├── Superseded              another owner has this partition: stop, write nothing more
+└── TwilioError             a request to Twilio without a 2xx
+    ├── Refused             Twilio said no: final
+    │   └── BadCredentials  401: confirm before stopping
+    ├── NotExecuted         certainly not done: may be sent again
+    └── PerhapsExecuted     nobody knows: a create is in doubt
+"""
+
+from collections.abc import Sequence
+
+
+class ConnectorError(Exception):
+    """Everything that the connector raises on purpose."""
+
+    exit_code = 1
+
+
+class ConfigurationError(ConnectorError):
+    """Settings that cannot be used; `problems` holds one sentence each, with origin and remedy."""
+
+    exit_code = 78
+
+    def __init__(self, problems: Sequence[str] | str) -> None:
+        self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class Unavailable(ConnectorError):
+    """A dependency that must be there is not."""
+
+    exit_code = 69
+
+
+class TopicsUnfit(Unavailable):
+    """Topics are missing or have wrong settings; `problems` holds one sentence each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class InvalidRecord(ConnectorError):
+    """A record that cannot be read or validated. The message names the field and never holds its content."""
+
+
+class Rejected(InvalidRecord):
+    """A command that is answered with `rejected` and never sent to Twilio."""
+
+
+class Superseded(ConnectorError):
+    """The broker or the group has given this partition to another owner."""
+
+
+class TwilioError(ConnectorError):
+    """A request to Twilio that did not end in a 2xx.
+
+    `status` is the HTTP status (0 without an answer), `code` Twilio's error code, `request_id` its `RQ…`,
+    `retry_after` seconds if Twilio named a delay. `message` is Twilio's own and may echo numbers: do not log it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 0,
+        code: int | None = None,
+        more_info: str | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        body: object = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.code = code
+        self.more_info = more_info
+        self.request_id = request_id
+        self.retry_after = retry_after
+        self.body = body
+
+    @property
+    def label(self) -> str:
+        """What may be logged: class, status and code, nothing of the content."""
+        return f"{type(self).__name__} status={self.status} code={self.code}"
+
+
+class Refused(TwilioError):
+    """Twilio said no (4xx but 429): sending the same again gives the same."""
+
+
+class BadCredentials(Refused):
+    """401, or 403 with code 20003."""
+
+
+class NotExecuted(TwilioError):
+    """Certainly not executed: 429, connection refused, DNS or TLS failure before the request was written."""
+
+
+class PerhapsExecuted(TwilioError):
+    """Sent, and no answer that tells: timeout, reset, any 5xx. A create may not be repeated blindly."""

@@ -1,0 +1,117 @@
+"""CloudEvents 1.0 in Kafka's binding: an event becomes key, value and headers, and comes back. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import orjson
+
+from connector.errors import InvalidRecord
+
+Headers = list[tuple[str, bytes]]
+Envelope = Literal["binary", "structured"]
+
+JSON = b"application/json"
+STRUCTURED = b"application/cloudevents+json; charset=UTF-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What goes to Kafka. `topic` is whole; `partition` None lets the key decide."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = field(default_factory=list)
+    partition: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """CloudEvents attributes and data.
+
+    `time` is Twilio's time of the fact; `data` is JSON as a value or already encoded. `extensions` are
+    lower-case names without `ce_` (CloudEvents 1.0, section "Naming conventions"). Attributes without a value are left out.
+    """
+
+    id: str
+    source: str
+    type: str
+    subject: str | None
+    time: datetime | None
+    data: Any
+    dataschema: str | None = None
+    extensions: Mapping[str, str | None] = field(default_factory=dict)
+    content_type: bytes = JSON
+
+
+def timestamp(moment: datetime) -> str:
+    """RFC 3339 in UTC with `Z`; fractions only where there are any."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def now() -> datetime:
+    """The present moment, UTC, in milliseconds."""
+    moment = datetime.now(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def attributes(event: Event) -> dict[str, str]:
+    """The event's attributes and extensions by name, without those that have no value."""
+    named = {
+        "specversion": "1.0",
+        "id": event.id,
+        "source": event.source,
+        "type": event.type,
+        "subject": event.subject,
+        "time": timestamp(event.time) if event.time else None,
+        "dataschema": event.dataschema,
+        **event.extensions,
+    }
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def encode(event: Event, topic: str, key: str | None, *, envelope: Envelope = "binary") -> Record:
+    """The record of an event: headers `ce_…` and the bare data, or one JSON document in structured mode."""
+    raw = event.data if isinstance(event.data, bytes) else orjson.dumps(event.data)
+    encoded_key = None if key is None else key.encode()
+    # The distributed-tracing headers travel bare, as every tracer expects them (contract, section 3).
+    named = attributes(event)
+    traces: Headers = [("traceparent", named.pop("traceparent").encode())] if "traceparent" in named else []
+    if envelope == "structured" and event.content_type == JSON:
+        document = {**named, "datacontenttype": "application/json", "data": orjson.Fragment(raw)}
+        return Record(topic, encoded_key, orjson.dumps(document), [("content-type", STRUCTURED), *traces])
+    headers: Headers = [(f"ce_{name}", value.encode()) for name, value in named.items()]
+    return Record(topic, encoded_key, raw, [*headers, ("content-type", event.content_type), *traces])
+
+
+def decode(value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> Event:
+    """The event of a record in either mode.
+
+    Raises InvalidRecord when it is no CloudEvent or its data is no JSON.
+    """
+    named = {name: (raw or b"").decode(errors="replace") for name, raw in headers}
+    try:
+        data = orjson.loads(value or b"null")
+    except orjson.JSONDecodeError as error:
+        raise InvalidRecord("The value is not JSON; consume topics of events only.") from error
+    if named.get("content-type", "").startswith("application/cloudevents+json"):
+        given = {name: item for name, item in data.items() if name != "data"}
+        data = data.get("data")
+    else:
+        given = {name.removeprefix("ce_"): item for name, item in named.items() if name.startswith("ce_")}
+    missing = [name for name in ("id", "source", "type") if name not in given]
+    if missing:
+        raise InvalidRecord(f"The record is no CloudEvent: attribute {missing[0]!r} is missing.")
+    core = ("id", "source", "type", "subject", "time", "dataschema", "specversion", "datacontenttype")
+    return Event(
+        id=given["id"],
+        source=given["source"],
+        type=given["type"],
+        subject=given.get("subject"),
+        time=datetime.fromisoformat(given["time"]) if given.get("time") else None,
+        data=data,
+        dataschema=given.get("dataschema"),
+        extensions={name: item for name, item in given.items() if name not in core},
+    )
