@@ -32,7 +32,7 @@ class Event:
     """CloudEvents attributes and data.
 
     `time` is Twilio's time of the fact; `data` is JSON as a value or already encoded. `extensions` are
-    lower-case names without `ce_` (CloudEvents 1.0, section "Naming conventions"). Attributes without a value are left out.
+    lower-case names without `ce_` (CloudEvents 1.0, section "Naming conventions"). What has no value is left out.
     """
 
     id: str

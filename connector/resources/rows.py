@@ -122,8 +122,8 @@ class Watch:
 class Callback:
     """A route that Twilio calls, and the event that its form becomes.
 
-    `key` is the field that keys the record, `identity` the fields that make a repeat recognisable, `timed_by` the field
-    that dates the fact. `twiml`: Twilio reads the answer. `cloudevents`: the body is CloudEvents already (Event Streams).
+    `key` is the field that keys the record, `identity` the fields that make a repeat recognisable, `timed_by` what
+    dates the fact. `twiml`: Twilio reads the answer. `cloudevents`: the body is CloudEvents already (Event Streams).
     """
 
     kind: str

@@ -1,0 +1,106 @@
+"""Logging set-up and every metric, each with what it tells. Labels hold no number, SID or topic of a user."""
+
+import logging
+import sys
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from connector import __version__
+
+REGISTRY = CollectorRegistry()
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+LATENCIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+def _counter(name: str, documentation: str, *labels: str) -> Counter:
+    return Counter(f"twilio_kafka_{name}", documentation, labels, registry=REGISTRY)
+
+
+def _gauge(name: str, documentation: str, *labels: str) -> Gauge:
+    return Gauge(f"twilio_kafka_{name}", documentation, labels, registry=REGISTRY)
+
+
+def _histogram(name: str, documentation: str, *labels: str) -> Histogram:
+    return Histogram(f"twilio_kafka_{name}", documentation, labels, registry=REGISTRY, buckets=LATENCIES)
+
+
+# Watches.
+WATCH_PUBLISHED = _counter("watch_published", "Events published by a watch.", "watch")
+WATCH_LAG = _gauge("watch_lag_seconds", "Age of the oldest record that is seen and not yet published.", "watch")
+WATCH_CURSOR_AGE = _gauge("watch_cursor_age_seconds", "Time since the cursor was last written.", "watch")
+WATCH_POLLS = _counter("watch_polls", "Polls by outcome: published, idle, failed, superseded.", "watch", "outcome")
+
+# Callbacks.
+CALLBACKS = _counter("callbacks", "Callbacks by outcome: stored, forbidden, invalid, unavailable.", "kind", "outcome")
+CALLBACK_SECONDS = _histogram("callback_seconds", "From the request to the answer of a stored callback.")
+
+# Commands.
+COMMANDS = _counter("commands", "Finished commands by outcome.", "command", "outcome")
+COMMAND_SECONDS = _histogram("command_seconds", "From reading a command to its result being durable.", "command")
+COMMANDS_IN_FLIGHT = _gauge("commands_in_flight", "Commands being executed by this process.")
+COMMANDS_IN_DOUBT = _gauge("commands_in_doubt", "Commands sent whose answer is lost and not yet reconciled.")
+COMMAND_LAG = _gauge("command_lag", "Commands in the topic that this process has not finished.", "command")
+
+# Twilio.
+TWILIO_REQUESTS = _counter(
+    "twilio_requests", "Requests by operation, HTTP status and error code.", "operation", "status", "code"
+)
+TWILIO_REQUEST_SECONDS = _histogram("twilio_request_seconds", "Duration of requests to Twilio.", "operation")
+TWILIO_CONCURRENCY_LIMIT = _gauge(
+    "twilio_concurrency_limit", "The adaptive limit on concurrent requests.", "connection"
+)
+TWILIO_THROTTLED = _counter("twilio_throttled", "Answers 429.", "connection")
+PACING_WAIT_SECONDS = _histogram("pacing_wait_seconds", "Time that requests waited for their turn.", "connection")
+
+# Everything.
+DEAD_LETTERS = _counter("dead_letters", "Records written to the dead letters, by stage.", "stage")
+KAFKA_PRODUCE_SECONDS = _histogram(
+    "kafka_produce_seconds", "From handing records to the client to the broker's acknowledgement."
+)
+OWNERS = _gauge("owners", "Partitions owned by this process.", "role")
+BUILD_INFO = _gauge("build_info", "Always 1; the version is the label.", "version")
+BUILD_INFO.labels(__version__).set(1)
+
+
+def exposition() -> bytes:
+    """All metrics in the OpenMetrics text format."""
+    return bytes(generate_latest(REGISTRY))  # type: ignore[no-untyped-call]  # untyped in the library
+
+
+def logger(name: str) -> Any:
+    """The structured logger of a module; call it with an event and fields: `log.info("polled", watch=…, rows=…)`."""
+    return structlog.get_logger(name)
+
+
+def configure_logging(*, level: str = "info", style: Literal["auto", "console", "json"] = "auto") -> None:
+    """Log to standard error: a console on a terminal, JSON lines otherwise. Libraries' warnings come the same way."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    console = style == "console" or (style == "auto" and sys.stderr.isatty())
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer: Any = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[*shared, structlog.processors.format_exc_info, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[_without_meta, renderer]),
+    )
+    logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
+    # aiokafka reports every reconnection attempt as an error; we log the transition and the recovery ourselves.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+
+def _without_meta(_logger: Any, _method: str, event: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {name: value for name, value in event.items() if name not in ("_record", "_from_structlog")}
