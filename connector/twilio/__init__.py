@@ -1,0 +1,1 @@
+"""The only code that talks to Twilio: requests, paging, pacing, and the signature of its callbacks."""
