@@ -1,0 +1,83 @@
+"""Rows in bulk, thousands at once, as if they had lived before: for back-fills, benchmarks and ties."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from connector.simulator.collection import Collection, Row
+from connector.simulator.rows import Media, Message
+from connector.simulator.state import State
+from connector.simulator.times import parse
+
+TIMES = ("created", "updated", "sent", "send_at", "start", "end", "generated")
+PYTHON_NAMES = {"from": "from_"}
+
+TEMPLATES: dict[str, tuple[type[Row], str, dict[str, Any]]] = {
+    "messages": (
+        Message,
+        "SM",
+        {"to": "+15550100002", "from_": "+15550100001", "body": "bulk {n}", "status": "delivered"},
+    ),
+    "media": (Media, "ME", {"parent_sid": "", "content_type": "image/jpeg"}),
+}
+
+
+def fill(
+    state: State,
+    resource: str,
+    *,
+    account_sid: str,
+    count: int = 0,
+    first: float | str | None = None,
+    step: float = 1.0,
+    visible_after: float = 0.0,
+    rows: Iterable[Mapping[str, Any]] = (),
+    **common: Any,
+) -> list[str]:
+    """Create `count` rows, or the given `rows`; everything else are attributes for all of them.
+
+    The oldest is at `first` (default: so that the newest is now), the next ones `step` seconds apart. Texts may
+    contain `{n}`; lists are cycled through. `visible_after` hides them from lists for so many seconds.
+
+    Returns the SIDs, oldest first; raises ValueError for an unknown resource or attribute.
+    """
+    if resource not in TEMPLATES:
+        raise ValueError(f"unknown resource {resource!r}; use one of {sorted(TEMPLATES)}")
+    start = _second(first) if first is not None else state.now() - max(0, count - 1) * step
+    given = list(rows) or [{} for _ in range(count)]
+    built = [
+        _build(state, resource, number, {"account_sid": account_sid, "created": start + number * step, **common, **row})
+        for number, row in enumerate(given)
+    ]
+    for row in built:
+        row.visible_at = state.now() + visible_after if visible_after else 0.0
+    collection: Collection[Any] = getattr(state.stores[account_sid], resource)
+    collection.add_many(built)
+    return [row.sid for row in built]
+
+
+def _build(state: State, resource: str, number: int, attributes: Mapping[str, Any]) -> Row:
+    row_type, prefix, template = TEMPLATES[resource]
+    values = template | {PYTHON_NAMES.get(name, name): value for name, value in attributes.items()}
+    known = {item.name for item in fields(row_type)}
+    if unknown := sorted(set(values) - known):
+        raise ValueError(f"unknown attributes of {resource} {unknown}; known are {sorted(known)}")
+    values = {name: _value(name, value, number) for name, value in values.items()}
+    sid = values.pop("sid", None) or state.new_sid(prefix)
+    created = values["created"]
+    values.setdefault("updated", created)
+    if row_type is Message and "sent" not in values and values["status"] not in {"queued", "accepted", "scheduled"}:
+        values["sent"] = created
+    return row_type(sid=sid, tie=state.new_tie(sid), **values)
+
+
+def _value(name: str, value: Any, number: int) -> Any:
+    if isinstance(value, list):
+        value = value[number % len(value)]
+    if name in TIMES and value is not None:
+        return int(_second(value))
+    return value.replace("{n}", str(number)) if isinstance(value, str) else value
+
+
+def _second(value: float | str) -> float:
+    return parse(value).second if isinstance(value, str) else value

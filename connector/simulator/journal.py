@@ -1,0 +1,78 @@
+"""Every request that reached the simulator, for accounting: what was asked, whether it was done and answered."""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+LIMIT = 500_000
+
+
+@dataclass(slots=True, kw_only=True)
+class Entry:
+    """One request; `unknown` lists the parameters that Twilio does not know and silently ignored."""
+
+    number: int
+    time: float
+    method: str
+    target: str  # as on the wire, percent-encoding untouched
+    path: str
+    parameters: list[tuple[str, str]] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    operation: str = ""
+    account_sid: str = ""
+    request_id: str = ""
+    sid: str = ""  # of the resource that was created, changed, read or deleted
+    status: int = 0
+    code: int = 0
+    executed: bool = False
+    answered: bool = False
+    faults: list[str] = field(default_factory=list)
+    duration: float = 0.0
+    concurrent: int = 0
+
+
+class Journal:
+    """The entries in order of arrival; `dropped` counts the oldest ones that did not fit any more."""
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self.entries: deque[Entry] = deque(maxlen=limit)
+        self.total = 0
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(tuple(self.entries))
+
+    @property
+    def dropped(self) -> int:
+        """How many entries are gone."""
+        return self.total - len(self.entries)
+
+    def add(self, entry: Entry) -> None:
+        """Write down a request."""
+        self.total += 1
+        self.entries.append(entry)
+
+    def clear(self) -> None:
+        """Start anew."""
+        self.entries.clear()
+        self.total = 0
+
+    def of(self, operation: str) -> list[Entry]:
+        """Return the requests of one operation, such as CreateMessage."""
+        return [entry for entry in self.entries if entry.operation == operation]
+
+    def unknown_parameters(self) -> set[str]:
+        """Return all parameter names that Twilio would have ignored; empty in a correct client."""
+        return {name for entry in self.entries for name in entry.unknown}
+
+    def as_json(self, *, operation: str = "", after: int = 0, limit: int = 0) -> dict[str, Any]:
+        """Return entries as JSON values, optionally of one operation and after a number."""
+        chosen = [e for e in self.entries if e.number > after and (not operation or e.operation == operation)]
+        return {
+            "total": self.total,
+            "dropped": self.dropped,
+            "entries": [asdict(entry) for entry in (chosen[:limit] if limit else chosen)],
+        }

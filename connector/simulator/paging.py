@@ -1,0 +1,286 @@
+"""Lists: filters, keyset paging with tokens `PA` + SID, and both dialects of page links (facts 2.4, 2.5, 4)."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+from urllib.parse import quote
+
+from connector.simulator.collection import Collection, R, Rank, Row
+from connector.simulator.errors import refusal
+from connector.simulator.routes import PAGING, Reply, Request
+from connector.simulator.times import DAY_SECONDS, Moment, parse
+
+DEFAULT_PAGE_SIZE = 50
+MAX_PAGE_SIZE = 1000
+TOP: Rank = (2**62, 0, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Equal:
+    """A filter for equality of a parameter with an attribute."""
+
+    name: str
+    attribute: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dates:
+    """A date filter with its keys `X`, `X<` and `X>`; `sorts` when the list is sorted by that attribute."""
+
+    name: str
+    attribute: str
+    sorts: bool = False
+    precise: bool = True  # False: dates only, whatever the settings say
+
+    @property
+    def keys(self) -> tuple[str, str, str]:
+        """The names on the wire."""
+        return self.name, self.name + "<", self.name + ">"
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """A filter of its own kind: parameter name, and a predicate of row and value (empty when absent)."""
+
+    name: str
+    accepts: Callable[[Any, str], bool]
+    always: bool = False  # also when the parameter is absent
+
+
+Filter = Equal | Dates | Test
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """One list: the key of its rows, its filters, and how a row is written."""
+
+    key: str
+    filters: tuple[Filter, ...]
+    render: Callable[[Any], dict[str, Any]]
+    retention: bool = False  # refuses dates beyond `retention_days`
+
+    @property
+    def known(self) -> frozenset[str]:
+        """All parameter names on the wire."""
+        own = (filter_.keys if isinstance(filter_, Dates) else (filter_.name,) for filter_ in self.filters)
+        return frozenset((*PAGING, *(name for group in own for name in group)))
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Half-open bounds in seconds, of the attribute of a date filter."""
+
+    attribute: str
+    low: int | None
+    high: int | None
+    sorts: bool
+
+    def holds(self, row: Row) -> bool:
+        """Whether the row has that date and it is within the bounds: rows without a date never match (facts 4.1)."""
+        second = getattr(row, self.attribute)
+        return (
+            second is not None
+            and (self.low is None or second >= self.low)
+            and (self.high is None or second < self.high)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of rows with what is needed for its links."""
+
+    rows: list[Any]
+    size: int
+    number: int
+    next_token: str
+    previous_token: str
+
+
+def page_2010(request: Request, listing: Listing, rows: Collection[R], *fixed: tuple[str, object]) -> Reply:
+    """Answer a list of the 2010 API; `fixed` are equalities that the path implies."""
+    page = _page(request, listing, rows, fixed)
+    body: dict[str, Any] = {listing.key: [listing.render(row) for row in page.rows]}
+    start = page.number * page.size if page.rows else 0
+    body |= {
+        "end": start + len(page.rows) - 1 if page.rows else 0,
+        "first_page_uri": _link(request, listing, page, 0),
+        "next_page_uri": _link(request, listing, page, page.number + 1, page.next_token),
+        "page": page.number,
+        "page_size": page.size,
+        "previous_page_uri": _link(request, listing, page, max(page.number - 1, 0), page.previous_token),
+        "start": start,
+        "uri": _link(request, listing, page, page.number, request.parameters.get("PageToken"), own=True),
+    }
+    return Reply(body=body, name="TwilioResponse")
+
+
+def page_v1(request: Request, listing: Listing, rows: Collection[R], *, cap: int = 0) -> Reply:
+    """Answer a list of a newer domain: `meta` with absolute URLs; `cap` ends it after so many rows."""
+    page = _page(request, listing, rows, (), cap=cap)
+
+    def url(link: str | None) -> str | None:
+        return None if link is None else request.base_url + link
+
+    meta = {
+        "first_page_url": url(_link(request, listing, page, 0)),
+        "key": listing.key,
+        "next_page_url": url(_link(request, listing, page, page.number + 1, page.next_token)),
+        "page": page.number,
+        "page_size": page.size,
+        "previous_page_url": url(_link(request, listing, page, max(page.number - 1, 0), page.previous_token)),
+        "url": url(_link(request, listing, page, page.number, request.parameters.get("PageToken"), own=True)),
+    }
+    return Reply(body={listing.key: [listing.render(row) for row in page.rows], "meta": meta})
+
+
+def _page(
+    request: Request, listing: Listing, rows: Collection[R], fixed: tuple[tuple[str, object], ...], *, cap: int = 0
+) -> Page:
+    form = request.parameters
+    size = form.integer("PageSize", default=DEFAULT_PAGE_SIZE, low=1, high=MAX_PAGE_SIZE, code=20007)
+    number = form.integer("Page", default=0, low=0, high=10**9)
+    token = form.get("PageToken")
+    if cap:
+        size = max(1, min(size, cap - number * size))
+    ranges = _ranges(request, listing)
+    wanted = fixed + _equalities(request, listing)
+    tests = _tests(request, listing)
+    now = request.state.now()
+
+    def matches(row: R) -> bool:
+        return (
+            row.visible_at <= now
+            and all(getattr(row, name) == value for name, value in wanted)
+            and all(range_.holds(row) for range_ in ranges)
+            and all(test(row) for test in tests)
+        )
+
+    found = list(islice(filter(matches, _walk(request, rows, ranges, wanted, token)), size + 1))
+    more = len(found) > size and not (cap and (number + 1) * size >= cap)
+    shown = found[:size]
+    if token.startswith("PB"):
+        shown.reverse()
+        more = True
+    kept = request.state.faults.short_page(request.operation, len(shown))
+    if kept < len(shown):
+        shown, more = shown[:kept], True
+    last = shown[-1].sid if shown else token[2:]
+    _delete_between(request, rows, found[len(shown) - 1 :] if shown and more else [])
+    return Page(
+        rows=shown,
+        size=size,
+        number=number,
+        next_token=f"PA{last}" if more and last else "",
+        previous_token=f"PB{shown[0].sid}" if shown and number > 0 else "",
+    )
+
+
+def _delete_between(request: Request, rows: Collection[R], candidates: list[R]) -> None:
+    """Delete, when a fault says so, the row of the next token and rows after it before the next page is asked for."""
+    if candidates and (count := request.state.faults.deletions(request.operation)):
+        below = candidates[0].rank
+        victims = [candidates[0], *islice(rows.newest_first(low=None, high=None, below=below), count - 1)]
+        for row in victims:
+            rows.discard(row)
+
+
+def _walk(
+    request: Request,
+    rows: Collection[R],
+    ranges: tuple[Range, ...],
+    wanted: tuple[tuple[str, object], ...],
+    token: str,
+) -> Iterator[R]:
+    lows = [r.low for r in ranges if r.sorts and r.low is not None]
+    highs = [r.high for r in ranges if r.sorts and r.high is not None]
+    low, high = max(lows, default=None), min(highs, default=None)
+    indexed = tuple(pair for pair in wanted if pair[0] in rows.indexed)
+    if not token:
+        return rows.newest_first(low=low, high=high, below=None, wanted=indexed)
+    rank = _position(request, rows, token)
+    if token.startswith("PB"):
+        return rows.oldest_first(low=low, high=high, above=rank, wanted=indexed)
+    return rows.newest_first(low=low, high=high, below=rank, wanted=indexed)
+
+
+def _position(request: Request, rows: Collection[R], token: str) -> Rank:
+    """Where a token points; a token of a deleted row goes on or is refused, as the settings say."""
+    sid = token[2:]
+    gone = sid not in rows.rows and request.state.settings.deleted_token == "refuse"  # noqa: S105 - a choice
+    rank = rows.position(sid) if token[:2] in {"PA", "PB"} and not gone else None
+    if rank is None:
+        raise refusal(21481)
+    return rank
+
+
+def _equalities(request: Request, listing: Listing) -> tuple[tuple[str, object], ...]:
+    given = (f for f in listing.filters if isinstance(f, Equal) and request.parameters.get(f.name))
+    return tuple((f.attribute, request.parameters.get(f.name).strip()) for f in given)
+
+
+def _tests(request: Request, listing: Listing) -> list[Callable[[Any], bool]]:
+    def bind(test: Test) -> Callable[[Any], bool]:
+        value = request.parameters.get(test.name)
+        return lambda row: test.accepts(row, value)
+
+    return [bind(f) for f in listing.filters if isinstance(f, Test) and (f.always or request.parameters.get(f.name))]
+
+
+def _ranges(request: Request, listing: Listing) -> tuple[Range, ...]:
+    dates = (f for f in listing.filters if isinstance(f, Dates))
+    ranges = tuple(r for f in dates if (r := _range(request, f)) is not None)
+    if listing.retention:
+        oldest = math.floor(request.state.now()) - request.state.settings.retention_days * DAY_SECONDS
+        _check_retention(ranges, oldest - DAY_SECONDS)
+    return ranges
+
+
+def _check_retention(ranges: tuple[Range, ...], oldest: int) -> None:
+    if any(r.low is not None and r.low < oldest for r in ranges):
+        raise refusal(
+            20004,
+            status=400,
+            message="Date range specified in query is partially or entirely outside of retention window of 400 days",
+        )
+
+
+def _range(request: Request, dates: Dates) -> Range | None:
+    on, before, after = (_moment(request, key) for key in dates.keys)
+    if on is None and before is None and after is None:
+        return None
+    by_second = dates.precise and request.state.settings.granularity == "second"
+    low = None if after is None else after.second if by_second else after.day
+    high = None if before is None else before.second if by_second else before.day
+    if on is not None:
+        low = max(on.day, low if low is not None else on.day)
+        high = min(on.day + DAY_SECONDS, high if high is not None else on.day + DAY_SECONDS)
+    return Range(dates.attribute, low, high, dates.sorts)
+
+
+def _moment(request: Request, key: str) -> Moment | None:
+    value = request.parameters.get(key)
+    if not value:
+        return None
+    try:
+        return parse(value)
+    except (ValueError, TypeError) as error:
+        raise refusal(20001, message=f"Invalid date for {key}") from error
+
+
+def _link(
+    request: Request, listing: Listing, page: Page, number: int, token: str | None = None, *, own: bool = False
+) -> str | None:
+    """Write a relative page link with all filters; None without a token, unless it is the page's own or the first."""
+    if token == "" and not own:
+        return None
+    known = listing.known - set(PAGING)
+    pairs = [(name, value) for name, value in request.parameters.pairs if name in known]
+    asked = request.parameters.get("PageSize") or str(page.size)
+    pairs += [("PageSize", asked), ("Page", str(number)), *([("PageToken", token)] if token else [])]
+    query = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in pairs)
+    return f"{request.path}?{query}"
+
+
+__all__ = ["Dates", "Equal", "Listing", "Test", "page_2010", "page_v1"]

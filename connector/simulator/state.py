@@ -1,0 +1,111 @@
+"""Everything that the simulator remembers: accounts, their rows, settings, faults, journal, deliveries, randomness."""
+
+import secrets
+import time
+from collections.abc import Iterable, Mapping
+from random import Random
+from typing import Any
+
+from connector.simulator.accounts import Account
+from connector.simulator.agenda import Agenda
+from connector.simulator.callbacks import Deliveries
+from connector.simulator.collection import Collection
+from connector.simulator.faults import Faults
+from connector.simulator.journal import Journal
+from connector.simulator.rows import Media, Message
+from connector.simulator.settings import Settings
+
+TIE_STEPS = 2**40
+
+
+class Store:
+    """The rows of one account."""
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+        self.messages: Collection[Message] = Collection(Message)
+        self.media: Collection[Media] = Collection(Media)
+        self.application_callbacks: dict[str, str] = {}
+        self.opted_out: set[tuple[str, str]] = set()  # (our number, recipient): answered STOP
+        self.next_call_at = 0.0
+
+    def counts(self) -> dict[str, int]:
+        """Return how many rows each resource has."""
+        return {name: len(value) for name, value in vars(self).items() if isinstance(value, Collection)}
+
+    def owned_numbers(self) -> frozenset[str]:
+        """Return the phone numbers that may send."""
+        return frozenset(self.account.phone_numbers)
+
+    def inbound_url(self, number: str) -> str:
+        """Return the webhook for messages to a number."""
+        return next((s.inbound_url for s in self.account.services if number in s.senders), "")
+
+    def application_callback(self, sid: str) -> str:
+        """Return an application's message status callback."""
+        return self.application_callbacks.get(sid, "")
+
+
+class State:
+    """One simulated Twilio; equal seeds give equal SIDs and choices for equal requests."""
+
+    def __init__(self, *, seed: int | str | None, accounts: Iterable[Account], settings: Settings) -> None:
+        self._initial = (tuple(accounts) or (Account(),), settings)
+        self.journal = Journal()
+        self.deliveries = Deliveries(self)
+        self.agenda = Agenda()
+        self.base_url = ""
+        self.reset(seed)
+
+    def reset(self, seed: int | str | None = None) -> None:
+        """Forget everything and start from a seed (None: a random one)."""
+        accounts, self.settings = self._initial
+        self.seed: int | str = secrets.randbits(32) if seed is None else seed
+        self.random = self.stream("choices")
+        self.faults = Faults(self.stream("faults"))
+        self._sids = self.stream("sids")
+        self._created = 0
+        self.accounts = {account.sid: account for account in accounts}
+        self.stores = {sid: Store(account) for sid, account in self.accounts.items()}
+        self.journal.clear()
+        self.agenda.clear()
+        self.deliveries.clear()
+
+    def stream(self, name: str) -> Random:
+        """Return a generator of its own for one purpose."""
+        return Random(f"{self.seed}/{name}")  # noqa: S311 - reproducible choices are the point
+
+    def configure(self, changes: Mapping[str, Any]) -> None:
+        """Change settings; raises ValueError for an unknown name."""
+        self.settings = self.settings.changed(changes)
+
+    def add_account(self, account: Account) -> Account:
+        """Add or replace an account, keeping its rows."""
+        self.accounts[account.sid] = account
+        self.stores.setdefault(account.sid, Store(account)).account = account
+        return account
+
+    async def settled(self) -> None:
+        """Wait until no life cycle step and no delivery is left, scheduled messages included."""
+        while len(self.agenda) or self.deliveries.pending:
+            await self.agenda.idle.wait()
+            await self.deliveries.idle.wait()
+
+    def now(self) -> float:
+        """Return the time, epoch seconds."""
+        return time.time()
+
+    def new_sid(self, prefix: str) -> str:
+        """Return a fresh SID: two letters and 32 hexadecimal digits."""
+        return f"{prefix}{self._sids.getrandbits(128):032x}"
+
+    def new_tie(self, sid: str) -> int:
+        """Return the order of a new row within its second, as the settings say."""
+        self._created += 1
+        match self.settings.ties:
+            case "oldest":
+                return TIE_STEPS - self._created
+            case "sid":
+                return int(sid[2:12], 16)
+            case _:
+                return self._created
