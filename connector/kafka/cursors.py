@@ -1,0 +1,37 @@
+"""Watch cursors in the compacted topic: which partition a watch lives in, and what was written last."""
+
+from connector.events import Record
+from connector.kafka import partitions
+from connector.settings import KafkaSettings
+
+TOPIC = "cursors"
+
+
+def partition_of(watch: str, count: int) -> int:
+    """The partition of a watch's cursor; the same in every process and for ever (FNV-1a, 32 bits)."""
+    value = 0x811C9DC5
+    for byte in watch.encode():
+        value = (value ^ byte) * 0x01000193 & 0xFFFFFFFF
+    return value % count
+
+
+def record(prefix: str, watch: str, cursor: bytes, *, partition: int) -> Record:
+    """The record that becomes a watch's cursor when its transaction commits."""
+    headers = [("content-type", b"application/json")]
+    return Record(f"{prefix}.{TOPIC}", watch.encode(), cursor, headers, partition=partition)
+
+
+async def restore(kafka: KafkaSettings, partition: int) -> dict[str, bytes]:
+    """The cursor of each watch of a partition, as JSON bytes. The fencing producer must be open. Raises Unavailable."""
+    topic = f"{kafka.topic_prefix}.{TOPIC}"
+    end = await partitions.high_watermark(kafka, topic, partition)
+    found: dict[str, bytes] = {}
+    if end == 0:
+        return found
+    async for batch in partitions.read(kafka, topic, partition, end=end):
+        for item in batch:
+            if item.key is not None and item.value is not None:
+                found[item.key.decode()] = item.value
+            elif item.key is not None:
+                found.pop(item.key.decode(), None)
+    return found
