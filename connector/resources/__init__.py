@@ -1,16 +1,17 @@
 """The catalog: every watch, callback and command, collected from one module per section of the specification.
 
-Adding a watch, a callback or a command is adding a row (or a module) here; no engine changes.
+Adding a watch, a callback or a command is adding a row, or a module with rows, to this folder; nothing else changes.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from importlib import import_module
+from pkgutil import iter_modules
 from types import ModuleType
 
-from connector.resources import messages
 from connector.resources.rows import Callback, Command, Operation, Watch
 
-MODULES: tuple[ModuleType, ...] = (messages,)
+MODULES: tuple[ModuleType, ...] = tuple(import_module(f"{__name__}.{found.name}") for found in iter_modules(__path__))
 
 
 def commands(modules: Iterable[ModuleType]) -> dict[str, Command]:

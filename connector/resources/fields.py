@@ -1,12 +1,24 @@
 """Field types shared by bundles and parameters: how Twilio writes a value, and how we publish or accept it."""
 
 import re
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 from connector.events import timestamp
 
@@ -53,23 +65,49 @@ Text = str | None
 Optional = Annotated[str | None, BeforeValidator(_blank)]
 
 # --- what parameters accept --------------------------------------------------------------------------------------
-_ADDRESS = re.compile(r"^(?:[a-z][a-z0-9_-]*:)?[^\s:][^\s]*$|^[A-Za-z0-9 &+_-]{1,11}$")
-_HOST_WITH_UNDERSCORE = re.compile(r"^[a-z]+://(?:[^/@]*@)?[^/:]*_", re.IGNORECASE)
+_E164 = r"\+[1-9][0-9]{1,14}"
+# A number, a national number or short code, an address such as whatsapp:+1555… or sip:a@b.example, or a SIM.
+_PARTY = rf"{_E164}|[0-9]{{3,15}}|[a-z][a-z0-9_-]*:(?:{_E164}|[^\s+]\S*)|(?:DE|HS)[0-9a-fA-F]{{32}}"
+_ALPHANUMERIC = r"(?=.*[A-Za-z])[A-Za-z0-9 &+_-]{1,11}"
+_SCHEME = r"^[Hh][Tt][Tt][Pp][Ss]?://(?:[^/?#@\s]*@)?"
+_REST = r"(?:[/?#]\S*)?$"
 
 
-def _recipient(value: str) -> str:
-    if value.startswith("+") and not re.fullmatch(r"\+[1-9]\d{1,14}", value):
-        raise ValueError("is no E.164 number: write '+', the country code and the number, 15 digits at most")
-    if not _ADDRESS.fullmatch(value):
-        raise ValueError("is neither an E.164 number nor a channel address such as whatsapp:+15551234567")
-    return value
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A text that fits the pattern: checked with a sentence that says what is expected, and shown in the schema."""
+
+    pattern: str
+    expected: str
+
+    def check(self, value: str) -> str:
+        """The value. Raises ValueError when it does not fit; the sentence does not quote it, it may be a number."""
+        if not re.fullmatch(self.pattern, value):
+            raise ValueError(f"is not {self.expected}")
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Validation: a text first, then its shape."""
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema of a text with the pattern."""
+        return {**handler(schema), "pattern": self.pattern}
 
 
-def _url(value: str) -> str:
-    if not re.match(r"^https?://[^\s/?#]+", value, re.IGNORECASE):
-        raise ValueError("is no absolute http or https URL")
-    if _HOST_WITH_UNDERSCORE.match(value):
-        raise ValueError("has an underscore in its host name, which Twilio refuses (21609)")
+def _moment(value: Any) -> Any:
+    """A day (`2026-11-24`) or a time with its offset, from text."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return date.fromisoformat(value) if len(value) == DAY_LENGTH else datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError("is neither a day (2026-11-24) nor a time with its offset (2026-11-24T12:00:00Z)") from None
+
+
+def _with_offset(value: date) -> date:
+    if isinstance(value, datetime) and value.tzinfo is None:
+        raise ValueError("lacks its offset from UTC: write 2026-11-24T12:00:00Z")
     return value
 
 
@@ -78,16 +116,47 @@ def sid(*prefixes: str) -> StringConstraints:
     return StringConstraints(pattern=rf"^(?:{'|'.join(prefixes)})[0-9a-fA-F]{{32}}$")
 
 
-Address = Annotated[str, StringConstraints(min_length=1), AfterValidator(_recipient)]
-Url = Annotated[str, AfterValidator(_url)]
+DAY_LENGTH = len("2026-11-24")
+Address = Annotated[
+    str, Shape(rf"^(?:{_PARTY})$", "an E.164 number such as +15551234567 or an address such as whatsapp:+15551234567")
+]
+E164 = Annotated[str, Shape(rf"^{_E164}$", "an E.164 number: '+', country code and number, 15 digits at most")]
+Sender = Annotated[
+    str,
+    Shape(
+        rf"^(?:{_PARTY}|{_ALPHANUMERIC})$",
+        "an E.164 number, a short code, an alphanumeric sender of at most 11 characters or an address",
+    ),
+]
+Url = Annotated[str, Shape(rf"{_SCHEME}[^/?#@\s]+{_REST}", "an absolute http or https URL")]
+CallbackUrl = Annotated[
+    str,
+    Shape(rf"{_SCHEME}[^/?#@\s_]+{_REST}", "an absolute http or https URL without an underscore in its host (21609)"),
+]
+Moment = Annotated[
+    date | datetime,
+    BeforeValidator(_moment),
+    AfterValidator(_with_offset),
+    WithJsonSchema({"type": "string", "anyOf": [{"format": "date"}, {"format": "date-time"}]}),
+]
+Filter = Annotated[str, StringConstraints(min_length=1)]
+Limit = Annotated[int | None, Field(ge=1, description="At most so many; left out: all.")]
+Method = Literal["GET", "POST"]
+AccountSid = Annotated[str, sid("AC")]
+AddressSid = Annotated[str, sid("AD")]
 AlertSid = Annotated[str, sid("NO")]
 ApplicationSid = Annotated[str, sid("AP")]
+BundleSid = Annotated[str, sid("BU")]
+ByocSid = Annotated[str, sid("BY")]
 CallSid = Annotated[str, sid("CA")]
 ConferenceSid = Annotated[str, sid("CF")]
 ContentSid = Annotated[str, sid("HX")]
+IdentitySid = Annotated[str, sid("RI")]
 MediaSid = Annotated[str, sid("ME")]
 MessageSid = Annotated[str, sid("SM", "MM")]
 MessagingServiceSid = Annotated[str, sid("MG")]
+NotificationSid = Annotated[str, sid("NO")]
 PhoneNumberSid = Annotated[str, sid("PN")]
 RecordingSid = Annotated[str, sid("RE")]
 TranscriptionSid = Annotated[str, sid("TR")]
+TrunkSid = Annotated[str, sid("TK")]

@@ -2,53 +2,55 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
-from typing import Any, ClassVar, Literal
+from datetime import datetime, timedelta
+from typing import Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict
 
 from connector.resources.fields import parse_time
+from connector.resources.models import (
+    Bundle,
+    Pairs,
+    Parameters,
+    Wire,
+    camel,
+    snake,
+    wire_names,
+    wire_pairs,
+    wire_value,
+)
+
+__all__ = [
+    "ACCOUNT",
+    "SCHEMAS",
+    "Answer",
+    "Bundle",
+    "Callback",
+    "Command",
+    "Host",
+    "Operation",
+    "Pairs",
+    "Parameters",
+    "Ready",
+    "Reconciliation",
+    "Request",
+    "Watch",
+    "Wire",
+    "camel",
+    "snake",
+    "wire_names",
+    "wire_pairs",
+    "wire_value",
+]
 
 Host = Literal["api", "monitor"]
-Pairs = tuple[tuple[str, str], ...]
 Answer = Literal["one", "many", "none", "binary", "raw"]
 
 ACCOUNT = "/2010-04-01/Accounts/{AccountSid}"
-
-
-class Bundle(BaseModel):
-    """A Twilio resource as we publish it.
-
-    Twilio's JSON names; times as RFC 3339 in UTC, counts and durations as integers, prices as decimal text; fields that
-    we do not know pass through unchanged.
-    """
-
-    model_config = ConfigDict(extra="allow", frozen=True, serialize_by_alias=True)
-
-    def json_bytes(self) -> bytes:
-        """The bundle as compact JSON."""
-        return self.__pydantic_serializer__.to_json(self, by_alias=True)
-
-
-class Parameters(BaseModel):
-    """The value of a command: snake_case names, unknown fields refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True)
-
-    # Names that are ours or stand in the path: never sent as Twilio parameters.
-    unsent: ClassVar[frozenset[str]] = frozenset({"resource", "limit"})
-
-
-@dataclass(frozen=True, slots=True)
-class Wire:
-    """A parameter's name on the wire, where CamelCase of its own is not it; `join` makes one value of a list."""
-
-    name: str | None = None
-    join: str | None = None
+SCHEMAS = "https://twilio-kafka.dev/schemas"
+MAX_PAGE_SIZE = 1000  # above it Twilio answers 20007
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,8 @@ class Watch:
 
     `created` dates a row and never changes; `sorted_by` gives the sort key of the list: the first of these that is set.
     `since` and `before` are the wire names of the date filters on the sort key, which are trusted by day only unless
-    `seconds`. `version` are the fields whose change makes a new version; a row is final when its `status` is in
-    `final`.
+    `seconds`; a filter with one of these wire names narrows the window. `version` are the fields whose change makes a
+    new version; a row is final when its `status` is in `final`. `cap` is how many rows one query yields at most.
     """
 
     resource: str
@@ -99,6 +101,11 @@ class Watch:
     def topic(self) -> str:
         """The topic without its prefix."""
         return self.resource
+
+    @property
+    def dataschema(self) -> str:
+        """The address of the event's schema."""
+        return f"{SCHEMAS}/events/{self.topic}.json"
 
     def created_at(self, row: Mapping[str, Any]) -> datetime:
         """When Twilio created the row. Raises ValueError or KeyError when the row does not say."""
@@ -135,11 +142,17 @@ class Callback:
     timed_by: str | None = None
     twiml: bool = False
     cloudevents: bool = False
+    into: str = ""
 
     @property
     def topic(self) -> str:
-        """The topic without its prefix."""
-        return self.kind
+        """The topic without its prefix: the kind unless `into` names another."""
+        return self.into or self.kind
+
+    @property
+    def dataschema(self) -> str:
+        """The address of the event's schema."""
+        return f"{SCHEMAS}/events/{self.topic}.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +161,9 @@ class Reconciliation:
 
     `path` and `items` name the list, `filters` the parameters to ask it by (parameter -> wire name; unset ones are left
     out), `compared` the parameters that must equal a field of the row (parameter -> field), `fixed` what else a
-    row of ours shows.
+    row of ours shows. `unfiltered`: a parameter is no filter when the other is set (parameter -> other). `masks` writes
+    a filter's value (parameter -> format). `blurred`: a parameter is not compared when another has this value, since
+    Twilio then stores something else (parameter -> {other: value}).
     """
 
     path: str
@@ -156,15 +171,53 @@ class Reconciliation:
     filters: Mapping[str, str]
     compared: Mapping[str, str]
     fixed: Mapping[str, str] = field(default_factory=dict)
+    unfiltered: Mapping[str, str] = field(default_factory=dict)
+    masks: Mapping[str, str] = field(default_factory=dict)
+    blurred: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+
+    def query(self, parameters: Parameters) -> Pairs:
+        """The filters of the list that would show what these parameters created."""
+        given = {name: getattr(parameters, name) for name in self.filters if not self._is_unfiltered(name, parameters)}
+        return tuple(
+            (self.filters[name], self.masks.get(name, "{}").format(wire_value(value)))
+            for name, value in given.items()
+            if value is not None
+        )
+
+    def matches(self, parameters: Parameters, row: Mapping[str, Any]) -> bool:
+        """Whether the row may be what these parameters created; its age and other claims are the caller's to judge."""
+        if any(row.get(name) != value for name, value in self.fixed.items()):
+            return False
+        compared = {name: shown for name, shown in self.compared.items() if not self._is_blurred(name, parameters)}
+        values = {name: getattr(parameters, name) for name in compared}
+        return all(row.get(compared[name]) == wire_value(value) for name, value in values.items() if value is not None)
+
+    def _is_unfiltered(self, name: str, parameters: Parameters) -> bool:
+        return name in self.unfiltered and getattr(parameters, self.unfiltered[name]) is not None
+
+    def _is_blurred(self, name: str, parameters: Parameters) -> bool:
+        return any(getattr(parameters, other) == value for other, value in self.blurred.get(name, {}).items())
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What must be so before the operation makes sense: the resource at `path` leaves these states."""
+
+    path: str
+    pending: frozenset[str]
+    status: str = "status"
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One call of Twilio's API as a command makes it. `name` is Twilio's operationId.
 
-    `repeatable`: sending it again does no harm. `callbacks` names the parameters that get our callback URL unless given
-    (parameter -> kind); `unless` switches that off when one of these is set. `delay_codes` are refusals that pass
-    with time, `done_codes` refusals that mean "was already so".
+    `repeatable`: sending it again does no harm; `repeats` decides it by the parameters. `nested` gives another path
+    when a parent is given (parameter -> path). `callbacks` names the parameters that get our callback URL unless given
+    (parameter -> kind); where `callback_needs` names another parameter, only if that is set; with `callback_defaults`
+    (parameter -> further parameters and values). `unless` switches it off when one of these is set.
+    `delay_codes` are refusals that pass with time, `done_codes` refusals that mean "was already so",
+    `repeat_done_codes` those that mean it only after an earlier try that may have been executed.
     """
 
     name: str
@@ -182,18 +235,29 @@ class Operation:
     delay_codes: frozenset[int] = frozenset()
     done_codes: frozenset[int] = frozenset()
     build: "Callable[[Operation, Parameters], Request] | None" = None
+    nested: Mapping[str, str] = field(default_factory=dict)
+    callback_needs: Mapping[str, str] = field(default_factory=dict)
+    callback_defaults: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    repeats: Callable[[Parameters], bool] | None = None
+    repeat_done_codes: frozenset[int] = frozenset()
+    ready: Ready | None = None
+
+    def may_repeat(self, parameters: Parameters) -> bool:
+        """Whether sending these parameters twice does no more than sending them once."""
+        return self.repeatable if self.repeats is None else self.repeats(parameters)
 
     def request(self, parameters: Parameters) -> Request:
         """The request that these parameters make."""
         if self.build is not None:
             return self.build(self, parameters)
-        values = {**dict(parameters), "sid": getattr(parameters, "sid", "")}
-        in_path = frozenset(re.findall(r"{([a-z_]+)}", self.path))
-        path = self.path
+        path = next((path for name, path in self.nested.items() if getattr(parameters, name) is not None), self.path)
+        in_path = frozenset(re.findall(r"{([a-z_]+)}", path))
         for name in in_path:
-            path = path.replace(f"{{{name}}}", str(values[name]))
+            path = path.replace(f"{{{name}}}", str(getattr(parameters, name)))
         pairs = wire_pairs(parameters, without=in_path)
-        has_form = self.method != "GET"
+        if self.answer == "many":
+            pairs += (("PageSize", str(min(getattr(parameters, "limit", None) or MAX_PAGE_SIZE, MAX_PAGE_SIZE))),)
+        has_form = self.method == "POST"
         return Request(
             method=self.method,
             path=path,
@@ -211,53 +275,7 @@ class Command:
     name: str
     operations: Mapping[str | None, Operation]
 
-
-@lru_cache(maxsize=4096)
-def camel(name: str) -> str:
-    """`status_callback` -> `StatusCallback`."""
-    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
-
-
-@lru_cache(maxsize=4096)
-def snake(name: str) -> str:
-    """`MessageSid` -> `message_sid`, `MediaUrl0` -> `media_url0`, `RawDlrDoneDate` -> `raw_dlr_done_date`."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
-
-
-def wire_value(value: Any) -> str:
-    """A parameter's value as Twilio reads it: booleans in lower case, times in UTC, objects as JSON."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case datetime():
-            return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        case dict():
-            return orjson.dumps(value).decode()
-        case _:
-            return str(value)
-
-
-@lru_cache(maxsize=256)
-def wire_names(model: type[Parameters]) -> Mapping[str, Wire]:
-    """For each field its wire name and how a list is written."""
-    names = {}
-    for name, info in model.model_fields.items():
-        given = next((item for item in info.metadata if isinstance(item, Wire)), Wire())
-        names[name] = Wire(given.name or camel(info.alias or name), given.join)
-    return names
-
-
-def wire_pairs(parameters: Parameters, *, without: Iterable[str] = ()) -> Pairs:
-    """The parameters that are set, in order; a list repeats its key; an empty string is sent, since it redacts."""
-    skipped = parameters.unsent | frozenset(without)
-    pairs: list[tuple[str, str]] = []
-    for name, wire in wire_names(type(parameters)).items():
-        value = getattr(parameters, name)
-        if value is None or name in skipped or wire.name is None:
-            continue
-        if isinstance(value, list | tuple):
-            texts = [wire_value(item) for item in value]
-            pairs += [(wire.name, wire.join.join(texts))] if wire.join else [(wire.name, text) for text in texts]
-        else:
-            pairs.append((wire.name, wire_value(value)))
-    return tuple(pairs)
+    @property
+    def dataschema(self) -> str:
+        """The address of the results' schema."""
+        return f"{SCHEMAS}/results/{self.name}.json"

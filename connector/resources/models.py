@@ -1,0 +1,119 @@
+"""Bundles let unknown fields through, parameters refuse them; and how parameters are written on the wire."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import lru_cache
+from typing import Any, ClassVar, Self
+
+import orjson
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from connector.resources.rules import Rule
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+class Bundle(BaseModel):
+    """A Twilio resource as we publish it.
+
+    Twilio's JSON names; times as RFC 3339 in UTC, counts and durations as integers, prices as decimal text; fields that
+    we do not know pass through unchanged.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True, serialize_by_alias=True)
+
+    def json_bytes(self) -> bytes:
+        """The bundle as compact JSON."""
+        return self.__pydantic_serializer__.to_json(self, by_alias=True)
+
+
+class Parameters(BaseModel):
+    """The value of a command: snake_case names, JSON's own types, unknown fields refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True, strict=True)
+
+    # Names that are ours or stand in the path: never sent as Twilio parameters.
+    unsent: ClassVar[frozenset[str]] = frozenset({"resource", "limit"})
+    # Conditions between parameters, by their public names.
+    rules: ClassVar[tuple[Rule, ...]] = ()
+
+    @model_validator(mode="after")
+    def _rules_hold(self) -> Self:
+        values = {info.alias or name: getattr(self, name) for name, info in type(self).model_fields.items()}
+        broken = [sentence for rule in self.rules if (sentence := rule.broken(values))]
+        if broken:
+            raise ValueError("; ".join(broken))
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The model's schema with its rules."""
+        schema = handler(core_schema)
+        if cls.rules:
+            handler.resolve_ref_schema(schema)["allOf"] = [rule.schema() for rule in cls.rules]
+        return schema
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """A parameter's name on the wire, where CamelCase of its own is not it; `join` makes one value of a list."""
+
+    name: str | None = None
+    join: str | None = None
+
+
+@lru_cache(maxsize=4096)
+def camel(name: str) -> str:
+    """`status_callback` -> `StatusCallback`."""
+    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+
+
+@lru_cache(maxsize=4096)
+def snake(name: str) -> str:
+    """`MessageSid` -> `message_sid`, `MediaUrl0` -> `media_url0`, `RawDlrDoneDate` -> `raw_dlr_done_date`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def wire_value(value: Any) -> str:
+    """A parameter's value as Twilio reads it: booleans in lower case, times in UTC, objects as JSON."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case datetime():
+            return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        case date():
+            return value.isoformat()
+        case dict():
+            return orjson.dumps(value).decode()
+        case _:
+            return str(value)
+
+
+@lru_cache(maxsize=256)
+def wire_names(model: type[Parameters]) -> Mapping[str, Wire]:
+    """For each field its wire name and how a list is written."""
+    names = {}
+    for name, info in model.model_fields.items():
+        given = next((item for item in info.metadata if isinstance(item, Wire)), Wire())
+        names[name] = Wire(given.name or camel(info.alias or name), given.join)
+    return names
+
+
+def wire_pairs(parameters: Parameters, *, without: Iterable[str] = ()) -> Pairs:
+    """The parameters that are set, in order; a list repeats its key; an empty string is sent, since it redacts."""
+    skipped = parameters.unsent | frozenset(without)
+    pairs: list[tuple[str, str]] = []
+    for name, wire in wire_names(type(parameters)).items():
+        value = getattr(parameters, name)
+        if value is None or name in skipped or wire.name is None:
+            continue
+        if isinstance(value, list | tuple):
+            texts = [wire_value(item) for item in value]
+            pairs += [(wire.name, wire.join.join(texts))] if wire.join else [(wire.name, text) for text in texts]
+        else:
+            pairs.append((wire.name, wire_value(value)))
+    return tuple(pairs)
