@@ -1,0 +1,157 @@
+"""The YAML file as a tree: every scalar is its own text, whatever YAML would make of it, with the line of its key.
+
+So `+15551234567` keeps its plus, `no` stays a word, and the file reads like the environment: the type of a key, not
+its spelling, says how its text is understood.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import yaml
+
+from connector.settings.section import Path
+from connector.settings.tree import UNREADABLE, Node, Origin, Problem
+
+_STANDARD = "tag:yaml.org,2002:"
+_MERGE = f"{_STANDARD}merge"
+_NULL = f"{_STANDARD}null"
+_SCALARS = frozenset(
+    _STANDARD + name for name in ("str", "int", "float", "bool", "null", "timestamp", "value", "merge")
+)
+_VARIABLE = re.compile(r"\$(?P<escaped>\$)?\{(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<default>:-[^}]*)?\})?")
+_DEEPEST = 20
+
+
+def read_document(text: str, *, place: str, environ: Mapping[str, str]) -> tuple[Node, list[Problem]]:
+    """The tree of a YAML document with `${VAR}` and `${VAR:-default}` replaced, and what is wrong with it.
+
+    `$${` stands for `${`. As in a shell, a default also replaces an empty variable.
+    """
+    reader = _Reader(place, environ)
+    start = Origin("file", place, 1)
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        return Node({}, start), [_syntax(error, text, place)]
+    if node is None:
+        return Node({}, start), []
+    tree = reader.node((), node, start)
+    if isinstance(tree.content, dict):
+        return tree, reader.problems
+    problem = Problem(start, (), "the file is not a mapping: begin with a key such as kafka: or connections:")
+    return Node({}, start), [*reader.problems, problem]
+
+
+def read_value(text: str, origin: Origin) -> Node:
+    """The tree of a value written as JSON or YAML in a variable; all of it has one origin. Raises ValueError."""
+    reader = _Reader(origin.place, {}, origin)
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        raise ValueError("cannot be read") from error
+    tree = reader.node((), node, origin) if node else Node(None, origin)
+    if reader.problems:
+        raise ValueError(reader.problems[0].sentence)
+    return tree
+
+
+def _syntax(error: yaml.YAMLError, text: str, place: str) -> Problem:
+    """A sentence without any content of the file, since that may be a secret."""
+    if isinstance(error, yaml.MarkedYAMLError):
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        what = re.sub(r"'(?!<)[^']{2,}'|\"[^\"]{2,}\"", "…", error.problem or "it ends too early")
+        return Problem(
+            Origin("file", place, line), (), f"not YAML ({what}): correct it; put text with : # * & in quotes"
+        )
+    line = text.count("\n", 0, getattr(error, "position", 0)) + 1
+    return Problem(Origin("file", place, line), (), "not YAML (a character that may not occur): remove it")
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Turns composed nodes into our tree and gathers problems; `fixed` is the origin of text that has no lines."""
+
+    place: str
+    environ: Mapping[str, str]
+    fixed: Origin | None = None
+    problems: list[Problem] = field(default_factory=list)
+
+    def node(self, path: Path, node: yaml.Node, origin: Origin) -> Node:
+        if len(path) > _DEEPEST:
+            return self._unreadable(path, origin, "nests too deep, perhaps in itself: write it out")
+        if isinstance(node, yaml.MappingNode) and node.tag == f"{_STANDARD}map":
+            return Node(self._mapping(path, node), origin)
+        if isinstance(node, yaml.SequenceNode) and node.tag == f"{_STANDARD}seq":
+            items = enumerate(node.value)
+            return Node([self.node((*path, at), item, self._at(item)) for at, item in items], origin)
+        if not isinstance(node, yaml.ScalarNode) or node.tag not in _SCALARS:
+            return self._unreadable(path, origin, "has a tag (!), which is not understood: remove it")
+        return self._scalar(path, node, origin)
+
+    def _mapping(self, path: Path, node: yaml.MappingNode) -> dict[str | int, Node]:
+        content: dict[str | int, Node] = {}
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                self.problems.append(Problem(self._at(key), path, "a key is not a word: write key: value"))
+            elif key.tag == _MERGE:
+                continue
+            elif key.value in lines:
+                sentence = f"is given twice, first in line {lines[key.value]}: remove one of them"
+                self.problems.append(Problem(self._at(key), (*path, key.value), sentence))
+            else:
+                lines[key.value] = key.start_mark.line + 1
+                content[key.value] = self.node((*path, key.value), value, self._at(key))
+        for merged in _merged(node):
+            taken = self.node((*path, "<<"), merged, self._at(merged)).content
+            content = {**(taken if isinstance(taken, dict) else {}), **content}
+        return content
+
+    def _scalar(self, path: Path, node: yaml.ScalarNode, origin: Origin) -> Node:
+        text = node.value if self.fixed else self._replaced(path, node.value, origin)
+        if text is None:
+            return Node(UNREADABLE, origin)
+        is_null = node.style is None and (node.tag == _NULL or (text == "" and node.value != ""))
+        return Node(None if is_null else text, origin)
+
+    def _replaced(self, path: Path, text: str, origin: Origin) -> str | None:
+        before = len(self.problems)
+
+        def value(found: re.Match[str]) -> str:
+            if found["escaped"]:
+                return found[0][1:]
+            if found["name"] is None:
+                sentence = (
+                    "holds a ${ that is not ${VAR} or ${VAR:-default}: close it, or write $${ for the two characters"
+                )
+                self.problems.append(Problem(origin, path, sentence))
+                return ""
+            default = found["default"]
+            known = self.environ.get(found["name"])
+            if known is None and default is None:
+                self.problems.append(Problem(origin, path, _unset(found["name"])))
+            return known or (default[2:] if default else "")
+
+        replaced = _VARIABLE.sub(value, text)
+        return replaced if len(self.problems) == before else None
+
+    def _unreadable(self, path: Path, origin: Origin, sentence: str) -> Node:
+        self.problems.append(Problem(origin, path, sentence))
+        return Node(UNREADABLE, origin)
+
+    def _at(self, node: yaml.Node) -> Origin:
+        return self.fixed or Origin("file", self.place, node.start_mark.line + 1)
+
+
+def _merged(node: yaml.MappingNode) -> Iterator[yaml.MappingNode]:
+    """Mappings that `<<` takes over; of a key in several of them the first counts."""
+    for key, value in node.value:
+        if key.tag == _MERGE:
+            parts = value.value if isinstance(value, yaml.SequenceNode) else [value]
+            yield from (part for part in parts if isinstance(part, yaml.MappingNode))
+
+
+def _unset(name: str) -> str:
+    return f"the environment variable {name} is not set: set it, or give a default as in ${{{name}:-default}}"

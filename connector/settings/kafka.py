@@ -1,0 +1,126 @@
+"""The section `kafka`: where the broker is, how to speak to it, how topics are named and made."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr
+
+from connector.settings.section import Address, Finding, Matches, Section
+
+Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI"]
+
+
+def _joined(value: Any) -> Any:
+    items = value if isinstance(value, list | tuple) else str(value).strip("[]").split(",") if value else ()
+    return ",".join(str(item).strip(" \"'") for item in items)
+
+
+_SERVER = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}"
+Servers = Annotated[
+    str,
+    Matches(rf"{_SERVER}(?:,{_SERVER})*", "is not a list of brokers: write host:port, several separated by commas"),
+    BeforeValidator(_joined),
+]
+Prefix = Annotated[
+    str,
+    Matches(
+        r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,198}[A-Za-z0-9])?",
+        "cannot begin the names of topics: use letters, digits, dots and hyphens, no underscore",
+    ),
+]
+
+
+class SaslSettings(Section):
+    """How the broker knows who we are."""
+
+    mechanism: Mechanism = Field(description="The broker's SASL mechanism.")
+    username: str | None = Field(
+        default=None, min_length=1, description="User name; with OAUTHBEARER and `token_url` the client id."
+    )
+    password: SecretStr | None = Field(
+        default=None,
+        description="Password; with OAUTHBEARER the bearer token itself, or with `token_url` the client secret.",
+    )
+    token_url: Address | None = Field(
+        default=None, description="OAUTHBEARER: where tokens are asked for with the client credentials grant."
+    )
+    scope: str | None = Field(default=None, description="OAUTHBEARER with `token_url`: the scope to ask for.")
+    service_name: str = Field(default="kafka", min_length=1, description="GSSAPI: the service name of the brokers.")
+
+    def findings(self) -> Iterator[Finding]:
+        """Each mechanism with what it needs."""
+        for name in _needed(self):
+            if getattr(self, name) is None:
+                yield Finding((name,), f"is missing: {self.mechanism} needs it")
+        if self.mechanism != "OAUTHBEARER":
+            for name in ("token_url", "scope"):
+                if getattr(self, name) is not None:
+                    yield Finding((name,), f"belongs to OAUTHBEARER, not to {self.mechanism}: remove it")
+
+
+def _needed(sasl: SaslSettings) -> tuple[str, ...]:
+    match sasl.mechanism:
+        case "GSSAPI":
+            return ()
+        case "OAUTHBEARER":
+            return ("password",) if sasl.token_url is None else ("username", "password")
+        case _:
+            return ("username", "password")
+
+
+class TlsSettings(Section):
+    """Certificates for SSL and SASL_SSL; without them the system's authorities are trusted."""
+
+    ca_file: Path | None = Field(default=None, description="PEM file of the authorities that sign the brokers.")
+    cert_file: Path | None = Field(default=None, description="PEM file of our own certificate, for mutual TLS.")
+    key_file: Path | None = Field(default=None, description="PEM file of its key, when it is not in `cert_file`.")
+    key_password: SecretStr | None = Field(default=None, description="Password of the key.")
+
+    def findings(self) -> Iterator[Finding]:
+        """A key is of use only with a certificate."""
+        if self.cert_file is None:
+            for name in ("key_file", "key_password"):
+                if getattr(self, name) is not None:
+                    yield Finding((name,), "is given without cert_file: give the certificate as well, or remove it")
+
+
+class KafkaSettings(Section):
+    """The broker and the topics."""
+
+    bootstrap_servers: Servers = Field(
+        default="localhost:9092", description="Brokers to begin with, host:port, several separated by commas."
+    )
+    topic_prefix: Prefix = Field(default="twilio", description="What the names of all topics begin with.")
+    partitions: int = Field(
+        default=6, ge=1, le=10_000, description="Of every topic; command topics and journal must agree."
+    )
+    replication_factor: int = Field(
+        default=3, ge=1, le=100, description="Copies of each partition that `topics apply` asks for; 1 in development."
+    )
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT", description="How the connection is encrypted and authenticated."
+    )
+    sasl: SaslSettings | None = Field(default=None, description="Authentication, with the two SASL protocols.")
+    tls: TlsSettings | None = Field(default=None, description="Certificates, with the two SSL protocols.")
+    compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field(
+        default="none", description="Of the records that we write."
+    )
+    envelope: Literal["binary", "structured"] = Field(
+        default="binary", description="CloudEvents mode: binary (headers) or structured (one JSON document)."
+    )
+
+    def findings(self) -> Iterator[Finding]:
+        """`sasl` and `tls` go with the protocols that use them."""
+        protocol = self.security_protocol
+        if protocol.startswith("SASL") and self.sasl is None:
+            sentence = f"is missing: {protocol} needs mechanism, username and password"
+            yield Finding(("sasl",), sentence, because=(("security_protocol",),))
+        if not protocol.startswith("SASL") and self.sasl is not None:
+            yield Finding(("sasl",), _unused(protocol, "SASL_SSL or SASL_PLAINTEXT"), because=(("security_protocol",),))
+        if not protocol.endswith("SSL") and self.tls is not None:
+            yield Finding(("tls",), _unused(protocol, "SSL or SASL_SSL"), because=(("security_protocol",),))
+
+
+def _unused(protocol: str, fitting: str) -> str:
+    return f"would not be used with security_protocol {protocol}: set that to {fitting}, or remove this"

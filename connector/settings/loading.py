@@ -1,0 +1,178 @@
+"""From file, environment and options to `Settings`, with every problem at once; only here the environment is read."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path as FilePath
+from typing import Any, TypeVar
+
+from connector.errors import ConfigurationError
+from connector.settings.document import read_document
+from connector.settings.environment import COMPANIONS, CONFIG, apply_environment, variable_for
+from connector.settings.model import Settings
+from connector.settings.repair import examine
+from connector.settings.section import Finding, Path, Section
+from connector.settings.shape import Shape, root
+from connector.settings.tree import Node, Origin, Problem, nearest, plain, put, unreadable
+
+DEFAULT_FILE = FilePath("connector.yaml")
+
+_RENEWED = COMPANIONS - {"account_sid"}
+_NO_CONNECTION = (
+    "no Twilio account is configured: set TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN, "
+    "or name a file that has connections with -c FILE or CONNECTOR_CONFIG"
+)
+_ORDER = {"file": 0, "environment": 1, "option": 2, "default": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings with what they were made of. `notes` are sentences on what was ignored on purpose."""
+
+    settings: Settings
+    file: FilePath | None
+    notes: tuple[str, ...]
+    tree: Node = field(repr=False)
+    sources: dict[str, Any] = field(repr=False)
+
+    def origin(self, path: Path) -> Origin:
+        """Where the value of a key comes from."""
+        node, depth = nearest(self.tree, path)
+        is_inside = depth < len(path) and isinstance(node.content, dict | list)
+        return Origin("default") if is_inside else node.origin
+
+
+def load(
+    path: FilePath | None = None,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    need_connections: bool = True,
+) -> Settings:
+    """The settings. See `load_with_origins`."""
+    return load_with_origins(path, overrides=overrides, environ=environ, need_connections=need_connections).settings
+
+
+def load_with_origins(
+    path: FilePath | None = None,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    need_connections: bool = True,
+) -> Loaded:
+    """Settings by precedence: overrides > environment > `_FILE` > YAML > default.
+
+    Without `path` the file is what CONNECTOR_CONFIG names, else `./connector.yaml` if there is one. `overrides` are
+    options of the command line by dotted key (`{"kafka.topic_prefix": "twilio"}`), None for those not given.
+    Commands that only need Kafka pass `need_connections=False`. Raises ConfigurationError with all problems.
+    """
+    sources = {"path": path, "overrides": overrides, "environ": environ, "need_connections": need_connections}
+    environ = os.environ if environ is None else environ
+    file, named_by = _file(path, environ)
+    tree, problems = _read(file, named_by, environ)
+    tree, more, notes = apply_environment(tree, environ)
+    tree = _with_overrides(tree, overrides or {})
+    problems += more
+    hidden = [*unreadable(tree), *(() for problem in problems if problem.path == ())]
+    settings, found = examine(plain(tree), hidden=hidden)
+    if settings:
+        found += _absent(settings, hidden, need_connections=need_connections)
+    problems += [Problem(_place(tree, finding.path), finding.path, finding.sentence) for finding in found]
+    if problems or settings is None:
+        raise ConfigurationError(list(dict.fromkeys(str(problem) for problem in sorted(problems, key=_by_place))))
+    return Loaded(settings, file, tuple(notes), tree, sources)
+
+
+def reread_secrets(loaded: Loaded) -> Loaded:
+    """The same settings with the secrets that file, environment and mounted files hold now (SIGHUP).
+
+    User names and API keys go with their secrets; nothing else changes. Raises ConfigurationError when what is
+    there now is not valid: keep what you have.
+    """
+    now = load_with_origins(**loaded.sources)
+    return replace(loaded, settings=_renewed(loaded.settings, now.settings, root()))
+
+
+S = TypeVar("S", bound=Section)
+
+
+def _renewed(old: S, new: S, shape: Shape) -> S:
+    changed = {}
+    for key, child in shape.children.items():
+        before, after = getattr(old, child.attribute), getattr(new, child.attribute)
+        if child.holds_secrets or key in _RENEWED:
+            changed[child.attribute] = after
+        elif child.kind == "section" and before is not None and after is not None:
+            changed[child.attribute] = _renewed(before, after, child)
+        elif child.kind == "mapping" and child.item and child.item.kind == "section":
+            changed[child.attribute] = {
+                name: _renewed(item, after[name], child.item) if name in after else item
+                for name, item in before.items()
+            }
+    return old.model_copy(update=changed)
+
+
+def _file(path: FilePath | None, environ: Mapping[str, str]) -> tuple[FilePath | None, Origin]:
+    """The file, and what named it."""
+    if path is not None:
+        return path, Origin("file", str(path))
+    if environ.get(CONFIG):
+        return FilePath(environ[CONFIG]), Origin("environment", CONFIG)
+    return (DEFAULT_FILE if DEFAULT_FILE.exists() else None), Origin("file", str(DEFAULT_FILE))
+
+
+def _read(file: FilePath | None, named_by: Origin, environ: Mapping[str, str]) -> tuple[Node, list[Problem]]:
+    if file is None:
+        return Node({}, Origin("default")), []
+    try:
+        return read_document(file.read_text(encoding="utf-8"), place=str(file), environ=environ)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        subject = "" if named_by.kind == "file" else f"{file} "
+        sentence = f"{subject}cannot be read ({reason}): name a readable YAML file with -c or {CONFIG}"
+        return Node({}, named_by), [Problem(named_by, (), sentence)]
+
+
+def _with_overrides(tree: Node, overrides: Mapping[str, Any]) -> Node:
+    for key, value in overrides.items():
+        if value is not None:
+            path = tuple(int(segment) if segment.isdecimal() else segment for segment in key.split("."))
+            tree = put(tree, path, _node(value, Origin("option", "command line")))
+    return tree
+
+
+def _node(value: Any, origin: Origin) -> Node:
+    match value:
+        case dict():
+            return Node({key: _node(item, origin) for key, item in value.items()}, origin)
+        case list() | tuple():
+            return Node([_node(item, origin) for item in value], origin)
+        case FilePath():
+            return Node(str(value), origin)
+        case _:
+            return Node(value, origin)
+
+
+def _absent(settings: Settings, hidden: list[Path], *, need_connections: bool) -> Iterator[Finding]:
+    """What is configured well and is not there."""
+    if need_connections and not settings.connections and not any(path[:1] in ((), ("connections",)) for path in hidden):
+        yield Finding(("connections",), _NO_CONNECTION)
+    for key in ("ca_file", "cert_file", "key_file"):
+        file = getattr(settings.kafka.tls, key, None)
+        if file is not None and not os.access(file, os.R_OK):
+            yield Finding(
+                ("kafka", "tls", key), f"{str(file)!r} is not a file that can be read: correct the name or its rights"
+            )
+
+
+def _place(tree: Node, path: Path) -> Origin:
+    """Where to look: the line of the key or of the section that misses it, the variable that sets it, or would."""
+    node, depth = nearest(tree, path)
+    is_missing = depth < len(path) and isinstance(node.content, dict | list)
+    if is_missing and node.origin.kind != "file":
+        return Origin("environment", variable_for(path))
+    return node.origin
+
+
+def _by_place(problem: Problem) -> tuple[int, int]:
+    return _ORDER[problem.origin.kind], problem.origin.line

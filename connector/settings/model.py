@@ -1,0 +1,244 @@
+"""All settings: their types, units, bounds and defaults. What takes more than one section is checked here."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from connector.settings.connections import Connection, ConnectionName
+from connector.settings.kafka import KafkaSettings
+from connector.settings.section import (
+    Credential,
+    Finding,
+    Matches,
+    Path,
+    Port,
+    PublicAddress,
+    Section,
+    Split,
+    is_loopback,
+    is_open_http,
+)
+from connector.settings.units import Duration, Size
+from connector.settings.watches import WatchSettings, default_watches
+
+Role = Literal["watch", "callbacks", "commands"]
+ROLES: tuple[Role, ...] = ("watch", "callbacks", "commands")
+
+Host = Annotated[str, Matches(r"[A-Za-z0-9.:_-]+|\[[0-9A-Fa-f:.]+\]", "is not a host to listen on: write 0.0.0.0, say")]
+TopicPattern = Annotated[
+    str,
+    Matches(
+        r"[A-Za-z0-9._*?\[\]!-]+",
+        "is not a pattern of topics: use the characters of topic names, * for any text and ? for one character",
+    ),
+]
+_OVERRIDE = "(?:ct|rt|tt|rc|rp|sni|e)=[A-Za-z0-9,-]+"
+Overrides = Annotated[
+    str,
+    Matches(
+        f"(?:{_OVERRIDE}(?:&{_OVERRIDE})*)?",
+        "is not what Twilio reads in a fragment: write key=value joined by &, keys ct, rt, tt, rc, rp, sni and e, "
+        "such as rc=5&rp=all",
+    ),
+    BeforeValidator(lambda value: "" if value is None else value),
+]
+
+
+def _store(text: str) -> str:
+    if "@" in text:
+        raise ValueError("the store's address holds credentials: leave them to the environment of the cloud's client")
+    if text != "kafka" and not re.fullmatch(r"(?:s3|gs|az)://[^/\s]+(?:/\S*)?|file:///\S+", text):
+        raise ValueError(f"{text!r} is no store: write kafka, s3://bucket/prefix, gs://…, az://… or file:///folder")
+    return text.rstrip("/")
+
+
+class CallbackSettings(Section):
+    """The public port that Twilio calls."""
+
+    host: Host = Field(default="0.0.0.0", description="Interface to listen on.")  # noqa: S104  # Twilio comes from outside
+    port: Port = Field(default=8080, description="Port to listen on; 0 lets the system choose.")
+    public_url: PublicAddress | None = Field(
+        default=None,
+        description="What Twilio calls, in front of every proxy: the base of every signature check and of the callback "
+        "URLs that we hand to Twilio. https, http only for loopback or with `development: true`.",
+    )
+    verify_signatures: bool = Field(default=True, description="May be false only with `development: true`.")
+    connection_overrides: Overrides = Field(
+        default="rc=3",
+        description="Appended as a fragment to the callback URLs that we hand to Twilio, which sets its retries; empty "
+        "to disable.",
+    )
+    max_body: Size = Field(default=65_536, ge=1024, le=16 * 1024**2, description="Larger bodies are answered with 413.")
+
+
+class CommandSettings(Section):
+    """How commands are executed."""
+
+    max_in_flight: int = Field(default=256, ge=1, le=100_000, description="Commands at a time, per process.")
+    in_doubt: Literal["report", "resend"] = Field(
+        default="report",
+        description="When reconciliation cannot find the result of an ambiguous create: `report` outcome unknown, or "
+        "`resend`, at the risk of executing it twice.",
+    )
+    settle_time: Duration = Field(
+        default=timedelta(seconds=30),
+        le=timedelta(hours=1),
+        description="How long Twilio's lists may lag behind a create.",
+    )
+    dedupe_window: Duration = Field(
+        default=timedelta(hours=1),
+        le=timedelta(days=7),
+        description="An explicit command id seen within it is not executed again; at most the journal's 7 days.",
+    )
+    reply_topics: Annotated[tuple[TopicPattern, ...], Split] = Field(
+        default=(), description="Patterns (* and ?) of the topics that a `reply-to` header may name."
+    )
+    recording_store: Annotated[str, AfterValidator(_store)] = Field(
+        default="kafka",
+        description="Where download-recording puts media: kafka, or s3://bucket/prefix, gs://…, az://…, file:///folder.",
+    )
+
+
+class AdminSettings(Section):
+    """The private port: health, metrics, console."""
+
+    host: Host = Field(default="127.0.0.1", description="Interface to listen on.")
+    port: Port = Field(default=9090, description="Port to listen on; 0 lets the system choose.")
+    token: Credential | None = Field(
+        default=None, description="Bearer token of the console and its data; required when host is not loopback."
+    )
+
+    def findings(self) -> Iterator[Finding]:
+        """Nobody else reads the console."""
+        if self.token is None and not is_loopback(self.host):
+            yield Finding(
+                ("token",), f"is missing: others can reach host {self.host}; give one, or listen on 127.0.0.1"
+            )
+
+
+class LogSettings(Section):
+    """What is logged, and how it looks."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="The least level logged.")
+    format: Literal["auto", "console", "json"] = Field(
+        default="auto", description="auto: console on a terminal, JSON lines otherwise."
+    )
+
+
+def _default_watches(known: dict[str, Any]) -> tuple[WatchSettings, ...]:
+    return default_watches(known["connections"])
+
+
+def _default_roles(known: dict[str, Any]) -> tuple[Role, ...]:
+    """Without an address that Twilio calls there are no signatures to check and no callbacks to wait for."""
+    callbacks: CallbackSettings = known["callbacks"]
+    waits = callbacks.public_url is not None or not callbacks.verify_signatures
+    return ROLES if waits else ("watch", "commands")
+
+
+class Settings(Section):
+    """Everything that can be configured."""
+
+    development: bool = Field(
+        default=False, description="Allows unverified callbacks and http:// addresses that are not loopback."
+    )
+    kafka: KafkaSettings = Field(default=KafkaSettings(), description="The broker and the topics.")
+    connections: dict[ConnectionName, Connection] = Field(
+        default={}, description="Twilio accounts and subaccounts by a name of your choice; `default` is the usual one."
+    )
+    watches: tuple[WatchSettings, ...] = Field(
+        default_factory=_default_watches,
+        description="Lists to poll. Default: the five resources of all connections; an empty list is none.",
+    )
+    callbacks: CallbackSettings = Field(default=CallbackSettings(), description="The public port that Twilio calls.")
+    roles: Annotated[tuple[Role, ...], Split] = Field(
+        default_factory=_default_roles,
+        min_length=1,
+        description="What this process does. Default: watch, commands; callbacks if `callbacks.public_url` is set.",
+    )
+    commands: CommandSettings = Field(default=CommandSettings(), description="How commands are executed.")
+    admin: AdminSettings = Field(default=AdminSettings(), description="The private port: health, metrics, console.")
+    log: LogSettings = Field(default=LogSettings(), description="What is logged, and how it looks.")
+    shutdown_grace: Duration = Field(
+        default=timedelta(seconds=25),
+        ge=timedelta(seconds=1),
+        le=timedelta(hours=1),
+        description="From SIGTERM to the exit: what is in flight is finished within it.",
+    )
+
+    def topic(self, name: str) -> str:
+        """The full name of one of our topics: `messages` is `twilio.messages`."""
+        return f"{self.kafka.topic_prefix}.{name}"
+
+    def findings(self) -> Iterator[Finding]:
+        """Rules between sections."""
+        yield from self._between_connections()
+        yield from self._between_watches()
+        yield from self._open_addresses()
+        if "callbacks" in self.roles:
+            yield from self._receiving()
+
+    def _between_connections(self) -> Iterator[Finding]:
+        owners: dict[str, str] = {}
+        for name, connection in self.connections.items():
+            owner = owners.setdefault(connection.account_sid.lower(), name)
+            if owner != name:
+                sentence = f"is the account of connection {owner!r} as well: keep one connection for each account"
+                yield Finding(("connections", name, "account_sid"), sentence)
+
+    def _between_watches(self) -> Iterator[Finding]:
+        names = Counter[str]()
+        for position, watch in enumerate(self.watches):
+            names[watch.name] += 1
+            if names[watch.name] > 1:
+                sentence = f"{watch.name!r} is the name of another watch: give each watch a name of its own"
+                yield Finding(("watches", position, "name"), sentence)
+            if watch.connection not in self.connections:
+                known = ", ".join(self.connections) or "there are none"
+                sentence = f"{watch.connection!r} is not a connection: name one of connections ({known})"
+                yield Finding(
+                    ("watches", position, "connection"), sentence, because=(("connections", watch.connection),)
+                )
+
+    def _open_addresses(self) -> Iterator[Finding]:
+        if self.development:
+            return
+        for path, address, what in self._addresses():
+            if is_open_http(address):
+                sentence = (
+                    f"{address!r} would carry {what} unencrypted: use https:// "
+                    "(http:// is only for loopback, or with development: true)"
+                )
+                yield Finding(path, sentence, because=(("development",),))
+        if not self.callbacks.verify_signatures:
+            sentence = "false would publish forged callbacks: remove it, or set development: true on a private machine"
+            yield Finding(("callbacks", "verify_signatures"), sentence, because=(("development",),))
+
+    def _addresses(self) -> Iterator[tuple[Path, str | None, str]]:
+        for name, connection in self.connections.items():
+            yield ("connections", name, "api_url"), connection.api_url, "credentials"
+            yield ("connections", name, "monitor_url"), connection.monitor_url, "credentials"
+        yield ("callbacks", "public_url"), self.callbacks.public_url, "callbacks"
+        if self.kafka.sasl:
+            yield ("kafka", "sasl", "token_url"), self.kafka.sasl.token_url, "credentials"
+
+    def _receiving(self) -> Iterator[Finding]:
+        because: tuple[Path, ...] = (("roles",), ("callbacks", "verify_signatures"))
+        if self.admin.port == self.callbacks.port != 0:
+            sentence = f"{self.admin.port} is callbacks.port as well: choose another one"
+            yield Finding(("admin", "port"), sentence, because=(("callbacks", "port"), *because))
+        if not self.callbacks.verify_signatures:
+            return
+        if self.callbacks.public_url is None:
+            sentence = (
+                "is missing: signatures cover the address that Twilio calls; set it, or leave callbacks out of roles"
+            )
+            yield Finding(("callbacks", "public_url"), sentence, because)
+        for name, connection in self.connections.items():
+            if not connection.signing_tokens and not connection.shared_keys:
+                sentence = "is missing: callbacks are verified with it; give it, or leave callbacks out of roles"
+                yield Finding(("connections", name, "auth_token"), sentence, because)

@@ -1,0 +1,124 @@
+"""The section `watches`: which lists of which connection are polled, how often, and with which filters."""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from connector.settings.section import Finding, Matches, Section
+from connector.settings.units import Bound, Duration, Start
+
+Resource = Literal["messages", "calls", "recordings", "transcriptions", "alerts"]
+RESOURCES: tuple[Resource, ...] = ("messages", "calls", "recordings", "transcriptions", "alerts")
+
+FILTERS: dict[Resource, tuple[str, ...]] = {
+    "messages": ("to", "from"),
+    "calls": ("to", "from", "parent_call_sid", "status"),
+    "recordings": ("call_sid", "conference_sid", "include_deleted"),
+    "transcriptions": (),
+    "alerts": ("log_level", "start_date", "end_date"),
+}
+"""What Twilio's list of a resource can be narrowed by."""
+
+WatchName = Annotated[
+    str,
+    Matches(
+        "[A-Za-z0-9][A-Za-z0-9._-]{0,99}", "cannot name a watch: use letters, digits, dots, hyphens and underscores"
+    ),
+]
+CallSid = Annotated[
+    str, Matches("CA[0-9a-fA-F]{32}", "is not the SID of a call: copy it, CA and 32 hexadecimal digits")
+]
+ConferenceSid = Annotated[
+    str, Matches("CF[0-9a-fA-F]{32}", "is not the SID of a conference: copy it, CF and 32 hexadecimal digits")
+]
+Party = Annotated[str, Field(min_length=1)]
+CallStatus = Literal["queued", "ringing", "in-progress", "completed", "busy", "failed", "no-answer", "canceled"]
+
+
+def _of_resource(known: dict[str, Any]) -> str:
+    return str(known["resource"])
+
+
+class WatchSettings(Section):
+    """One list that is polled."""
+
+    resource: Resource = Field(description="The list: messages, calls, recordings, transcriptions or alerts.")
+    name: WatchName = Field(
+        default_factory=_of_resource, description="Unique name, which its cursor is kept under. Default: the resource."
+    )
+    connection: str = Field(default="default", description="The connection whose list it is.")
+    interval: Duration = Field(
+        default=timedelta(seconds=15),
+        ge=timedelta(milliseconds=10),
+        le=timedelta(days=7),
+        description="From the end of a poll to the next one.",
+    )
+    start: Start = Field(
+        default="now", description="`now`, or a date-time from which records are back-filled in bounded windows."
+    )
+    limit: int = Field(default=1000, ge=1, le=100_000, description="At most so many records in a poll.")
+    emit: Literal["created", "changes"] = Field(
+        default="created", description="`changes`: also when a record that was seen changes, until it is final."
+    )
+    overlap: Duration = Field(
+        default=timedelta(minutes=10),
+        le=timedelta(days=30),
+        description="How far back each poll reads again, for records that become visible late.",
+    )
+    to: Party | None = Field(default=None, description="messages, calls: only to this number or address.")
+    from_: Party | None = Field(
+        default=None, alias="from", description="messages, calls: only from this number or address."
+    )
+    parent_call_sid: CallSid | None = Field(default=None, description="calls: only those that this call made.")
+    status: CallStatus | None = Field(default=None, description="calls: only those in this status.")
+    call_sid: CallSid | None = Field(default=None, description="recordings: only of this call.")
+    conference_sid: ConferenceSid | None = Field(default=None, description="recordings: only of this conference.")
+    include_deleted: bool = Field(
+        default=False, description="recordings: also deleted ones, whose metadata Twilio keeps for 40 days."
+    )
+    log_level: Literal["error", "warning", "notice", "debug"] | None = Field(
+        default=None, description="alerts: only of this level."
+    )
+    start_date: Bound | None = Field(default=None, description="alerts: only from this date or date-time on.")
+    end_date: Bound | None = Field(default=None, description="alerts: only up to this date or date-time.")
+
+    @property
+    def filters(self) -> dict[str, str | bool | datetime]:
+        """The filters that are set, by their names in the configuration."""
+        values = ((name, getattr(self, _attribute(name))) for name in FILTERS[self.resource])
+        return {name: value for name, value in values if value not in (None, False)}
+
+    def findings(self) -> Iterator[Finding]:
+        """Filters and modes that the resource's list has."""
+        fitting = FILTERS[self.resource]
+        for name in dict.fromkeys(name for names in FILTERS.values() for name in names):
+            if name not in fitting and getattr(self, _attribute(name)) not in (None, False):
+                yield Finding((name,), _unfit(self.resource, fitting))
+        if self.resource == "alerts" and self.emit == "changes":
+            yield Finding(("emit",), "'changes' is nothing for alerts, which never change: write created, or remove it")
+        if self.start_date and self.end_date and self.end_date <= self.start_date:
+            yield Finding(("end_date",), "is not after start_date, so that nothing would match: set a later one")
+
+
+def _attribute(name: str) -> str:
+    return "from_" if name == "from" else name
+
+
+def _unfit(resource: Resource, fitting: Iterable[str]) -> str:
+    known = ", ".join(fitting) or "none"
+    return f"is not a filter of {resource} (it has: {known}): remove it, or watch another resource"
+
+
+def default_watches(connections: Iterable[str]) -> tuple[WatchSettings, ...]:
+    """All resources of all connections; only those of `default` have the bare name of the resource."""
+    return tuple(
+        WatchSettings(
+            resource=resource,
+            name=resource if connection == "default" else f"{connection}-{resource}",
+            connection=connection,
+        )
+        for connection in connections
+        for resource in RESOURCES
+    )
