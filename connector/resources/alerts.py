@@ -78,7 +78,7 @@ WATCH = Watch(
     operation="ListAlert",
 )
 
-GET = fetching("FetchAlert", GetAlert, ONE, AlertDetails, "monitor")
+GET = fetching("FetchAlert", GetAlert, ONE, AlertDetails, host="monitor")
 LISTING = listing("ListAlert", ListAlerts, LIST, "alerts", Alert, host="monitor")
 
 WATCHES = (WATCH,)

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Annotated, Any, Literal
@@ -45,7 +46,8 @@ def _blank(value: Any) -> Any:
 
 
 def _decimal_text(value: Any) -> Any:
-    return str(value) if isinstance(value, int | float) else _blank(value)
+    """A number without its exponent: 0.00005 would be `5e-05`."""
+    return format(Decimal(str(value)), "f") if isinstance(value, int | float) else _blank(value)
 
 
 # --- what bundles hold -------------------------------------------------------------------------------------------
@@ -111,9 +113,11 @@ def _with_offset(value: date) -> date:
     return value
 
 
-def sid(*prefixes: str) -> StringConstraints:
+def sid(*prefixes: str) -> Shape:
     """What makes a SID of one of the prefixes: two letters and 32 hexadecimal digits."""
-    return StringConstraints(pattern=rf"^(?:{'|'.join(prefixes)})[0-9a-fA-F]{{32}}$")
+    return Shape(
+        rf"^(?:{'|'.join(prefixes)})[0-9a-fA-F]{{32}}$", f"a SID: {' or '.join(prefixes)} and 32 hexadecimal digits"
+    )
 
 
 DAY_LENGTH = len("2026-11-24")

@@ -1,27 +1,28 @@
-"""Messages: watch, send, delete, status callbacks. Twilio: messaging/api/message-resource."""
+"""Messages: watch, get, list, update, delete. Twilio: messaging/api/message-resource."""
 
-from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal, Self
+from datetime import timedelta
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field
 
 from connector.resources.fields import (
-    Address,
-    ApplicationSid,
-    ContentSid,
     Count,
+    Filter,
+    Limit,
     MessageSid,
-    MessagingServiceSid,
+    Moment,
     Optional,
     Price,
     Text,
     Timestamp,
-    Url,
 )
-from connector.resources.rows import ACCOUNT, Bundle, Callback, Operation, Parameters, Reconciliation, Watch
+from connector.resources.operations import deleting, fetching, listing
+from connector.resources.rows import ACCOUNT, Bundle, Operation, Parameters, Watch, Wire
+from connector.resources.rules import Rule, Something
 
 LIST = f"{ACCOUNT}/Messages.json"
 ONE = f"{ACCOUNT}/Messages/{{sid}}.json"
+Sid = Annotated[MessageSid, Field(description="SM… or MM….")]
 
 
 class Message(Bundle):
@@ -30,124 +31,70 @@ class Message(Bundle):
     sid: str
     account_sid: Optional = None
     api_version: Optional = None
-    body: Text = None
+    body: Annotated[Text, Field(description="Empty after a redaction.")] = None
     date_created: Timestamp = None
-    date_sent: Timestamp = None
+    date_sent: Annotated[Timestamp, Field(description="Null until sent.")] = None
     date_updated: Timestamp = None
-    direction: Text = None
-    error_code: Count = None
+    direction: Annotated[Text, Field(description="inbound, outbound-api, outbound-call or outbound-reply.")] = None
+    error_code: Annotated[Count, Field(description="Why it failed or was not delivered.")] = None
     error_message: Text = None
-    from_: Annotated[Optional, Field(alias="from")] = None
+    from_: Annotated[
+        Optional, Field(alias="from", description="Null until a messaging service has chosen the sender.")
+    ] = None
     messaging_service_sid: Optional = None
     num_media: Count = None
     num_segments: Count = None
     price: Price = None
     price_unit: Text = None
-    status: Text = None
+    status: Annotated[
+        Text,
+        Field(
+            description="accepted, scheduled, queued, sending, sent, delivered, undelivered, failed, read, canceled, "
+            "receiving, received or partially_delivered."
+        ),
+    ] = None
     subresource_uris: dict[str, Any] | None = None
     to: Optional = None
     uri: Text = None
 
 
-class MessageStatus(Bundle):
-    """A status of an outbound message, as Twilio called it back. Arrival order is not guaranteed: rank statuses."""
+class GetMessage(Parameters):
+    """Parameters of `get` with resource `message`."""
 
-    message_sid: str
-    message_status: str
-    account_sid: str
-    api_version: Text = None
-    error_code: Count = None
-    from_: Annotated[Text, Field(alias="from")] = None
-    messaging_service_sid: Optional = None
-    raw_dlr_done_date: Annotated[Text, Field(description="YYMMDDhhmm, as the carrier reported it.")] = None
-    sms_sid: Text = None
-    sms_status: Text = None
-    to: Text = None
-
-
-class SendMessage(Parameters):
-    """Parameters of `send-message`: Twilio's *Create a Message*."""
-
-    to: Annotated[Address, Field(description="E.164 number or channel address such as whatsapp:+15551234567.")]
-    from_: Annotated[
-        Address | None,
-        Field(alias="from", description="Number, short code, alphanumeric sender or channel address of the account."),
-    ] = None
-    messaging_service_sid: Annotated[
-        MessagingServiceSid | None, Field(description="Chooses the sender from its pool.")
-    ] = None
-    body: Annotated[
-        str | None, StringConstraints(max_length=1600), Field(description="At most 1,600 characters (21617).")
-    ] = None
-    media_url: Annotated[
-        list[Url] | None, Field(min_length=1, max_length=10, description="At most 10 media (21623), 5 MB in all.")
-    ] = None
-    content_sid: Annotated[
-        ContentSid | None, Field(description="Content template; then leave out body and media_url.")
-    ] = None
-    content_variables: Annotated[
-        dict[str, Any] | None, Field(description="Variables of the template; needs content_sid.")
-    ] = None
-    status_callback: Annotated[Url | None, Field(description="Left out: ours; null: none.")] = None
-    application_sid: Annotated[ApplicationSid | None, Field(description="Status callbacks go to this application.")] = (
-        None
-    )
-    max_price: Annotated[
-        float | None, Field(ge=0, description="Obsolete since 2024: Twilio accepts and ignores it.")
-    ] = None
-    provide_feedback: Annotated[bool | None, Field(description="To be confirmed by the Feedback call.")] = None
-    attempt: Annotated[int | None, Field(ge=1, description="Attempts made so far, this one included.")] = None
-    validity_period: Annotated[
-        int | None, Field(ge=1, le=36000, description="Seconds in Twilio's queue, 1 to 36,000 (90007).")
-    ] = None
-    force_delivery: Annotated[bool | None, Field(description="Reserved by Twilio.")] = None
-    content_retention: Literal["retain", "discard"] | None = None
-    address_retention: Literal["retain", "obfuscate"] | None = None
-    smart_encoded: Annotated[bool | None, Field(description="Replace look-alike Unicode characters by GSM-7 ones.")] = (
-        None
-    )
-    persistent_action: Annotated[
-        list[str] | None, Field(min_length=1, description="For example a WhatsApp location.")
-    ] = None
-    traffic_type: Literal["free"] | None = None
-    shorten_urls: Annotated[bool | None, Field(description="Needs a messaging service with link shortening.")] = None
-    schedule_type: Annotated[Literal["fixed"] | None, Field(description="With send_at and messaging_service_sid.")] = (
-        None
-    )
-    send_at: Annotated[datetime | None, Field(description="More than 300 s and at most 35 days ahead.")] = None
-    send_as_mms: bool | None = None
-    risk_check: Literal["enable", "disable"] | None = None
-    fallback_from: Annotated[
-        Address | None, Field(description="SMS sender when RCS cannot reach; needs messaging_service_sid.")
-    ] = None
-
-    @model_validator(mode="after")
-    def _as_twilio_validates(self) -> Self:
-        """Groups and dependencies (facts: 3.1; 21602, 21603, 21619, 35111, 35118, 21656, 21664-21666)."""
-        if not (self.from_ or self.messaging_service_sid):
-            raise ValueError("from or messaging_service_sid is needed")
-        if self.content_sid is None and not self.body and not self.media_url:
-            raise ValueError("one of body, media_url or content_sid is needed")
-        if self.content_sid and (self.body or self.media_url):
-            raise ValueError("content_sid excludes body and media_url")
-        if self.content_variables is not None and not self.content_sid:
-            raise ValueError("content_variables needs content_sid")
-        if (self.send_at is None) != (self.schedule_type is None):
-            raise ValueError("send_at and schedule_type 'fixed' belong together")
-        if not self.messaging_service_sid:
-            needing = [name for name in ("send_at", "shorten_urls", "fallback_from") if getattr(self, name)]
-            if needing:
-                raise ValueError(f"{needing[0]} needs messaging_service_sid")
-        if self.fallback_from and self.from_:
-            raise ValueError("fallback_from excludes from")
-        return self
+    resource: Literal["message"]
+    sid: Sid
 
 
 class DeleteMessage(Parameters):
     """Parameters of `delete` with resource `message`."""
 
     resource: Literal["message"]
-    sid: Annotated[MessageSid, Field(description="SM… or MM….")]
+    sid: Sid
+
+
+class ListMessages(Parameters):
+    """Parameters of `list` with resource `messages`."""
+
+    resource: Literal["messages"]
+    to: Annotated[Filter | None, Field(description="Recipient: number or channel address.")] = None
+    from_: Annotated[Filter | None, Field(alias="from", description="Sender: number or channel address.")] = None
+    date_sent: Annotated[Moment | None, Field(description="Sent on this day (UTC).")] = None
+    date_sent_before: Annotated[
+        Moment | None, Wire("DateSent<"), Field(description="Sent on or before midnight of this day.")
+    ] = None
+    date_sent_after: Annotated[Moment | None, Wire("DateSent>"), Field(description="Sent on or after.")] = None
+    limit: Limit = None
+
+
+class UpdateMessage(Parameters):
+    """Parameters of `update` with resource `message`: redact it, or cancel a scheduled one."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (Something(besides=("resource", "sid")),)
+
+    resource: Literal["message"]
+    sid: Sid
+    body: Annotated[Literal[""] | None, Field(description="Only the empty text: removes the body for good.")] = None
+    status: Annotated[Literal["canceled"] | None, Field(description="Cancels a scheduled message.")] = None
 
 
 WATCH = Watch(
@@ -167,44 +114,17 @@ WATCH = Watch(
     operation="ListMessage",
 )
 
-STATUS = Callback(
-    kind="message-status",
-    resource="messages",
-    event_type="twilio.message.status.v1",
-    bundle=MessageStatus,
-    key="message_sid",
-    identity=("message_sid", "message_status"),
+GET = fetching("FetchMessage", GetMessage, ONE, Message)
+LISTING = listing("ListMessage", ListMessages, LIST, "messages", Message)
+UPDATE = Operation(
+    name="UpdateMessage", parameters=UpdateMessage, method="POST", path=ONE, bundle=Message, repeatable=True
 )
-
-SEND = Operation(
-    name="CreateMessage",
-    parameters=SendMessage,
-    method="POST",
-    path=LIST,
-    bundle=Message,
-    callbacks={"status_callback": "message-status"},
-    unless=frozenset({"application_sid"}),
-    reconciliation=Reconciliation(
-        path=LIST,
-        items="messages",
-        filters={"to": "To", "from_": "From"},
-        compared={"body": "body"},
-        fixed={"direction": "outbound-api"},
-    ),
-)
-
-# 20009: "Cannot delete this resource before it is complete" passes with time (facts: 3.1); 20404: it is gone already.
-DELETE = Operation(
-    name="DeleteMessage",
-    parameters=DeleteMessage,
-    method="DELETE",
-    path=ONE,
-    answer="none",
-    repeatable=True,
-    delay_codes=frozenset({20009}),
-    done_codes=frozenset({20404}),
-)
+DELETE = deleting("DeleteMessage", DeleteMessage, ONE)
 
 WATCHES = (WATCH,)
-CALLBACKS = (STATUS,)
-OPERATIONS = {"send-message": {None: SEND}, "delete": {"message": DELETE}}
+OPERATIONS = {
+    "get": {"message": GET},
+    "list": {"messages": LISTING},
+    "update": {"message": UPDATE},
+    "delete": {"message": DELETE},
+}

@@ -5,10 +5,25 @@ from collections.abc import Mapping
 from connector.resources.rows import Bundle, Host, Operation, Parameters
 
 
-def fetching(name: str, parameters: type[Parameters], path: str, bundle: type[Bundle], host: Host = "api") -> Operation:
+def fetching(
+    name: str,
+    parameters: type[Parameters],
+    path: str,
+    bundle: type[Bundle],
+    *,
+    host: Host = "api",
+    nested: Mapping[str, str] | None = None,
+) -> Operation:
     """One resource by its SID."""
     return Operation(
-        name=name, parameters=parameters, method="GET", path=path, bundle=bundle, host=host, repeatable=True
+        name=name,
+        parameters=parameters,
+        method="GET",
+        path=path,
+        bundle=bundle,
+        host=host,
+        nested=nested or {},
+        repeatable=True,
     )
 
 
@@ -40,7 +55,7 @@ def listing(
 def deleting(name: str, parameters: type[Parameters], path: str) -> Operation:
     """The end of a resource.
 
-    20009, "Cannot delete this resource before it is complete", passes with time (facts: 3.1); 20404: it is gone already.
+    20009, "Cannot delete this resource before it is complete", passes with time (facts: 3.1); 20404: gone already.
     """
     return Operation(
         name=name,

@@ -57,7 +57,6 @@ class Recording(Bundle):
         Text, Field(description="in-progress, paused, stopped, processing, completed, absent or deleted.")
     ] = None
     subresource_uris: dict[str, Any] | None = None
-    track: Text = None
     uri: Text = None
 
 

@@ -1,0 +1,135 @@
+"""A command's value, read: the operation that it means and its parameters, or one sentence that says why not. Pure."""
+
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from connector.errors import Rejected
+from connector.resources.models import Parameters, snake
+from connector.resources.rows import Command, Operation
+from connector.resources.rules import listed
+
+SHOWN_LENGTH = 40
+
+# pydantic's word for the error -> ours; the rest is said in pydantic's words. None of them quotes the value.
+SENTENCES: Mapping[str, str] = {
+    "missing": "is missing",
+    "string_type": "is no text",
+    "int_type": "is no integer",
+    "int_from_float": "is no integer",
+    "float_type": "is no number",
+    "bool_type": "is neither true nor false",
+    "list_type": "is no list",
+    "dict_type": "is no object",
+    "string_too_long": "is longer than {max_length} characters",
+    "string_too_short": "is shorter than {min_length} characters",
+    "string_pattern_mismatch": "does not fit {pattern}",
+    "too_long": "has more than {max_length} entries",
+    "too_short": "has fewer than {min_length} entries",
+    "greater_than_equal": "is less than {ge}",
+    "less_than_equal": "is greater than {le}",
+    "literal_error": "is not {expected}",
+    "timezone_aware": "lacks its offset from UTC: write 2026-11-24T12:00:00Z",
+    "datetime_from_date_parsing": "is no time such as 2026-11-24T12:00:00Z",
+    "datetime_parsing": "is no time such as 2026-11-24T12:00:00Z",
+    "datetime_type": "is no time such as 2026-11-24T12:00:00Z",
+    "date_type": "is no day such as 2026-11-24",
+    "date_parsing": "is no day such as 2026-11-24",
+    "date_from_datetime_parsing": "is no day such as 2026-11-24",
+}
+
+
+def parse(command: Command, value: bytes | None) -> tuple[Operation, Parameters]:
+    """The operation that the value means, and its validated parameters.
+
+    Raises Rejected with one sentence that names the fields and never quotes their content.
+    """
+    given = _object(command, value)
+    operation = _operation(command, given)
+    try:
+        # From the bytes once more: strictness is JSON's then, where a time is a text.
+        return operation, operation.parameters.model_validate_json(value or b"", strict=True)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=True, include_input=False)
+        sentences = [_sentence(item, operation.parameters) for item in found]
+        raise Rejected(f"{command.name}: {'; '.join(dict.fromkeys(sentences))}.") from None
+
+
+def fill_callbacks(operation: Operation, parameters: Parameters, urls: Callable[[str], str]) -> Parameters:
+    """The parameters with our callback URLs where the caller said nothing; `urls` gives the URL of a kind.
+
+    An explicit null opts out, as does a parameter that takes the callbacks elsewhere (`unless`).
+    """
+    given = parameters.model_fields_set
+    if any(getattr(parameters, name) is not None for name in operation.unless):
+        return parameters
+    filled: dict[str, Any] = {}
+    for name, kind in operation.callbacks.items():
+        needed = operation.callback_needs.get(name)
+        if name in given or (needed is not None and not getattr(parameters, needed)):
+            continue
+        defaults = operation.callback_defaults.get(name, {})
+        filled |= {other: default for other, default in defaults.items() if other not in given}
+        filled[name] = urls(kind)
+    return parameters.model_copy(update=filled)
+
+
+def public_names(model: type[Parameters]) -> list[str]:
+    """The names by which a value gives the model's fields."""
+    return [info.alias or name for name, info in model.model_fields.items()]
+
+
+def _object(command: Command, value: bytes | None) -> Mapping[str, Any]:
+    if not value:
+        raise Rejected(f"{command.name}: the value is empty, a JSON object is expected.")
+    try:
+        given = orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise Rejected(f"{command.name}: the value is not JSON ({error.msg}).") from None
+    if not isinstance(given, dict):
+        raise Rejected(f"{command.name}: the value is no JSON object.")
+    return given
+
+
+def _operation(command: Command, given: Mapping[str, Any]) -> Operation:
+    if None in command.operations:
+        return command.operations[None]
+    named = {str(name): operation for name, operation in command.operations.items()}
+    known = listed(tuple(sorted(named)), "or")
+    resource = given.get("resource")
+    if resource is None:
+        raise Rejected(f"{command.name}: resource is missing, one of {known}.")
+    if not isinstance(resource, str) or resource not in named:
+        shown = repr(resource)[:SHOWN_LENGTH]
+        raise Rejected(
+            f"{command.name}: resource {shown} is unknown, {_nearest(str(resource), named) or known} is meant?"
+        )
+    return named[resource]
+
+
+def _sentence(found: ErrorDetails, model: type[Parameters]) -> str:
+    """`media_url[3] is not an absolute http or https URL`."""
+    name = _path(found["loc"])
+    context = found.get("ctx", {})
+    match found["type"]:
+        case "extra_forbidden":
+            nearest = _nearest(snake(name), public_names(model))
+            return f"{name[:SHOWN_LENGTH]} is unknown" + (f", did you mean {nearest}?" if nearest else "")
+        case "value_error":
+            return f"{name} {context['error']}".strip()
+        case kind if kind in SENTENCES:
+            return f"{name} {SENTENCES[kind].format(**context)}"
+        case _:
+            return f"{name}: {found['msg'][:1].lower()}{found['msg'][1:]}"
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
+
+
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    return next(iter(get_close_matches(name, list(known), n=1)), None)
