@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, JsonValue
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
 
 from connector.resources.fields import Shape
 from connector.resources.rows import Operation, Pairs, Parameters, Request, wire_value
@@ -36,6 +36,12 @@ def _sendable(headers: dict[str, str] | None) -> dict[str, str] | None:
     return headers
 
 
+def _body(value: Any) -> Any:
+    if not isinstance(value, dict | str | None):
+        raise ValueError("is neither an object nor a text")  # noqa: TRY004 - pydantic reports ValueError
+    return value
+
+
 class CallApi(Parameters):
     """Parameters of `call-api`: the host and the credentials are the connection's."""
 
@@ -61,6 +67,7 @@ class CallApi(Parameters):
     ] = None
     body: Annotated[
         dict[str, JsonValue] | str | None,
+        BeforeValidator(_body),
         Field(description="An object is sent as a form, a text as it is, with the given content-type; none with GET."),
     ] = None
 

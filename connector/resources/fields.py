@@ -99,11 +99,11 @@ class Shape:
 
 def _moment(value: Any) -> Any:
     """A day (`2026-11-24`) or a time with its offset, from text."""
-    if not isinstance(value, str):
+    if isinstance(value, date):
         return value
     try:
         return date.fromisoformat(value) if len(value) == DAY_LENGTH else datetime.fromisoformat(value)
-    except ValueError:
+    except (TypeError, ValueError):
         raise ValueError("is neither a day (2026-11-24) nor a time with its offset (2026-11-24T12:00:00Z)") from None
 
 
