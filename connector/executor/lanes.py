@@ -8,6 +8,10 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 
+class Leaving(Exception):
+    """Raised by work that is not to go on: its lane ends here, the item stays unfinished for a successor."""
+
+
 class Lanes(Generic[Item]):
     """One task for each key that has something to do; a lane that is empty is forgotten, whatever the number of keys.
 
@@ -42,8 +46,8 @@ class Lanes(Generic[Item]):
                 await self._work(queue[0])
                 queue.popleft()
                 self.held -= 1
-        except asyncio.CancelledError:
-            raise
+        except Leaving:
+            return
         except Exception as error:  # noqa: BLE001 - handed to the owner, which reopens
             if not self.failure.done():
                 self.failure.set_result(error)

@@ -72,12 +72,12 @@ def encode_bitmap(base: int, finished: set[int] | frozenset[int]) -> str:
     return base64.b64encode(bits).decode()
 
 
-def decode_metadata(base: int, text: str) -> tuple[int, frozenset[int]]:
-    """Journal offset and finished offsets of a commit; (0, nothing) for metadata that is not ours."""
+def decode_metadata(base: int, text: str) -> tuple[int | None, frozenset[int]]:
+    """Journal offset and finished offsets of a commit; (None, nothing) for metadata that is not ours."""
     version, _, rest = text.partition(":")
     low, _, bitmap = rest.partition(":")
     if version != VERSION or not low.isdigit():
-        return 0, frozenset()
+        return None, frozenset()
     bits = base64.b64decode(bitmap)
     found = (base + 8 * index + bit for index, byte in enumerate(bits) for bit in range(8) if byte >> bit & 1)
     return int(low), frozenset(found)

@@ -1,7 +1,7 @@
 """Kafka clients from settings, and how to end one. Every client is disposable: on doubt end it and build another.
 
-The rebalance timeout is far above the time that draining takes: a member that drains too long is replaced while it still
-works.
+The rebalance timeout is far above the time that draining takes: a member that drains too long is replaced while it
+still works.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.helpers import create_ssl_context
 
 from connector.errors import Unavailable
-from connector.settings import KafkaSettings
+from connector.settings import KafkaSettings, SaslSettings, TlsSettings
 
 REQUEST_TIMEOUT_MS = 5_000
 TRANSACTION_TIMEOUT_MS = 20_000
@@ -46,7 +46,7 @@ class FileTokenProvider(AbstractTokenProvider):  # type: ignore[misc]  # untyped
 def _tls(kafka: KafkaSettings) -> ssl.SSLContext | None:
     if "SSL" not in kafka.security_protocol.split("_"):
         return None
-    tls = kafka.tls
+    tls = kafka.tls or TlsSettings()
     return create_ssl_context(  # type: ignore[no-any-return]  # untyped in the library
         cafile=tls.ca_file and str(tls.ca_file),
         certfile=tls.cert_file and str(tls.cert_file),
@@ -55,22 +55,26 @@ def _tls(kafka: KafkaSettings) -> ssl.SSLContext | None:
     )
 
 
+def _sasl(sasl: SaslSettings) -> dict[str, Any]:
+    password = sasl.password.get_secret_value() if sasl.password else None
+    if sasl.mechanism == "OAUTHBEARER":
+        return {"sasl_mechanism": sasl.mechanism, "sasl_oauth_token_provider": FileTokenProvider(password or "")}
+    return {
+        "sasl_mechanism": sasl.mechanism,
+        "sasl_plain_username": sasl.username,
+        "sasl_plain_password": password,
+    }
+
+
 def options(kafka: KafkaSettings) -> dict[str, Any]:
     """What every client needs to connect."""
-    named: dict[str, Any] = {
+    return {
         "bootstrap_servers": kafka.bootstrap_servers,
         "security_protocol": kafka.security_protocol,
         "ssl_context": _tls(kafka),
         "request_timeout_ms": REQUEST_TIMEOUT_MS,
+        **(_sasl(kafka.sasl) if kafka.sasl and kafka.security_protocol.startswith("SASL") else {}),
     }
-    if kafka.security_protocol.startswith("SASL"):
-        password = kafka.sasl.password.get_secret_value() if kafka.sasl.password else None
-        named["sasl_mechanism"] = kafka.sasl.mechanism
-        if kafka.sasl.mechanism == "OAUTHBEARER":
-            named["sasl_oauth_token_provider"] = FileTokenProvider(password or "")
-        else:
-            named |= {"sasl_plain_username": kafka.sasl.username, "sasl_plain_password": password}
-    return named
 
 
 def producer(kafka: KafkaSettings, *, transactional_id: str | None = None, **more: Any) -> AIOKafkaProducer:

@@ -101,16 +101,23 @@ async def restore(kafka: KafkaSettings, partition: int, *, low: int) -> State:
     return state
 
 
-async def seen_ids(kafka: KafkaSettings, partition: int, *, since: datetime, end: int) -> Mapping[bytes, int]:
-    """The explicit ids that were finished since then -> the journal offset of their first end. Raises Unavailable."""
+Seen = tuple[int, str, int, datetime]
+
+
+async def seen_ids(kafka: KafkaSettings, partition: int, *, since: datetime, end: int) -> Mapping[bytes, Seen]:
+    """The explicit ids that were finished since then, hashed.
+
+    Each with the command record's offset and topic, the journal offset of its end, and when that was. Raises
+    Unavailable.
+    """
     topic = f"{kafka.topic_prefix}.{TOPIC}"
     start = await partitions.offset_at(kafka, topic, partition, since)
-    found: dict[bytes, int] = {}
+    found: dict[bytes, Seen] = {}
     if start is None:
         return found
     async for entry, offset in _entries(kafka, partition, start=max(start, end - 4 * MAX_IDS), end=end):
         if entry.state == "done" and entry.explicit and entry.outcome != "duplicate" and len(found) < MAX_IDS:
-            found.setdefault(id_hash(entry.topic, entry.id), offset)
+            found.setdefault(id_hash(entry.topic, entry.id), (entry.offset, entry.topic, offset, entry.at))
     return found
 
 

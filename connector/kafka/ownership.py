@@ -2,13 +2,14 @@
 
 A consumer group hands out the partitions of its topics; the range assignor gives partition p of every topic to one
 member. For each p that this process holds, `serve(seat)` runs with a transactional producer of p's own id, which
-fences whoever held p before. When the group takes p away, `seat.leaving` is set and `serve` drains: finishes what is in flight,
-commits, returns. A `serve` that raises is opened anew, state and all, as long as p is assigned.
+fences whoever held p before. When the group takes p away, `seat.leaving` is set and `serve` drains: finishes what is
+in flight, commits, returns. A `serve` that raises is opened anew, state and all, as long as p is assigned.
 """
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
@@ -29,7 +30,8 @@ REOPEN_SECONDS = 0.3
 COMMIT_SECONDS = 5.0
 STUCK_SECONDS = 3 * clients.SESSION_TIMEOUT_MS / 1000
 
-Deliver = Callable[[str, Sequence[ConsumerRecord]], None]
+RawRecord: TypeAlias = ConsumerRecord
+Deliver = Callable[[str, Sequence[RawRecord]], None]
 
 
 class Seat:

@@ -113,9 +113,7 @@ def _config_differences(topic: Topic, actual: Mapping[str, str]) -> list[Differe
             found.append(Difference(topic, sentence, config=True))
     retention = int(actual.get("retention.ms", "-1"))
     if topic.config is JOURNAL and 0 <= retention < DAY_MS:
-        sentence = (
-            f"Topic {topic.name} keeps {retention} ms; the journal must outlive an outage: best 7 days."
-        )
+        sentence = f"Topic {topic.name} keeps {retention} ms; the journal must outlive an outage: best 7 days."
         found.append(Difference(topic, sentence, config=True))
     return found
 
@@ -145,9 +143,8 @@ async def durability(kafka: KafkaSettings, topics: Sequence[Topic]) -> list[str]
     weak = sorted(name for name, config in configs.items() if int(config.get("min.insync.replicas", "1")) < 2)  # noqa: PLR2004
     if not weak:
         return []
-    return [
-        f"min.insync.replicas is 1 for {len(weak)} topics ({weak[0]} …): an acknowledged record can be lost with its broker."
-    ]
+    sentence = f"min.insync.replicas is 1 for {len(weak)} topics ({weak[0]} …)"
+    return [f"{sentence}: an acknowledged record can be lost with its broker."]
 
 
 async def apply(kafka: KafkaSettings, topics: Sequence[Topic]) -> tuple[list[str], list[str]]:

@@ -1,0 +1,60 @@
+"""Was it executed? What an ambiguous create may have made, looked up in Twilio's list. The choice is pure."""
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+
+from connector.resources.fields import parse_time
+from connector.resources.rows import Operation, Parameters, Request
+from connector.twilio.client import TwilioClient
+from connector.twilio.paging import pages
+
+# Clocks of Twilio and ours may differ by this, and Twilio's times are whole seconds.
+SKEW = timedelta(seconds=5)
+PAGE_SIZE = "200"
+# Lists are newest first; what we look for was made within the last minutes.
+MAX_PAGES = 20
+
+Row = Mapping[str, Any]
+
+
+def alike(operation: Operation, parameters: Parameters) -> str:
+    """A fingerprint that is equal for creates which cannot be told apart in Twilio's list."""
+    row = operation.reconciliation
+    if row is None:
+        return ""
+    compared = [str(getattr(parameters, name)) for name in sorted(row.compared)]
+    return hashlib.blake2s(orjson.dumps([operation.name, row.query(parameters), compared]), digest_size=8).hexdigest()
+
+
+def choose(found: Iterable[Row], *, claimed: Collection[str]) -> Row | None:
+    """The oldest that no other command has claimed; None when there is none."""
+    free = [row for row in found if row["sid"] not in claimed]
+    return min(free, key=lambda row: (parse_time(row["date_created"]), row["sid"]), default=None)
+
+
+async def candidates(
+    client: TwilioClient, operation: Operation, parameters: Parameters, *, attempted_at: datetime
+) -> Sequence[Row]:
+    """What Twilio's list shows now that the attempt may have made. Raises TwilioError.
+
+    No date filter: rows that are not yet sent have no date (facts, section 8).
+    """
+    row = operation.reconciliation
+    if row is None:
+        return ()
+    earliest = attempted_at.replace(microsecond=0) - SKEW
+    query = (*row.query(parameters), ("PageSize", PAGE_SIZE))
+    request = Request(method="GET", path=row.path, query=query, host=operation.host, operation=f"List{operation.name}")
+    found: list[Row] = []
+    walked = 0
+    async for page in pages(client, request, items=row.items):
+        recent = [item for item in page.rows if parse_time(item["date_created"]) >= earliest]
+        found += [item for item in recent if row.matches(parameters, item)]
+        walked += 1
+        if not recent or walked == MAX_PAGES:
+            break
+    return found
