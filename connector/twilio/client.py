@@ -1,0 +1,344 @@
+"""Requests to Twilio for one connection: each ends in a response or in the error that says what may be done next.
+
+Only this module opens connections to Twilio. Credentials go to the connection's own hosts and nowhere else.
+"""
+
+import asyncio
+import math
+import random
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import lru_cache
+from http import HTTPStatus
+
+import aiohttp
+from prometheus_client import Counter, Histogram
+from pydantic import SecretStr
+from yarl import URL
+
+from connector import __version__
+from connector.errors import BadCredentials, NotExecuted, PerhapsExecuted, Refused, TwilioError
+from connector.resources.rows import Request
+from connector.telemetry import (
+    PACING_WAIT_SECONDS,
+    TWILIO_CONCURRENCY_LIMIT,
+    TWILIO_REQUEST_SECONDS,
+    TWILIO_REQUESTS,
+    TWILIO_THROTTLED,
+    logger,
+)
+from connector.twilio.answers import TOO_MANY_REQUESTS, Response, failure, is_success
+from connector.twilio.concurrency import Concurrency
+from connector.twilio.encoding import Outgoing, encode, origin, redirected
+from connector.twilio.pacing import Pacing
+
+TIMEOUT_SECONDS = 30.0
+IDLE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
+FIRST_BACKOFF_SECONDS = 0.5
+LONGEST_BACKOFF_SECONDS = 30.0
+# Connecting ends well before the whole does, so that a timeout tells whether the request was written.
+CONNECT_SHARE = 0.5
+UNAUTHORIZED_IN_A_ROW = 3
+MAX_REDIRECTS = 5
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+LARGEST_ANSWER_BYTES = 32 * 1024 * 1024
+# Signed addresses of media stores in Location are longer than aiohttp's 8 KiB.
+LARGEST_HEADER_BYTES = 32 * 1024
+
+log = logger(__name__)
+
+
+def open_session() -> aiohttp.ClientSession:
+    """The one session that all clients share: keeps connections alive, keeps no cookies, reads no environment.
+
+    Its pool is unbounded, because each client bounds its own concurrency.
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=30),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": f"twilio-kafka-connector/{__version__}"},
+        max_field_size=LARGEST_HEADER_BYTES,
+        max_line_size=LARGEST_HEADER_BYTES,
+    )
+
+
+class TwilioClient:
+    """The connection to one account.
+
+    `auth` is the user (account SID or API key) and its password; `api_base` and `monitor_base` are scheme and host.
+    `refused` is true after three 401 in a row, until a request succeeds.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        account_sid: str,
+        auth: tuple[str, SecretStr],
+        api_base: str,
+        monitor_base: str,
+        session: aiohttp.ClientSession,
+        max_concurrency: int = 50,
+        pacing: Pacing | None = None,
+    ) -> None:
+        self.name = name
+        self.account_sid = account_sid
+        self.bases = {"api": api_base.rstrip("/"), "monitor": monitor_base.rstrip("/")}
+        self.refused = False
+        self._origins = frozenset(origin(base) for base in self.bases.values())
+        self._session = session
+        self._pacing = pacing or Pacing()
+        self._concurrency = Concurrency(max_concurrency, report=TWILIO_CONCURRENCY_LIMIT.labels(name).set)
+        self._unauthorized = 0
+        self._waited = PACING_WAIT_SECONDS.labels(name)
+        self._throttled = TWILIO_THROTTLED.labels(name)
+        self.replace_credentials(*auth)
+
+    def replace_credentials(self, user: str, password: SecretStr) -> None:
+        """Use these from the next request on; for rotation without a restart."""
+        self._authorization = aiohttp.encode_basic_auth(user, password.get_secret_value())
+
+    @property
+    def concurrency_limit(self) -> float:
+        """How many requests may run at once now."""
+        return self._concurrency.limit
+
+    @asynccontextmanager
+    async def slot(self, request: Request) -> AsyncIterator[None]:
+        """Wait for the request's turn (pacing, then a place under the concurrency limit) and hold the place.
+
+        `send` does not wait for anything but the network, so that what is written down before it stays true.
+        """
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        await self._pacing.turn(request)
+        await self._concurrency.acquire()
+        try:
+            self._waited.observe(clock() - started)
+            yield
+        finally:
+            self._concurrency.release()
+
+    async def send(self, request: Request, *, timeout_seconds: float = TIMEOUT_SECONDS) -> Response:
+        """One attempt within `timeout_seconds`, connecting included; hold a `slot`.
+
+        Raises Refused, BadCredentials, NotExecuted or PerhapsExecuted, and Rejected for what cannot be sent.
+        """
+        outgoing = self._outgoing(request)
+        with self._accounting(request):
+            response = await self._exchange(outgoing, timeout_seconds)
+            if not is_success(response.status):
+                raise failure(response.status, response.body, response.headers)
+            self._count(request, response.status)
+        return response
+
+    async def request(
+        self,
+        request: Request,
+        *,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> Response:
+        """Slot and send, repeated on 429, 5xx and broken connections: only for what may be repeated.
+
+        Raises the last error when its backoff would end after `patience_seconds`.
+        """
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + patience_seconds
+        attempt = 0
+        while True:
+            try:
+                async with self.slot(request):
+                    return await self.send(request, timeout_seconds=timeout_seconds)
+            except (NotExecuted, PerhapsExecuted) as error:
+                delay = backoff_seconds(attempt, error.retry_after)
+                if clock() + delay > deadline:
+                    raise
+            await asyncio.sleep(delay)
+            attempt += 1
+
+    @asynccontextmanager
+    async def stream(self, request: Request, *, idle_seconds: float = IDLE_SECONDS) -> AsyncIterator["Download"]:
+        """Open a download (GET); hold a `slot`. Redirects are followed, credentials stay with the connection's hosts.
+
+        Raises as `send` does; `idle_seconds` bounds connecting and each silence between chunks.
+        """
+        outgoing = self._outgoing(request)
+        outgoing.headers["Accept-Encoding"] = "identity"
+        with self._accounting(request):
+            answer = await self._follow(outgoing, idle_seconds)
+            self._count(request, answer.status)
+        try:
+            yield Download(answer)
+        finally:
+            answer.close()
+
+    def _outgoing(self, request: Request) -> Outgoing:
+        return encode(
+            request,
+            base=self.bases[request.host],
+            account_sid=self.account_sid,
+            authorization=self._authorization,
+        )
+
+    async def _exchange(self, outgoing: Outgoing, timeout_seconds: float) -> Response:
+        timeout = aiohttp.ClientTimeout(
+            total=timeout_seconds, connect=timeout_seconds * CONNECT_SHARE, ceil_threshold=math.inf
+        )
+        with _translated(outgoing.url):
+            async with self._open(outgoing, timeout) as answer:
+                try:
+                    body = await _read(answer)
+                except (aiohttp.ClientError, OSError):
+                    # A refusal is one even when its explanation does not arrive.
+                    if not HTTPStatus.BAD_REQUEST <= answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+                        raise
+                    body = b""
+                return Response(answer.status, body, answer.headers)
+
+    def _open(self, outgoing: Outgoing, timeout: aiohttp.ClientTimeout) -> aiohttp.client._RequestContextManager:
+        return self._session.request(
+            outgoing.method,
+            outgoing.url,
+            headers=outgoing.headers,
+            data=outgoing.body,
+            timeout=timeout,
+            allow_redirects=False,
+        )
+
+    async def _follow(self, outgoing: Outgoing, idle_seconds: float) -> aiohttp.ClientResponse:
+        """The answer at the end of the redirects. Credentials are dropped at the first foreign host, for good."""
+        timeout = aiohttp.ClientTimeout(total=None, connect=idle_seconds, sock_read=idle_seconds)
+        for _ in range(MAX_REDIRECTS + 1):
+            with _translated(outgoing.url):
+                answer = await self._open(outgoing, timeout)
+            if answer.status not in REDIRECTS:
+                return await _usable(answer)
+            answer.close()
+            outgoing = self._redirected(outgoing, answer.headers.get("Location", ""))
+        raise Refused(f"More than {MAX_REDIRECTS} redirects.", status=answer.status)
+
+    def _redirected(self, outgoing: Outgoing, location: str) -> Outgoing:
+        target = redirected(outgoing.url, location)
+        own = origin(str(target)) in self._origins
+        if not own and target.scheme != "https":
+            raise Refused(f"A redirect to {target.host} without TLS is not followed.")
+        return outgoing.at(target) if own else outgoing.anonymous().at(target)
+
+    @contextmanager
+    def _accounting(self, request: Request) -> Iterator[None]:
+        """Metrics, and what an answer teaches about concurrency and credentials."""
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        try:
+            yield
+        except TwilioError as error:
+            self._count(request, error.status, error.code)
+            self._learn(error, started)
+            raise
+        else:
+            self._learn(None, started)
+        finally:
+            _duration(request.operation).observe(clock() - started)
+
+    def _count(self, request: Request, status: int, code: int | None = None) -> None:
+        _requests(request.operation, str(status), str(code or "")).inc()
+
+    def _learn(self, error: TwilioError | None, sent_at: float) -> None:
+        if isinstance(error, NotExecuted) and error.status:
+            self._throttled.inc()
+            # Other codes, such as a full queue of one sender, say nothing about concurrency.
+            if error.code in (None, TOO_MANY_REQUESTS):
+                self._concurrency.throttled(sent_at=sent_at)
+        elif error is None or error.status:
+            self._concurrency.succeeded()
+        if isinstance(error, BadCredentials):
+            self._unauthorized += 1
+            if self._unauthorized == UNAUTHORIZED_IN_A_ROW:
+                self.refused = True
+                log.error("credentials refused", connection=self.name, status=error.status, code=error.code)
+        elif error is None:
+            self._unauthorized = 0
+            if self.refused:
+                self.refused = False
+                log.info("credentials accepted again", connection=self.name)
+
+
+class Download:
+    """A running download: `content_length` in bytes where the server says it, `content_type` in lower case."""
+
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self._answer = answer
+        self.content_length = answer.content_length
+        self.content_type = answer.content_type
+        self.request_id = answer.headers.get("Twilio-Request-Id")
+
+    async def chunks(self, size: int) -> AsyncIterator[bytes]:
+        """The bytes in chunks of exactly `size`, the last one shorter.
+
+        Raises PerhapsExecuted when the connection breaks or falls silent.
+        """
+        held = bytearray()
+        with _translated(self._answer.url):
+            async for part in self._answer.content.iter_any():
+                held += part
+                while len(held) >= size:
+                    yield bytes(held[:size])
+                    del held[:size]
+        if held:
+            yield bytes(held)
+
+
+def backoff_seconds(attempt: int, retry_after: float | None) -> float:
+    """Exponential with jitter from half to the whole, never less than what Twilio asks for."""
+    longest = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0 ** min(attempt, 10))
+    delay = longest * random.uniform(0.5, 1)  # noqa: S311  # jitter, not a secret
+    return delay if retry_after is None else retry_after + delay / 10
+
+
+@contextmanager
+def _translated(url: URL) -> Iterator[None]:
+    """Aiohttp's exceptions as ours. Only connecting fails in ways that prove that nothing was executed."""
+    try:
+        yield
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+        raise NotExecuted(f"{url.host} cannot be reached ({_reason(error)}).") from error
+    except TimeoutError as error:
+        raise PerhapsExecuted(f"{url.host} did not answer in time.") from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise PerhapsExecuted(f"The connection to {url.host} broke ({type(error).__name__}).") from error
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or type(error).__name__
+
+
+async def _read(answer: aiohttp.ClientResponse) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for part in answer.content.iter_any():
+        size += len(part)
+        if size > LARGEST_ANSWER_BYTES:
+            raise Refused(f"The answer is larger than {LARGEST_ANSWER_BYTES} bytes.", status=answer.status)
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def _usable(answer: aiohttp.ClientResponse) -> aiohttp.ClientResponse:
+    """The answer if it is a 2xx, its body unread. Raises its failure otherwise."""
+    if is_success(answer.status):
+        return answer
+    with _translated(answer.url):
+        async with answer:
+            raise failure(answer.status, await _read(answer), answer.headers)
+
+
+@lru_cache(maxsize=4096)
+def _requests(operation: str, status: str, code: str) -> Counter:
+    return TWILIO_REQUESTS.labels(operation, status, code)
+
+
+@lru_cache(maxsize=256)
+def _duration(operation: str) -> Histogram:
+    return TWILIO_REQUEST_SECONDS.labels(operation)

@@ -1,0 +1,161 @@
+"""Both paging dialects against the simulator, and lists that misbehave."""
+
+import datetime as dt
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+from twilio_servers import connected, serving
+
+from connector.errors import NotExecuted, PerhapsExecuted, Refused
+from connector.resources.rows import ACCOUNT, Request
+from connector.simulator import Simulator
+from connector.twilio.client import TwilioClient
+from connector.twilio.paging import Page, WalkInterrupted, pages
+
+MESSAGES = Request("GET", f"{ACCOUNT}/Messages.json", query=(("PageSize", "10"),), operation="ListMessage")
+ALERTS = Request("GET", "/v1/Alerts", query=(("PageSize", "10"),), host="monitor", operation="ListAlert")
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    async with Simulator(seed=7, settings={"auto_advance": False}) as running:
+        yield running
+
+
+@pytest.fixture
+async def client(simulator: Simulator) -> AsyncIterator[TwilioClient]:
+    async with connected(simulator.url) as opened:
+        yield opened
+
+
+async def walk(client: TwilioClient, request: Request, items: str = "messages") -> list[Page]:
+    return [page async for page in pages(client, request, items=items, patience_seconds=0)]
+
+
+async def test_the_2010_dialect_is_walked_to_its_end(simulator: Simulator, client: TwilioClient) -> None:
+    sids = simulator.fill("messages", count=25)
+    found = await walk(client, MESSAGES)
+    assert [len(page.rows) for page in found] == [10, 10, 5]
+    assert sorted(row["sid"] for page in found for row in page.rows) == sorted(sids)
+    assert all(page.date and abs((page.date - dt.datetime.now(dt.UTC)).total_seconds()) < 60 for page in found)
+
+
+async def test_the_v1_dialect_is_walked_to_its_end(simulator: Simulator, client: TwilioClient) -> None:
+    sids = simulator.fill("alerts", count=25)
+    found = await walk(client, ALERTS, items="alerts")
+    assert sorted(row["sid"] for page in found for row in page.rows) == sorted(sids)
+    assert len(found) == 3
+
+
+async def test_an_empty_list_is_one_empty_page(client: TwilioClient) -> None:
+    assert [page.rows for page in await walk(client, MESSAGES)] == [[]]
+
+
+async def test_pages_are_fetched_when_they_are_asked_for(simulator: Simulator, client: TwilioClient) -> None:
+    simulator.fill("messages", count=25)
+    async for _page in pages(client, MESSAGES, items="messages"):
+        break
+    assert simulator.journal.total == 1
+
+
+async def test_short_pages_are_followed(simulator: Simulator, client: TwilioClient) -> None:
+    sids = simulator.fill("messages", count=25)
+    simulator.fault("short-page", "ListMessage", rows=1, times=5)
+    found = await walk(client, MESSAGES)
+    assert sorted(row["sid"] for page in found for row in page.rows) == sorted(sids)
+
+
+async def test_an_unknown_page_token_says_that_the_walk_starts_again(
+    simulator: Simulator, client: TwilioClient
+) -> None:
+    simulator.fill("messages", count=25)
+    simulator.fault("bad-token", "ListMessage", skip=1)
+    walked = pages(client, MESSAGES, items="messages")
+    assert len((await anext(walked)).rows) == 10
+    with pytest.raises(WalkInterrupted) as caught:
+        await anext(walked)
+    assert caught.value.code == 21481
+
+
+async def test_a_page_that_fails_for_a_moment_is_asked_for_again(simulator: Simulator, client: TwilioClient) -> None:
+    simulator.fill("messages", count=25)
+    simulator.fault("error", "ListMessage", status=503, skip=1, times=1)
+    assert len([page async for page in pages(client, MESSAGES, items="messages")]) == 3
+
+
+async def test_other_refusals_and_throttling_pass_through(simulator: Simulator, client: TwilioClient) -> None:
+    with pytest.raises(Refused) as caught:
+        await walk(client, Request("GET", MESSAGES.path, query=(("PageSize", "1001"),)))
+    assert not isinstance(caught.value, WalkInterrupted)
+    simulator.fault("throttle", "ListMessage")
+    with pytest.raises(NotExecuted):
+        await walk(client, MESSAGES)
+
+
+async def listed(*documents: Any) -> list[Page]:
+    """Walk documents that a server gives one after the other."""
+    pending = list(documents)
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        targets.append(request.raw_path)
+        return web.json_response(pending.pop(0))
+
+    targets: list[str] = []
+    async with serving(answer) as base, connected(base) as client:
+        found = await walk(client, Request("GET", "/list.json"), items="rows")
+    assert targets[1:] == [document["next_page_uri"] for document in documents[: len(targets) - 1]]
+    return found
+
+
+async def test_next_links_are_sent_back_byte_for_byte() -> None:
+    link = "/2010-04-01/x.json?To=%2B1555&When%3E=2026-01-02T03%3A04%3a05Z&a=%7e/%2f&PageToken=PASM1"
+    found = await listed({"rows": [], "next_page_uri": link}, {"rows": [{"sid": "1"}], "next_page_uri": None})
+    assert [page.rows for page in found] == [[], [{"sid": "1"}]]
+
+
+async def test_a_list_in_a_circle_is_left() -> None:
+    with pytest.raises(Refused, match="circle"):
+        await listed(*[{"rows": [], "next_page_uri": "/a"}, {"rows": [], "next_page_uri": "/b"}] * 2)
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "http://elsewhere.example/v1/x",
+        "https://elsewhere.example/v1/x",
+        "https://twilio.com.elsewhere.example/v1",
+        "https://faketwilio.com/v1",
+        "http://monitor.twilio.com/v1",
+        "//elsewhere.example/v1",
+        "elsewhere",
+    ],
+)
+async def test_a_next_link_to_another_host_is_not_followed(link: str) -> None:
+    with pytest.raises(Refused, match="another host"):
+        await listed({"rows": [], "next_page_uri": link})
+
+
+@pytest.mark.parametrize(
+    "prefix", ["{base}", "https://monitor.twilio.com", "https://monitor.dublin.ie1.twilio.com:443"]
+)
+async def test_absolute_links_to_twilio_are_asked_of_the_connections_own_host(prefix: str) -> None:
+    targets: list[str] = []
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        targets.append(request.raw_path)
+        link = prefix.format(base=base) + "/v1/Alerts?PageToken=P%2f1"
+        meta = {"key": "alerts", "next_page_url": link if len(targets) == 1 else None}
+        return web.json_response({"meta": meta, "alerts": [{"sid": str(len(targets))}]})
+
+    async with serving(answer) as base, connected(base) as client:
+        found = await walk(client, ALERTS, items="other")
+    assert targets == ["/v1/Alerts?PageSize=10", "/v1/Alerts?PageToken=P%2f1"]
+    assert [page.rows[0]["sid"] for page in found] == ["1", "2"]
+
+
+@pytest.mark.parametrize("document", [["no object"], {"other": []}, {"rows": {}}, None, "text"])
+async def test_an_answer_that_is_no_list_is_in_doubt(document: Any) -> None:
+    with pytest.raises(PerhapsExecuted):
+        await listed(document)
