@@ -44,6 +44,7 @@ class Account:
     trial: bool = False
     verified: tuple[str, ...] = ()  # numbers that a trial account may reach
     phone_numbers: tuple[str, ...] = (PHONE_NUMBER, OTHER_PHONE_NUMBER)
+    caller_ids: tuple[str, ...] = ()  # numbers of others that may be shown as the caller
     services: tuple[MessagingService, ...] = field(default_factory=lambda: (MessagingService(),))
     api_keys: tuple[ApiKey, ...] = field(default_factory=lambda: (ApiKey(),))
 

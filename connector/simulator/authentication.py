@@ -50,7 +50,8 @@ def authorise(state: State, credential: Credential, account_sid: str, route: Rou
         raise not_found(path)
     if credential.account.sid not in {account.sid, account.parent}:
         raise refusal(20003)
-    if account.status != "active" or credential.account.status != "active":
+    suspended = account.status != "active" and not _is_administration(route)
+    if suspended or credential.account.status != "active":
         raise refusal(20005)
     if credential.key is not None and credential.key.kind != "main" and _is_administration(route):
         raise refusal(20003)

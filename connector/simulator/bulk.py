@@ -4,21 +4,32 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
+from connector.simulator import rows as kinds
 from connector.simulator.collection import Collection, Row
-from connector.simulator.rows import Media, Message
 from connector.simulator.state import State
 from connector.simulator.times import parse
 
-TIMES = ("created", "updated", "sent", "send_at", "start", "end", "generated")
+TIMES = ("created", "updated", "sent", "send_at", "start", "end", "generated", "message_date")
+OURS, THEIRS = "+15550100001", "+15550100002"
 PYTHON_NAMES = {"from": "from_"}
 
 TEMPLATES: dict[str, tuple[type[Row], str, dict[str, Any]]] = {
-    "messages": (
-        Message,
-        "SM",
-        {"to": "+15550100002", "from_": "+15550100001", "body": "bulk {n}", "status": "delivered"},
-    ),
-    "media": (Media, "ME", {"parent_sid": "", "content_type": "image/jpeg"}),
+    "messages": (kinds.Message, "SM", {"to": THEIRS, "from_": OURS, "body": "bulk {n}", "status": "delivered"}),
+    "media": (kinds.Media, "ME", {"parent_sid": "", "content_type": "image/jpeg"}),
+    "calls": (kinds.Call, "CA", {"to": THEIRS, "from_": OURS, "status": "completed", "duration": 12}),
+    "recordings": (kinds.Recording, "RE", {"duration": 12}),
+    "transcriptions": (kinds.Transcription, "TR", {"recording_sid": "", "duration": 12, "text": "bulk {n}"}),
+    "alerts": (kinds.Alert, "NO", {"error_code": "11200", "text": "ErrorCode=11200"}),
+    "notifications": (kinds.Notification, "NO", {"call_sid": None, "request_url": "https://hooks.example.com/voice"}),
+}
+
+# which dates a row that was not given them has, by the resource and its status; seconds after it was created
+IMPLIED: dict[str, tuple[str, frozenset[str]]] = {
+    "messages": ("sent", frozenset({"queued", "accepted", "scheduled", "canceled"})),
+    "calls": ("start", frozenset({"queued"})),
+    "recordings": ("start", frozenset()),
+    "alerts": ("generated", frozenset()),
+    "notifications": ("message_date", frozenset()),
 }
 
 
@@ -44,10 +55,10 @@ def fill(
     if resource not in TEMPLATES:
         raise ValueError(f"unknown resource {resource!r}; use one of {sorted(TEMPLATES)}")
     start = _second(first) if first is not None else state.now() - max(0, count - 1) * step
-    given = list(rows) or [{} for _ in range(count)]
+    chosen = list(rows) or [{} for _ in range(count)]
     built = [
         _build(state, resource, number, {"account_sid": account_sid, "created": start + number * step, **common, **row})
-        for number, row in enumerate(given)
+        for number, row in enumerate(chosen)
     ]
     for row in built:
         row.visible_at = state.now() + visible_after if visible_after else 0.0
@@ -66,8 +77,9 @@ def _build(state: State, resource: str, number: int, attributes: Mapping[str, An
     sid = values.pop("sid", None) or state.new_sid(prefix)
     created = values["created"]
     values.setdefault("updated", created)
-    if row_type is Message and "sent" not in values and values["status"] not in {"queued", "accepted", "scheduled"}:
-        values["sent"] = created
+    date, without = IMPLIED.get(resource, ("", frozenset()))
+    if date and date not in values and values.get("status") not in without:
+        values[date] = created
     return row_type(sid=sid, tie=state.new_tie(sid), **values)
 
 

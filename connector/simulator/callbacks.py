@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from connector.simulator.state import State
 
 FORM = "application/x-www-form-urlencoded; charset=UTF-8"
-CLIENT_ERROR, SERVER_ERROR, REDIRECT = 400, 500, 300
+CLIENT_ERROR, TOO_MANY, SERVER_ERROR = 400, 429, 500
 MAX_REDIRECTS = 10
+MAX_PAUSE = 60.0
 KEPT_BODY = 64 * 1024
 OVERRIDES: dict[str, tuple[int, int, int]] = {  # key: (lowest, highest, default)
     "ct": (100, 10_000, 5_000),
@@ -38,6 +39,8 @@ class Policy:
     retries: int = 1
     retried: frozenset[str] = frozenset({"ct"})
 
+    pause: str = "callback_retry_delay"  # the setting with the pause before the first retry
+
     @classmethod
     def of(cls, url: str) -> "Policy":
         """Read the overrides in a URL's fragment; unknown keys and values out of range are ignored."""
@@ -46,6 +49,9 @@ class Policy:
         retried = frozenset(word.strip() for word in given.get("rp", "ct").split(","))
         retried = POLICIES if "all" in retried else (retried & POLICIES) or frozenset({"ct"})
         return cls(ct / 1000, rt / 1000, tt / 1000, rc, retried)
+
+
+EVENT_STREAMS = Policy(5.0, 5.0, 4 * 3600.0, 100, frozenset({"429", "5xx", "ct", "rt"}), "event_retry_delay")
 
 
 def _bounded(key: str, value: str) -> int:
@@ -133,8 +139,9 @@ class Deliveries:
         return row
 
     def send_json(self, *, kind: str, url: str, account_sid: str, body: bytes, sid: str = "") -> Delivery:
-        """Start delivering a JSON body, signed through `bodySHA256` in the URL (facts 6.1)."""
+        """Start delivering a JSON body as Event Streams does, signed through `bodySHA256` in the URL (facts 6.1, 9)."""
         row = self._row(url=url, kind=kind, sid=sid, account_sid=account_sid, method="POST", parameters=[])
+        row.policy = EVENT_STREAMS
         row.url += f"{'&' if '?' in row.url else '?'}bodySHA256={hashlib.sha256(body).hexdigest()}"
         row.body, row.content_type = body, "application/json"
         row.signature = signature.compute(row.url, [], self._state.accounts[account_sid].auth_token)
@@ -197,7 +204,7 @@ class Deliveries:
             if not failure:
                 row.outcome = "delivered"
                 break
-            pause = self._state.settings.callback_retry_delay * 2**attempt
+            pause = min(MAX_PAUSE, getattr(self._state.settings, row.policy.pause) * 2**attempt)
             last = attempt == row.policy.retries or failure not in row.policy.retried
             if last or self._state.now() + pause >= deadline:
                 row.outcome = "failed"
@@ -223,7 +230,7 @@ class Deliveries:
             return "rt"
         finally:
             note["seconds"] = round(self._state.now() - started, 6)
-        return "" if note["status"] < CLIENT_ERROR else "4xx" if note["status"] < SERVER_ERROR else "5xx"
+        return _failure(note["status"], row.policy)
 
     async def _exchange(self, row: Delivery, remaining: float) -> int:
         assert self._session is not None, "the simulator is not started"  # noqa: S101 - our own invariant
@@ -246,3 +253,12 @@ class Deliveries:
             row.answer = (await answer.content.read(KEPT_BODY)).decode(errors="replace")
             row.answer_type = answer.content_type
             return answer.status
+
+
+def _failure(status: int, policy: Policy) -> str:
+    """Return what an answer means in the words of the retry policy; nothing for success."""
+    if status < CLIENT_ERROR:
+        return ""
+    if status == TOO_MANY and "429" in policy.retried:
+        return "429"
+    return "4xx" if status < SERVER_ERROR else "5xx"

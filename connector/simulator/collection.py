@@ -79,6 +79,11 @@ class Collection(Generic[R]):
         """Return all rows with that value of an indexed attribute, oldest first."""
         return [self.rows[rank[2]] for rank in self._by.get((attribute, value), ())]
 
+    def first(self, attribute: str, value: object) -> R | None:
+        """Return the oldest row with that value of an indexed attribute."""
+        ranks = self._by.get((attribute, value))
+        return self.rows[ranks[0][2]] if ranks else None
+
     def position(self, sid: str) -> Rank | None:
         """Where the row of a paging token stands or stood."""
         row = self.rows.get(sid)

@@ -10,7 +10,8 @@
 | GET `/_sim/callbacks` | deliveries with their attempts (`?kind=&sid=`) |
 | GET, POST `/_sim/rows/{resource}` | SIDs of all rows, hidden ones too; create in bulk (see `bulk.fill`) |
 | POST `/_sim/inbound` | a message arrives: `from`, `to`, `body`, `media: [{content_type, content}]`, `url` |
-| POST `/_sim/status` | move a message: `sid`, `status`, `error_code` |
+| POST `/_sim/status` | move a message, call, recording or transcription: `sid`, `status`, `error_code` |
+| POST `/_sim/events` | deliver Event Streams events: `url`, `events`, `batch` |
 | POST `/_sim/accounts` | add or replace an account |
 | POST `/_sim/settle` | wait until no life cycle step and no delivery is left; `{"timeout": 10}` |
 """
@@ -24,7 +25,7 @@ from urllib.parse import parse_qsl
 import orjson
 from aiohttp import web
 
-from connector.simulator import bulk, inbound, message_life
+from connector.simulator import bulk, events, inbound, progress
 from connector.simulator.accounts import Account, ApiKey, MessagingService
 from connector.simulator.state import State
 
@@ -122,9 +123,13 @@ def _inbound(state: State, body: Body, _query: Query, _rest: str) -> Any:
 
 
 def _status(state: State, body: Body, _query: Query, _rest: str) -> Any:
-    row = state.stores[_account(state, body)].messages.rows[body["sid"]]
-    message_life.change(state, row, body["status"], error_code=body.get("error_code"))
-    return {"sid": row.sid, "status": row.status}
+    progress.move(state, _account(state, body), body["sid"], body["status"], error_code=body.get("error_code"))
+    return {"sid": body["sid"], "status": body["status"]}
+
+
+def _events(state: State, body: Body, _query: Query, _rest: str) -> Any:
+    rows = events.deliver(state, _account(state, body), body["url"], body["events"], batch=body.get("batch"))
+    return {"deliveries": [row.number for row in rows]}
 
 
 def _accounts(state: State, body: Body, _query: Query, _rest: str) -> Any:
@@ -162,6 +167,7 @@ ACTIONS: dict[tuple[str, str], Action] = {
     ("POST", "rows"): _fill,
     ("POST", "inbound"): _inbound,
     ("POST", "status"): _status,
+    ("POST", "events"): _events,
     ("POST", "accounts"): _accounts,
     ("POST", "settle"): _settle,
 }

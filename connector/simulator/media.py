@@ -4,6 +4,7 @@ from typing import Any
 
 from connector.simulator.errors import not_found
 from connector.simulator.paging import Dates, Listing, page_2010
+from connector.simulator.redirects import redirected
 from connector.simulator.routes import Reply, Request, Route
 from connector.simulator.rows import Media
 from connector.simulator.times import rfc2822
@@ -52,11 +53,17 @@ def find(request: Request) -> Media:
 
 
 def fetch(request: Request) -> Reply:
-    """Fetch metadata (with .json) or the bytes (without suffix)."""
+    """Fetch metadata."""
     row = find(request)
-    if request.suffix == "":
-        return Reply(raw=row.content, content_type=row.content_type, sid=row.sid)
     return Reply(body=render(row), sid=row.sid, name="Media")
+
+
+def content(request: Request) -> Reply:
+    """Fetch the bytes, perhaps by a redirect to another host."""
+    row = find(request)
+    if request.state.settings.media_redirect:
+        return redirected(request, row.sid)
+    return Reply(raw=row.content, content_type=row.content_type, sid=row.sid)
 
 
 def delete(request: Request) -> Reply:
@@ -71,5 +78,6 @@ def delete(request: Request) -> Reply:
 ROUTES = (
     Route("ListMedia", "GET", "Accounts/*/Messages/*/Media", list_, LISTING.known),
     Route("FetchMedia", "GET", "Accounts/*/Messages/*/Media/*", fetch),
+    Route("FetchMediaContent", "GET", "Accounts/*/Messages/*/Media/*:media", content),
     Route("DeleteMedia", "DELETE", "Accounts/*/Messages/*/Media/*", delete),
 )

@@ -2,9 +2,11 @@
 
 from datetime import UTC, datetime
 
+from connector.simulator import debugger, events
 from connector.simulator.routes import Request
 from connector.simulator.rows import Message
-from connector.simulator.state import State, Store
+from connector.simulator.state import State
+from connector.simulator.store import Store
 
 ERROR_MESSAGES = {
     30001: "Queue overflow",
@@ -81,7 +83,10 @@ def change(state: State, row: Message, status: str, *, error_code: int | None = 
     if status in {"failed", "undelivered"}:
         row.error_code = error_code or state.random.choice(state.settings.error_codes)
     _store(state, row).messages.touch(row)
+    events.report_message(state, row)
     _call_back(state, row)
+    if row.error_code and state.settings.alert_on_failed_message:
+        debugger.alert(state, row.account_sid, error_code=row.error_code, resource_sid=row.sid)
     if row.is_final and status != "canceled" and row.price is None:
         state.agenda.after(state.settings.price_delay, lambda: charge(state, row))
 

@@ -49,7 +49,15 @@ class Test:
     always: bool = False  # also when the parameter is absent
 
 
-Filter = Equal | Dates | Test
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """A filter of two names, both inclusive, by the second of the sort key."""
+
+    start: str
+    end: str
+
+
+Filter = Equal | Dates | Test | Bounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +72,17 @@ class Listing:
     @property
     def known(self) -> frozenset[str]:
         """All parameter names on the wire."""
-        own = (filter_.keys if isinstance(filter_, Dates) else (filter_.name,) for filter_ in self.filters)
-        return frozenset((*PAGING, *(name for group in own for name in group)))
+        return frozenset((*PAGING, *(name for filter_ in self.filters for name in _names(filter_) if name)))
+
+
+def _names(filter_: Filter) -> tuple[str, ...]:
+    match filter_:
+        case Dates():
+            return filter_.keys
+        case Bounds():
+            return filter_.start, filter_.end
+        case _:
+            return (filter_.name,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +133,12 @@ def page_2010(request: Request, listing: Listing, rows: Collection[R], *fixed: t
     return Reply(body=body, name="TwilioResponse")
 
 
-def page_v1(request: Request, listing: Listing, rows: Collection[R], *, cap: int = 0) -> Reply:
-    """Answer a list of a newer domain: `meta` with absolute URLs; `cap` ends it after so many rows."""
-    page = _page(request, listing, rows, (), cap=cap)
+def page_v1(request: Request, listing: Listing, rows: Collection[R], *, cap: int = 0, days: int = 0) -> Reply:
+    """Answer a list of a newer domain: `meta` with absolute URLs.
+
+    `cap` ends it after so many rows, `days` says how far back it reaches.
+    """
+    page = _page(request, listing, rows, (), cap=cap, days=days)
 
     def url(link: str | None) -> str | None:
         return None if link is None else request.base_url + link
@@ -136,7 +156,13 @@ def page_v1(request: Request, listing: Listing, rows: Collection[R], *, cap: int
 
 
 def _page(
-    request: Request, listing: Listing, rows: Collection[R], fixed: tuple[tuple[str, object], ...], *, cap: int = 0
+    request: Request,
+    listing: Listing,
+    rows: Collection[R],
+    fixed: tuple[tuple[str, object], ...],
+    *,
+    cap: int = 0,
+    days: int = 0,
 ) -> Page:
     form = request.parameters
     size = form.integer("PageSize", default=DEFAULT_PAGE_SIZE, low=1, high=MAX_PAGE_SIZE, code=20007)
@@ -145,6 +171,8 @@ def _page(
     if cap:
         size = max(1, min(size, cap - number * size))
     ranges = _ranges(request, listing)
+    if days:
+        ranges += (Range("second", int(request.state.now()) - days * DAY_SECONDS, None, sorts=True),)
     wanted = fixed + _equalities(request, listing)
     tests = _tests(request, listing)
     now = request.state.now()
@@ -231,6 +259,7 @@ def _tests(request: Request, listing: Listing) -> list[Callable[[Any], bool]]:
 def _ranges(request: Request, listing: Listing) -> tuple[Range, ...]:
     dates = (f for f in listing.filters if isinstance(f, Dates))
     ranges = tuple(r for f in dates if (r := _range(request, f)) is not None)
+    ranges += tuple(_bounded(request, f) for f in listing.filters if isinstance(f, Bounds))
     if listing.retention:
         oldest = math.floor(request.state.now()) - request.state.settings.retention_days * DAY_SECONDS
         _check_retention(ranges, oldest - DAY_SECONDS)
@@ -257,6 +286,12 @@ def _range(request: Request, dates: Dates) -> Range | None:
         low = max(on.day, low if low is not None else on.day)
         high = min(on.day + DAY_SECONDS, high if high is not None else on.day + DAY_SECONDS)
     return Range(dates.attribute, low, high, dates.sorts)
+
+
+def _bounded(request: Request, bounds: Bounds) -> Range:
+    start, end = _moment(request, bounds.start), _moment(request, bounds.end)
+    high = None if end is None else end.day + DAY_SECONDS if end.day_only else end.second + 1
+    return Range("second", None if start is None else start.second, high, sorts=True)
 
 
 def _moment(request: Request, key: str) -> Moment | None:

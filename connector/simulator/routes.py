@@ -8,7 +8,8 @@ from connector.simulator.accounts import Account
 from connector.simulator.form import Form
 
 if TYPE_CHECKING:
-    from connector.simulator.state import State, Store
+    from connector.simulator.state import State
+    from connector.simulator.store import Store
 
 PAGING = ("PageSize", "Page", "PageToken")
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import orjson
 from aiohttp import web
 
-from connector.simulator import control, xml
+from connector.simulator import control, recordings, redirects, xml
 from connector.simulator.authentication import authenticate, authorise
 from connector.simulator.errors import Refusal, body_of, not_found, refusal
 from connector.simulator.faults import Fault
@@ -20,6 +20,8 @@ from connector.simulator.state import State
 
 API = "/2010-04-01/"
 SUFFIXES = (".json", ".xml", ".wav", ".mp3")
+MEDIA_SUFFIXES = frozenset({"", ".wav", ".mp3"})
+METHODS = frozenset({"GET", "POST", "DELETE"})
 TABLE = tables(ROUTES)
 FORM = "application/x-www-form-urlencoded"
 GATEWAY_PAGE = (
@@ -44,6 +46,8 @@ class Server:
         target = request.raw_path
         if target.startswith("/_sim"):
             return await control.handle(self.state, request)
+        if target.startswith(redirects.PREFIX):
+            return await _content(self.state, request)
         entry = self._note(request, target)
         body = await request.read() if request.body_exists else b""
         owner = _account_in(entry.path)
@@ -102,8 +106,10 @@ class Server:
         credential = authenticate(self.state, request.headers.get("Authorization", ""))
         self._check_load(entry)
         pattern, sids, suffix = _pattern(entry.path)
-        methods = TABLE.get(pattern)
-        if methods is None:
+        if request.method not in METHODS:
+            raise refusal(20004)
+        methods = _methods(request.method, pattern, suffix)
+        if not methods:
             raise not_found(entry.path)
         route = methods.get(request.method)
         if route is None:
@@ -223,6 +229,12 @@ def _pattern(path: str) -> tuple[str, tuple[str, ...], str]:
     return "/".join(shown), sids, suffix
 
 
+def _methods(method: str, pattern: str, suffix: str) -> dict[str, Route]:
+    """Return the operations of a path; a GET without `.json` may mean the media instead of the metadata."""
+    media = TABLE.get(f"{pattern}:media") if method == "GET" and suffix in MEDIA_SUFFIXES else None
+    return media or TABLE.get(pattern, {})
+
+
 def _account_in(path: str) -> str:
     parts = path.split("/", 4)
     return parts[3].partition(".")[0] if path.startswith(API) and len(parts) > 3 else ""  # noqa: PLR2004 - position
@@ -238,6 +250,20 @@ def _drop(request: web.BaseRequest) -> web.Response:
     if request.transport is not None:
         request.transport.abort()
     return web.Response()
+
+
+async def _content(state: State, request: web.BaseRequest) -> web.StreamResponse:
+    """Serve media from the other host; it refuses requests that carry credentials meant for Twilio."""
+    path, _, query = request.raw_path.removeprefix(redirects.PREFIX).partition("?")
+    account_sid, _, name = path.partition("/")
+    sid, dot, ending = name.partition(".")
+    if "Authorization" in request.headers:
+        return web.Response(status=400, text="Only one authentication mechanism is allowed")
+    store = state.stores[account_sid]
+    if (file := store.media.rows.get(sid)) is not None:
+        return web.Response(body=file.content, content_type=file.content_type)
+    reply = recordings.content(store.recordings.rows[sid], dot + ending, Form.parse(query).get("RequestedChannels"))
+    return await _send_stream(request, None, reply, {"Content-Type": reply.content_type})
 
 
 async def _send(request: web.BaseRequest, entry: Entry, reply: Reply, seconds: float) -> web.StreamResponse:
@@ -267,7 +293,7 @@ async def _send(request: web.BaseRequest, entry: Entry, reply: Reply, seconds: f
 
 
 async def _send_stream(
-    request: web.BaseRequest, entry: Entry, reply: Reply, headers: dict[str, str]
+    request: web.BaseRequest, entry: Entry | None, reply: Reply, headers: dict[str, str]
 ) -> web.StreamResponse:
     response = web.StreamResponse(status=reply.status, headers=headers)
     response.content_length = reply.length
@@ -277,9 +303,10 @@ async def _send_stream(
         async for chunk in reply.stream:
             await response.write(chunk)
         await response.write_eof()
-        entry.answered = True
     except ConnectionError:
-        entry.answered = False
+        return response
+    if entry is not None:
+        entry.answered = True
     return response
 
 

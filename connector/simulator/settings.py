@@ -35,6 +35,9 @@ class Settings:
     callback_retry_delay: float = 0.1  # before the first retry; doubles each time
     duplicate_callbacks: float = 0.0  # probability that a webhook is delivered twice, with the same token
     call_outcomes: Mapping[str, float] = field(default_factory=lambda: {"completed": 1.0})
+    skip_ringing: float = 0.0  # probability that a call is answered without ringing first
+    fetch_twiml: bool = False  # whether a call's Url is really asked for TwiML
+    record_all_calls: bool = False
     calls_per_second: float = 0.0  # excess creates are queued, not refused; Twilio's default is 1
     dial_delay: float = 0.02  # queued -> initiated
     ring_delay: float = 0.02  # initiated -> ringing
@@ -45,9 +48,14 @@ class Settings:
     answered_by: str = "human"
     process_delay: float = 0.1  # recording processing -> completed
     recording_seconds: int = 0  # length of the media; 0: the true one, at least 1
+    media_redirect: bool = False  # media come from another host, which refuses Twilio credentials
     transcribe: bool = False  # a completed recording gets a (legacy) transcription
     transcribe_delay: float = 0.1
     transcription_url: str = ""  # transcribeCallback of such a transcription
+    event_sink: str = ""  # webhook of an Event Streams sink; gets what happens to messages and calls
+    event_batch: bool = False  # whether it gets JSON arrays
+    event_retry_delay: float = 0.2  # before the first retry; doubles each time
+    alert_on_failed_message: bool = True  # undelivered and failed messages become Monitor alerts
     alert_on_failed_callback: bool = True  # a callback that failed becomes a Monitor alert
     alert_cap: int = 10_000  # alerts per query
     alert_days: int = 30  # how far back alerts can be asked for

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from connector.simulator import bulk, inbound, message_life
+from connector.simulator import bulk, debugger, inbound, progress
 from connector.simulator.accounts import Account
 from connector.simulator.callbacks import Deliveries
 from connector.simulator.faults import Fault, Faults
@@ -34,6 +34,7 @@ class Simulator:
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.state = State(seed=seed, accounts=accounts, settings=Settings().changed(settings or {}))
+        self.state.deliveries.on_failure = lambda delivery: debugger.note_failure(self.state, delivery)
         self.url = ""
         self._runner: web.ServerRunner | None = None
 
@@ -123,9 +124,8 @@ class Simulator:
         return inbound.receive(self.state, account_sid=account_sid, from_=from_, to=to, **options)
 
     def set_status(self, sid: str, status: str, *, error_code: int | None = None, account_sid: str = "") -> None:
-        """Move a message to a status, with its callback."""
-        row = self.state.stores[account_sid or self.account_sid].messages.rows[sid]
-        message_life.change(self.state, row, status, error_code=error_code)
+        """Move a message, call, recording or transcription to a status, with its callbacks."""
+        progress.move(self.state, account_sid or self.account_sid, sid, status, error_code=error_code)
 
     async def settle(self, within: float = SETTLE_SECONDS) -> None:
         """Wait until no life cycle step and no delivery is left; raises TimeoutError after `within` seconds."""

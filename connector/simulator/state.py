@@ -9,41 +9,12 @@ from typing import Any
 from connector.simulator.accounts import Account
 from connector.simulator.agenda import Agenda
 from connector.simulator.callbacks import Deliveries
-from connector.simulator.collection import Collection
 from connector.simulator.faults import Faults
 from connector.simulator.journal import Journal
-from connector.simulator.rows import Media, Message
 from connector.simulator.settings import Settings
+from connector.simulator.store import Store
 
 TIE_STEPS = 2**40
-
-
-class Store:
-    """The rows of one account."""
-
-    def __init__(self, account: Account) -> None:
-        self.account = account
-        self.messages: Collection[Message] = Collection(Message)
-        self.media: Collection[Media] = Collection(Media)
-        self.application_callbacks: dict[str, str] = {}
-        self.opted_out: set[tuple[str, str]] = set()  # (our number, recipient): answered STOP
-        self.next_call_at = 0.0
-
-    def counts(self) -> dict[str, int]:
-        """Return how many rows each resource has."""
-        return {name: len(value) for name, value in vars(self).items() if isinstance(value, Collection)}
-
-    def owned_numbers(self) -> frozenset[str]:
-        """Return the phone numbers that may send."""
-        return frozenset(self.account.phone_numbers)
-
-    def inbound_url(self, number: str) -> str:
-        """Return the webhook for messages to a number."""
-        return next((s.inbound_url for s in self.account.services if number in s.senders), "")
-
-    def application_callback(self, sid: str) -> str:
-        """Return an application's message status callback."""
-        return self.application_callbacks.get(sid, "")
 
 
 class State:
@@ -66,7 +37,7 @@ class State:
         self._sids = self.stream("sids")
         self._created = 0
         self.accounts = {account.sid: account for account in accounts}
-        self.stores = {sid: Store(account) for sid, account in self.accounts.items()}
+        self.stores = {sid: Store(self, account) for sid, account in self.accounts.items()}
         self.journal.clear()
         self.agenda.clear()
         self.deliveries.clear()
@@ -82,7 +53,10 @@ class State:
     def add_account(self, account: Account) -> Account:
         """Add or replace an account, keeping its rows."""
         self.accounts[account.sid] = account
-        self.stores.setdefault(account.sid, Store(account)).account = account
+        if account.sid in self.stores:
+            self.stores[account.sid].account = account
+        else:
+            self.stores[account.sid] = Store(self, account)
         return account
 
     async def settled(self) -> None:
