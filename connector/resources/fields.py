@@ -55,7 +55,7 @@ Timestamp = Annotated[
     datetime | None,
     BeforeValidator(_time),
     PlainSerializer(lambda moment: moment and timestamp(moment), return_type=str | None),
-    Field(description="RFC 3339, UTC."),
+    Field(json_schema_extra={"format": "date-time"}),
 ]
 Count = Annotated[int | None, BeforeValidator(_blank)]
 Price = Annotated[

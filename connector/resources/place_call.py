@@ -18,18 +18,12 @@ from connector.resources.fields import (
 from connector.resources.rows import Operation, Parameters, Reconciliation, Wire
 from connector.resources.rules import AnyOf, AtMostOne, Rule
 
-# How earlier descriptions of Twilio's API, and people, write it -> how Twilio reads it.
-DETECTION = {
-    "enable": "Enable",
-    "detectmessageend": "DetectMessageEnd",
-    "detect-message-end": "DetectMessageEnd",
-}
-
 
 def _detection(value: Any) -> Any:
-    if value is True:
-        return "Enable"
-    return DETECTION.get(value.lower(), value) if isinstance(value, str) else value
+    """As earlier descriptions of Twilio's API and switches write it."""
+    if isinstance(value, bool):
+        return "Enable" if value else None
+    return "Enable" if value == "enable" else value
 
 
 class PlaceCall(Parameters):
@@ -101,7 +95,7 @@ class PlaceCall(Parameters):
     machine_detection: Annotated[
         Literal["Enable", "DetectMessageEnd"] | None,
         BeforeValidator(
-            _detection, json_schema_input_type=Literal["Enable", "DetectMessageEnd", "enable", True] | None
+            _detection, json_schema_input_type=Literal["Enable", "DetectMessageEnd", "enable", True, False] | None
         ),
         Field(description="Whether and how an answering machine is looked for; `enable` and true mean Enable."),
     ] = None

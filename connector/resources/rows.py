@@ -107,6 +107,12 @@ class Watch:
         """The address of the event's schema."""
         return f"{SCHEMAS}/events/{self.topic}.json"
 
+    @property
+    def event_types(self) -> tuple[str, ...]:
+        """The types of the events: created, and updated where a row has versions."""
+        created = f"twilio.{self.noun}.created.v1"
+        return (created, f"twilio.{self.noun}.updated.v1") if self.version else (created,)
+
     def created_at(self, row: Mapping[str, Any]) -> datetime:
         """When Twilio created the row. Raises ValueError or KeyError when the row does not say."""
         return parse_time(row[self.created])

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 JsonSchema = dict[str, Any]
@@ -17,8 +18,8 @@ def listed(names: tuple[str, ...], word: str) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {word} {names[-1]}"
 
 
-def _given(name: str) -> JsonSchema:
-    return {"required": [name], "properties": {name: {"not": {"enum": [None, "", False]}}}}
+def _given(*names: str) -> JsonSchema:
+    return {"required": list(names), "properties": {name: {"not": {"enum": [None, "", False]}} for name in names}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,8 @@ class AtMostOne:
 
     def schema(self) -> JsonSchema:
         """The rule as JSON Schema."""
-        pairs = [(one, other) for index, one in enumerate(self.names) for other in self.names[index + 1 :]]
-        return {"not": {"anyOf": [{"allOf": [_given(one), _given(other)]} for one, other in pairs]}}
+        pairs = [_given(*pair) for pair in combinations(self.names, 2)]
+        return {"not": pairs[0] if len(pairs) == 1 else {"anyOf": pairs}}
 
 
 @dataclass(frozen=True, slots=True)
