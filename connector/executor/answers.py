@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from connector.errors import NotExecuted
 from connector.executor.results import pages_of
+from connector.kafka.transactions import Transactions
 from connector.resources.rows import Bundle, Operation, Parameters, Request
 from connector.twilio.answers import Response
 from connector.twilio.client import TwilioClient
@@ -25,13 +26,18 @@ class Portion:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One attempt of an operation. `store` takes media and says where they are; `timeout_seconds` bounds a request."""
+    """One attempt of an operation.
+
+    `store` takes media, through `media` where it is a topic;
+    `timeout_seconds` bounds a request.
+    """
 
     client: TwilioClient
     operation: Operation
     parameters: Parameters
     request: Request
     store: "Store"
+    media: Transactions
     timeout_seconds: float
 
     async def response(self) -> Response:

@@ -135,7 +135,9 @@ class Execution:
         """The answer of one attempt; all but the last portion of a long one are written on the way."""
         page = 0
         held: Portion | None = None
-        call = Call(job.client, job.operation, job.parameters, job.request, self._process.store, HTTP_SECONDS)
+        call = Call(
+            job.client, job.operation, job.parameters, job.request, self._process.store, self._owner.media, HTTP_SECONDS
+        )
         async for portion in portions(call):
             if held is not None:
                 await self._owner.write(self._records(self._succeeded(job, held, page=page, last=False)))

@@ -22,6 +22,7 @@ from connector.executor.results import Answer
 from connector.executor.writer import Writer
 from connector.kafka import journal
 from connector.kafka.ownership import DRAIN_SECONDS, RawRecord, Seat
+from connector.kafka.transactions import Transactions
 from connector.settings import KafkaSettings
 
 log = telemetry.logger(__name__)
@@ -31,6 +32,7 @@ CONFIRM_SECONDS = 2.0
 ID_POLL_SECONDS = 0.1
 # Held above what is in flight, so that every slot finds a lane with work though keys are unevenly spread.
 HELD_PER_SLOT = 8
+MEDIA_TRANSACTION_MS = 120_000
 
 
 class Work(Protocol):
@@ -65,6 +67,13 @@ class Owner:
         dedupe_window: timedelta,
     ) -> None:
         self.seat = seat
+        # Large files have a producer of their own: they delay nobody, and a failed one poisons nothing.
+        self.media = Transactions(
+            kafka,
+            f"{seat.transactions.transactional_id}-media",
+            compression_type=None,
+            transaction_timeout_ms=MEDIA_TRANSACTION_MS,
+        )
         self._kafka = kafka
         self._topics = topics
         self._work = work
@@ -102,6 +111,7 @@ class Owner:
             for task in (leaving, *tasks):
                 task.cancel()
             await asyncio.gather(*tasks, leaving, return_exceptions=True)
+            await self.media.close()
 
     async def _until_ended(self, tasks: set["asyncio.Task[None] | asyncio.Task[bool]"]) -> None:
         watched: set[asyncio.Future[object]] = {*tasks, self._lanes.failure}  # type: ignore[arg-type]  # any results

@@ -16,7 +16,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from connector import telemetry
-from connector.errors import Superseded, Unavailable
+from connector.errors import ConnectorError, Unavailable
 from connector.kafka import clients
 from connector.kafka.transactions import Transactions
 from connector.settings import KafkaSettings
@@ -26,7 +26,10 @@ log = telemetry.logger(__name__)
 # Half of the rebalance timeout: the group goes on without a member that has not come back by then.
 DRAIN_SECONDS = clients.REBALANCE_TIMEOUT_MS / 2000
 POLL_MS = 200
-REOPEN_SECONDS = 0.3
+REOPEN_SECONDS = 0.15
+LONGEST_REOPEN_SECONDS = 5.0
+# An owner that has served this long has recovered.
+STEADY_SECONDS = 10.0
 COMMIT_SECONDS = 5.0
 STUCK_SECONDS = 3 * clients.SESSION_TIMEOUT_MS / 1000
 
@@ -200,26 +203,23 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
 
     async def _hold(self, seat: Seat) -> None:
         """Open, serve, close; again after a failure, as long as the partition is assigned."""
-        failing = False
+        failures = 0
         while not seat.leaving.is_set():
+            opened = time.monotonic()
             try:
                 # Fence first: only afterwards is the state that the owner reads trustworthy.
                 await seat.transactions.open()
                 await self._serve(seat)
-                failing = False
-            except (Superseded, Unavailable, KafkaError, TimeoutError) as error:
-                if not failing:
-                    log.warning("owner reopens", role=self.role, partition=seat.partition, reason=f"{error!r:.200}")
-                failing = True
-            except asyncio.CancelledError:
-                raise
+            except (ConnectorError, KafkaError, TimeoutError) as error:
+                log.warning("owner reopens", role=self.role, partition=seat.partition, reason=f"{error!r:.200}")
             except Exception:
                 log.exception("owner failed", role=self.role, partition=seat.partition)
             finally:
                 seat.deliver = None
                 self.pause(seat.partition, self.topics)
                 await seat.transactions.close()
-            await _pause(seat.leaving, REOPEN_SECONDS)
+            failures = 0 if time.monotonic() - opened > STEADY_SECONDS else failures + 1
+            await _pause(seat.leaving, min(REOPEN_SECONDS * 2**failures, LONGEST_REOPEN_SECONDS))
 
     # --- what a seat may do ---------------------------------------------------------------------------------------
     def _assigned(self, partition: int, topics: Iterable[str]) -> list[TopicPartition]:

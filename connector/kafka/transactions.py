@@ -5,7 +5,9 @@ Opening ends the predecessor of the same id: the broker refuses its later writes
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerFenced
@@ -21,20 +23,25 @@ WRITE_SECONDS = 15.0
 # A slow commit may have been repeated on the wire, and the client's protocol has no epoch per transaction: a late copy
 # could end the next transaction. The producer is given up instead.
 SLOW_COMMIT_SECONDS = 2.0
+# Large records in memory at a time.
+OUTSTANDING = 4
 
 
 class Transactions:
     """Writes of one owner. Any failure, and any slow commit, ends it: open another and read the state again."""
 
-    def __init__(self, kafka: KafkaSettings, transactional_id: str) -> None:
+    def __init__(self, kafka: KafkaSettings, transactional_id: str, **options: Any) -> None:
         self._kafka = kafka
+        self._options = options
         self.transactional_id = transactional_id
         self._producer: AIOKafkaProducer | None = None
         self.usable = False
 
     async def open(self) -> None:
         """Fence the predecessor. Raises Unavailable when the broker does not answer."""
-        self._producer = await clients.start(clients.producer(self._kafka, transactional_id=self.transactional_id))
+        self._producer = await clients.start(
+            clients.producer(self._kafka, transactional_id=self.transactional_id, **self._options)
+        )
         self.usable = True
 
     async def write(self, records: Sequence[Record]) -> list[RecordMetadata]:
@@ -64,6 +71,34 @@ class Transactions:
         telemetry.KAFKA_PRODUCE_SECONDS.observe(finished - started)
         self.usable = finished - committing <= SLOW_COMMIT_SECONDS
         return written
+
+    async def write_all(self, records: AsyncIterator[Record], *, seconds: float) -> int:
+        """Write many large records in one transaction with few of them in memory; returns how many.
+
+        Raises as `write` does, and whatever the iterator raises; nothing of it is visible then.
+        """
+        producer = self._producer
+        if producer is None or not self.usable:
+            raise Unavailable("This producer has been given up; open another.")
+        self.usable = False
+        count = 0
+        try:
+            async with asyncio.timeout(seconds):
+                await producer.begin_transaction()
+                outstanding: deque[asyncio.Future[RecordMetadata]] = deque()
+                async for record in records:
+                    outstanding.append(await _send(producer, record))
+                    count += 1
+                    if len(outstanding) >= OUTSTANDING:
+                        await outstanding.popleft()
+                await asyncio.gather(*outstanding)
+                await producer.commit_transaction()
+        except ProducerFenced as error:
+            raise Superseded(f"{self.transactional_id} has been taken over, or its transaction timed out.") from error
+        except (KafkaError, TimeoutError, AssertionError) as error:
+            raise Unavailable(f"A transaction of {self.transactional_id} failed: {error!r:.200}") from error
+        self.usable = True
+        return count
 
     async def has_topic(self, topic: str) -> bool:
         """Whether the topic exists, without creating it."""

@@ -1,0 +1,211 @@
+"""The composition root: settings become clients, clients become engines, engines run until they are told to stop.
+
+The only place that constructs clients. The order of a stop: not ready any more; no new commands and no new polls; what
+is in flight is finished and committed; callbacks are answered to the last; then everything is closed.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+
+from connector import telemetry
+from connector.admin.server import AdminServer
+from connector.errors import TopicsUnfit
+from connector.events import Record
+from connector.executor.executor import Executor
+from connector.executor.media import object_store, topic_store
+from connector.executor.pending import Pending
+from connector.executor.process import Process
+from connector.kafka import topics
+from connector.kafka.dead_letters import dead_letter
+from connector.kafka.ownership import Membership
+from connector.kafka.probe import Probe
+from connector.kafka.publisher import Publisher
+from connector.resources import CALLBACKS, COMMANDS, WATCHES
+from connector.settings import Connection, Settings, WatchSettings
+from connector.twilio.client import TwilioClient, open_session
+from connector.twilio.pacing import Pacing
+from connector.twilio.paging import pages
+from connector.watcher.owner import WatchOwners
+from connector.watcher.watcher import Commit, Watcher
+
+log = telemetry.logger(__name__)
+
+
+def topics_of(settings: Settings) -> list[topics.Topic]:
+    """Every topic that this configuration uses."""
+    events = dict.fromkeys([*(row.topic for row in WATCHES.values()), *(row.topic for row in CALLBACKS.values())])
+    return topics.wanted(settings.kafka, events=events, commands=COMMANDS)
+
+
+def client_of(name: str, connection: Connection, session: aiohttp.ClientSession) -> TwilioClient:
+    """The client of a connection."""
+    return TwilioClient(
+        name=name,
+        account_sid=connection.account_sid,
+        auth=connection.auth,
+        api_base=connection.api_base,
+        monitor_base=connection.monitor_base,
+        session=session,
+        max_concurrency=connection.max_concurrency,
+        pacing=Pacing(
+            calls_per_second=connection.calls_per_second,
+            segments_per_second=connection.message_segments_per_second,
+        ),
+    )
+
+
+def callback_url(settings: Settings, kind: str, command: Pending) -> str:
+    """Our URL for Twilio: the command's id comes back with every callback, the fragment asks for retries."""
+    base = str(settings.callbacks.public_url).rstrip("/")
+    query = f"command={quote(command.id, safe='')}"
+    if command.correlation_id != command.id:
+        query += f"&correlation={quote(command.correlation_id, safe='')}"
+    fragment = f"#{settings.callbacks.connection_overrides}" if settings.callbacks.connection_overrides else ""
+    return f"{base}/callbacks/{kind}?{query}{fragment}"
+
+
+@dataclass
+class App:
+    """One process: start it, wait for `ports`, set `stop`, await the end of `run`."""
+
+    settings: Settings
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    started: asyncio.Event = field(default_factory=asyncio.Event)
+    ports: dict[str, int] = field(default_factory=dict)
+    clients: dict[str, TwilioClient] = field(default_factory=dict)
+    memberships: list[Membership] = field(default_factory=list)
+    watch_owners: WatchOwners | None = None
+
+    async def run(self) -> None:
+        """Run until `stop` is set, then drain.
+
+        Raises TopicsUnfit or Unavailable when Kafka is not fit for the start, ConfigurationError for unusable settings.
+        """
+        await self._check_topics()
+        kafka = self.settings.kafka
+        async with contextlib.AsyncExitStack() as stack:
+            session = await stack.enter_async_context(open_session())
+            self.clients = {
+                name: client_of(name, connection, session) for name, connection in self.settings.connections.items()
+            }
+            self.publisher = Publisher(kafka)
+            await self.publisher.open()
+            stack.push_async_callback(self.publisher.close)
+            self.probe = Probe(kafka, f"{kafka.topic_prefix}.cursors")
+            await self._serve(stack)
+
+    async def _serve(self, stack: contextlib.AsyncExitStack) -> None:
+        self.memberships = [build(self) for role, build in MEMBERSHIPS.items() if role in self.settings.roles]
+        admin = AdminServer(live=self.dead, ready=self.unready)
+        self.ports["admin"] = await admin.start(host=self.settings.admin.host, port=self.settings.admin.port)
+        stack.push_async_callback(admin.stop)
+        async with asyncio.TaskGroup() as tasks:
+            probing = tasks.create_task(self.probe.run(), name="kafka-probe")
+            members = [
+                tasks.create_task(membership.run(self.stop), name=f"{membership.role}-membership")
+                for membership in self.memberships
+            ]
+            self.started.set()
+            log.info("started", roles=list(self.settings.roles), **self.ports)
+            await self.stop.wait()
+            log.info("stopping", grace_seconds=self.settings.shutdown_grace.total_seconds())
+            await asyncio.gather(*members)
+            probing.cancel()
+        log.info("stopped")
+
+    async def _check_topics(self) -> None:
+        wanted = topics_of(self.settings)
+        problems = await topics.check(self.settings.kafka, wanted)
+        if problems:
+            raise TopicsUnfit(problems)
+        for sentence in await topics.durability(self.settings.kafka, wanted):
+            log.warning("durability", reason=sentence)
+
+    # --- health ---------------------------------------------------------------------------------------------------
+    def dead(self) -> list[str]:
+        """What only a restart can mend."""
+        return [f"The {member.role} membership makes no progress." for member in self.memberships if not member.alive]
+
+    def unready(self) -> list[str]:
+        """What keeps this process from serving now."""
+        problems = []
+        if self.stop.is_set():
+            problems.append("The process is stopping.")
+        if not self.probe.reachable:
+            problems.append("Kafka does not answer.")
+        return problems
+
+
+def _watching(app: App) -> Membership:
+    """The membership whose owners run the watches."""
+    settings = app.settings
+    kafka = settings.kafka
+    by_name: Mapping[str, WatchSettings] = {watch.name: watch for watch in settings.watches}
+    group = f"{kafka.topic_prefix}-watch"
+
+    def build(name: str, commit: Commit) -> Watcher:
+        watch = by_name[name]
+        row = WATCHES[watch.resource]
+        client = app.clients[watch.connection]
+
+        async def fetch(request: Any) -> Any:
+            return (await client.request(request)).json()
+
+        return Watcher(
+            watch,
+            row,
+            account_sid=client.account_sid,
+            prefix=kafka.topic_prefix,
+            pages=lambda request: pages(client, request, items=row.items),
+            fetch=fetch,
+            commit=commit,
+            dead_letter=partial(_row_dead_letter, prefix=kafka.topic_prefix, group=group),
+            envelope=kafka.envelope,
+        )
+
+    app.watch_owners = WatchOwners(kafka, watches=list(by_name), build=build)
+    topic = f"{kafka.topic_prefix}.cursors"
+    return Membership(kafka, role="watch", group=group, topics=[topic], serve=app.watch_owners.serve)
+
+
+def _row_dead_letter(value: bytes, error: BaseException, *, stage: str, prefix: str, group: str) -> Record:
+    telemetry.DEAD_LETTERS.labels(stage).inc()
+    return dead_letter(prefix, key=None, value=value, headers=(), error=error, stage=stage, group=group)
+
+
+def _executing(app: App) -> Membership:
+    """The membership whose owners execute commands."""
+    settings = app.settings
+    kafka, commands = settings.kafka, settings.commands
+    group = f"{kafka.topic_prefix}-command"
+    names = {f"{kafka.topic_prefix}.commands.{name}": name for name in COMMANDS}
+    media = f"{kafka.topic_prefix}.recording-media"
+    process = Process(
+        kafka=kafka,
+        group=group,
+        commands=COMMANDS,
+        clients=app.clients,
+        callback_url=partial(callback_url, settings) if settings.callbacks.public_url else None,
+        store=topic_store(media) if commands.recording_store == "kafka" else object_store(commands.recording_store),
+        max_in_flight=commands.max_in_flight,
+        settle_time=commands.settle_time,
+        resend=commands.in_doubt == "resend",
+        reply_topics=commands.reply_topics,
+    )
+    executor = Executor(
+        process,
+        topics=names,
+        max_in_flight=commands.max_in_flight,
+        dedupe_window=commands.dedupe_window,
+    )
+    return Membership(kafka, role="commands", group=group, topics=list(names), serve=executor.serve)
+
+
+MEMBERSHIPS: Mapping[str, Callable[[App], Membership]] = {"watch": _watching, "commands": _executing}

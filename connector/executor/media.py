@@ -1,0 +1,138 @@
+"""Where downloaded media go: chunks on a topic, all or none, or an object store. No file is held in memory."""
+
+import hashlib
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import IO, Any
+
+import orjson
+
+from connector.errors import ConfigurationError, PerhapsExecuted
+from connector.events import Event, Record, encode, now, timestamp
+from connector.executor.answers import Call, Store
+from connector.twilio.client import Download
+
+CHUNK_BYTES = 512 * 1024
+MEDIA_SECONDS = 100.0
+# Until this size a download stays in memory, then it goes to a temporary file.
+SPOOL_BYTES = 1024 * 1024
+EVENT_TYPE = "twilio.recording.media.v1"
+CONTENT_TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg"}
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """A complete download: `sha256` of the whole, hexadecimal; `size` in bytes."""
+
+    sid: str
+    content_type: str
+    size: int
+    sha256: str
+
+    def bundle(self, **more: Any) -> bytes:
+        """What the result says of it."""
+        members = {"sid": self.sid, "content_type": self.content_type, "size": self.size, "sha256": self.sha256}
+        return orjson.dumps(members | more)
+
+
+def _named(call: Call) -> tuple[str, str]:
+    """SID and format of the download."""
+    return str(getattr(call.parameters, "sid", "")), str(getattr(call.parameters, "format", "wav"))
+
+
+def _check_length(download: Download, size: int) -> None:
+    if download.content_length is not None and download.content_length != size:
+        raise PerhapsExecuted(f"The download ended after {size} of {download.content_length} bytes.")
+
+
+def topic_store(topic: str) -> Store:
+    """Store into chunks of 512 KiB on the topic, in one transaction, keyed by the SID."""
+
+    async def store(call: Call) -> AsyncIterator[bytes]:
+        with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as file:
+            media = await _spool(call, file)
+            file.seek(0)
+            if not call.media.usable:
+                await call.media.close()
+                await call.media.open()
+            count = await call.media.write_all(_chunks(call, media, file, topic), seconds=MEDIA_SECONDS)
+        yield media.bundle(chunks=count, url=None)
+
+    return store
+
+
+async def _spool(call: Call, file: IO[bytes]) -> Media:
+    sid, extension = _named(call)
+    digest = hashlib.sha256()
+    size = 0
+    async with call.client.stream(call.request) as download:
+        async for chunk in download.chunks(CHUNK_BYTES // 4):
+            file.write(chunk)
+            digest.update(chunk)
+            size += len(chunk)
+        _check_length(download, size)
+    return Media(sid, CONTENT_TYPES[extension], size, digest.hexdigest())
+
+
+async def _chunks(call: Call, media: Media, file: IO[bytes], topic: str) -> AsyncIterator[Record]:
+    total = max(1, -(-media.size // CHUNK_BYTES))
+    moment = now()
+    for number in range(total):
+        event = Event(
+            id=f"{media.sid}/{media.sha256}/{number}",
+            source=f"/twilio/{call.client.account_sid}/recordings",
+            type=EVENT_TYPE,
+            subject=media.sid,
+            time=moment,
+            data=file.read(CHUNK_BYTES),
+            extensions={"recordedtime": timestamp(moment)},
+            content_type=media.content_type.encode(),
+        )
+        record = encode(event, topic, media.sid)
+        described = [
+            ("chunk", str(number).encode()),
+            ("chunks", str(total).encode()),
+            ("sha256", media.sha256.encode()),
+        ]
+        yield Record(record.topic, record.key, record.value, [*record.headers, *described])
+
+
+def object_store(url: str) -> Store:
+    """Store into S3, GCS, Azure or a folder, named by SID and format.
+
+    Raises ConfigurationError when the `store` extra is missing or the address is unusable.
+    """
+    try:
+        import obstore  # noqa: PLC0415 - an extra
+        from obstore.store import from_url  # noqa: PLC0415 - the same
+    except ImportError as error:
+        raise ConfigurationError(
+            "commands.recording_store: an object store needs the extra 'store': "
+            "pip install 'twilio-kafka-connector[store]'."
+        ) from error
+    try:
+        bucket = from_url(url, mkdir=True) if url.startswith("file:") else from_url(url)
+    except Exception as error:
+        raise ConfigurationError(f"commands.recording_store: {url} cannot be used: {error}") from error
+
+    async def store(call: Call) -> AsyncIterator[bytes]:
+        sid, extension = _named(call)
+        digest = hashlib.sha256()
+        size = 0
+
+        async def hashed(download: Download) -> AsyncIterator[bytes]:
+            nonlocal size
+            async for chunk in download.chunks(CHUNK_BYTES):
+                digest.update(chunk)
+                size += len(chunk)
+                yield chunk
+
+        name = f"{sid}.{extension}"
+        async with call.client.stream(call.request) as download:
+            await obstore.put_async(bucket, name, hashed(download))
+            _check_length(download, size)
+        media = Media(sid, CONTENT_TYPES[extension], size, digest.hexdigest())
+        yield media.bundle(chunks=None, url=f"{url}/{name}")
+
+    return store

@@ -1,0 +1,56 @@
+"""Whether Kafka answers, asked every few seconds: readiness, and one log line when it goes away and when it is back."""
+
+import asyncio
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from connector import telemetry
+from connector.errors import Unavailable
+from connector.kafka import clients
+from connector.settings import KafkaSettings
+
+log = telemetry.logger(__name__)
+
+INTERVAL_SECONDS = 2.0
+ANSWER_SECONDS = 3.0
+
+
+class Probe:
+    """Asks for the end of one partition of `topic`. `reachable` is the last answer."""
+
+    def __init__(self, kafka: KafkaSettings, topic: str) -> None:
+        self.reachable = False
+        self._kafka = kafka
+        self._where = TopicPartition(topic, 0)
+        self._consumer: AIOKafkaConsumer | None = None
+
+    async def run(self) -> None:
+        """Ask until cancelled."""
+        try:
+            while True:
+                self._note(await self._ask())
+                await asyncio.sleep(INTERVAL_SECONDS)
+        finally:
+            await self._close()
+
+    async def _ask(self) -> bool:
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                if self._consumer is None:
+                    self._consumer = await clients.start(clients.reader(self._kafka))
+                await self._consumer.end_offsets([self._where])
+        except (KafkaError, Unavailable, TimeoutError):
+            await self._close()
+            return False
+        return True
+
+    def _note(self, reachable: bool) -> None:  # noqa: FBT001 - the answer itself
+        if reachable != self.reachable:
+            log.info("kafka answers") if reachable else log.warning("kafka does not answer")
+        self.reachable = reachable
+
+    async def _close(self) -> None:
+        if self._consumer is not None:
+            await clients.end(self._consumer)
+            self._consumer = None

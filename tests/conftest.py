@@ -1,0 +1,106 @@
+"""One real Kafka for the whole run, a topic prefix for each test, and the process under test.
+
+KAFKA_BOOTSTRAP_SERVERS names a broker; else testcontainers starts one where a Docker engine answers; else the embedded
+broker, which is started once by the process that distributes the tests.
+"""
+
+import asyncio
+import itertools
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connector.dev.broker import Broker
+
+_numbers = itertools.count(1)
+
+
+class _Background:
+    """The embedded broker on a thread and loop of its own, for as long as the run lasts."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="embedded-kafka", daemon=True)
+        self._thread.start()
+        self.broker = Broker()
+        self._start = asyncio.run_coroutine_threadsafe(self.broker.start(), self._loop)
+
+    def address(self) -> str:
+        self._start.result(timeout=300)
+        return self.broker.bootstrap_servers
+
+    def stop(self) -> None:
+        asyncio.run_coroutine_threadsafe(self.broker.stop(gracefully=False), self._loop).result(timeout=30)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=5)
+        self._loop.close()
+
+
+class _Container:
+    """Kafka in a container."""
+
+    def __init__(self) -> None:
+        from testcontainers.kafka import KafkaContainer  # noqa: PLC0415 - only where an engine answers
+
+        self._container = KafkaContainer("confluentinc/cp-kafka:7.6.0").with_kraft()
+        self._container.start()
+
+    def address(self) -> str:
+        return str(self._container.get_bootstrap_server())
+
+    def stop(self) -> None:
+        self._container.stop()
+
+
+def _engine_answers() -> bool:
+    if "DOCKER_HOST" not in os.environ and not Path("/var/run/docker.sock").exists():
+        return False
+    import docker  # noqa: PLC0415 - comes with testcontainers
+
+    try:
+        client = docker.from_env(timeout=3)
+    except docker.errors.DockerException:
+        return False
+    client.close()
+    return True
+
+
+_kafka: _Background | _Container | None = None
+
+
+def _kafka_address() -> str:
+    global _kafka  # noqa: PLW0603 - one for the run
+    if given := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+        return given
+    if _kafka is None:
+        _kafka = _Container() if _engine_answers() else _Background()
+    return _kafka.address()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of the parallel run where Kafka is."""
+    node.workerinput["kafka"] = _kafka_address()
+
+
+def pytest_unconfigure() -> None:
+    """Stop what was started."""
+    if _kafka is not None:
+        _kafka.stop()
+
+
+@pytest.fixture(scope="session")
+def kafka(request: pytest.FixtureRequest) -> str:
+    """host:port of a real Kafka."""
+    given = getattr(request.config, "workerinput", {}).get("kafka")
+    return given or _kafka_address()
+
+
+@pytest.fixture
+def prefix(request: pytest.FixtureRequest) -> str:
+    """A topic prefix that no other test has."""
+    worker = getattr(request.config, "workerinput", {}).get("workerid", "main")
+    return f"t{os.getpid()}-{worker}-{next(_numbers)}"
