@@ -52,7 +52,7 @@ def following(row: Message) -> str:
 def begin(state: State, row: Message) -> None:
     """Start the life of an accepted message; its initial status is never called back."""
     if row.send_at is not None:
-        state.agenda.after(max(0.0, row.send_at - state.now()), lambda: _step(state, row, "queued"))
+        state.schedule.after(max(0.0, row.send_at - state.now()), lambda: _step(state, row, "queued"))
     elif state.settings.auto_advance:
         _plan(state, row)
 

@@ -53,6 +53,7 @@ class Simulator:
     async def stop(self) -> None:
         """Stop life cycles and deliveries, and close the port."""
         self.state.agenda.clear()
+        self.state.schedule.clear()
         await self.state.deliveries.close()
         if self._runner is not None:
             await self._runner.cleanup()

@@ -25,6 +25,7 @@ class State:
         self.journal = Journal()
         self.deliveries = Deliveries(self)
         self.agenda = Agenda()
+        self.schedule = Agenda()  # messages to be sent on a day to come
         self.base_url = ""
         self.reset(seed)
 
@@ -40,6 +41,7 @@ class State:
         self.stores = {sid: Store(self, account) for sid, account in self.accounts.items()}
         self.journal.clear()
         self.agenda.clear()
+        self.schedule.clear()
         self.deliveries.clear()
 
     def stream(self, name: str) -> Random:
@@ -60,7 +62,7 @@ class State:
         return account
 
     async def settled(self) -> None:
-        """Wait until no life cycle step and no delivery is left, scheduled messages included."""
+        """Wait until no life cycle step and no delivery is left; messages scheduled for later do not count."""
         while len(self.agenda) or self.deliveries.pending:
             await self.agenda.idle.wait()
             await self.deliveries.idle.wait()
