@@ -19,19 +19,23 @@ _NULL = f"{_STANDARD}null"
 _SCALARS = frozenset(
     _STANDARD + name for name in ("str", "int", "float", "bool", "null", "timestamp", "value", "merge")
 )
-_VARIABLE = re.compile(r"\$(?P<escaped>\$)?\{(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<default>:-[^}]*)?\})?")
+_VARIABLE = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}\n]*))?\}")
+_MARK = re.compile("\ue000([0-9]+)\ue001")
+_UNCLOSED = "holds a ${ that is not ${VAR} or ${VAR:-default}: close it, or write $${ for the two characters"
 _DEEPEST = 20
 
 
 def read_document(text: str, *, place: str, environ: Mapping[str, str]) -> tuple[Node, list[Problem]]:
     """The tree of a YAML document with `${VAR}` and `${VAR:-default}` replaced, and what is wrong with it.
 
-    `$${` stands for `${`. As in a shell, a default also replaces an empty variable.
+    `$${` stands for `${`. As in a shell, a default also replaces an empty variable. A variable never changes how the
+    document is read: YAML sees marks, also where its braces would mean something (`{password: ${VAR}}`).
     """
-    reader = _Reader(place, environ)
+    reader = _Reader(place, environ, found=list(_VARIABLE.finditer(text)))
+    numbers = iter(range(len(reader.found)))
     start = Origin("file", place, 1)
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(_VARIABLE.sub(lambda _: f"\ue000{next(numbers)}\ue001", text), Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         return Node({}, start), [_syntax(error, text, place)]
     if node is None:
@@ -71,11 +75,15 @@ def _syntax(error: yaml.YAMLError, text: str, place: str) -> Problem:
 
 @dataclass(slots=True)
 class _Reader:
-    """Turns composed nodes into our tree and gathers problems; `fixed` is the origin of text that has no lines."""
+    """Turns composed nodes into our tree and gathers problems.
+
+    `found` are the variables that marks stand for, `fixed` is the origin of text that has no lines.
+    """
 
     place: str
     environ: Mapping[str, str]
     fixed: Origin | None = None
+    found: list[re.Match[str]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
     def node(self, path: Path, node: yaml.Node, origin: Origin) -> Node:
@@ -94,16 +102,17 @@ class _Reader:
         content: dict[str | int, Node] = {}
         lines: dict[str, int] = {}
         for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode):
+            name = self._key(key.value) if isinstance(key, yaml.ScalarNode) else None
+            if name is None:
                 self.problems.append(Problem(self._at(key), path, "a key is not a word: write key: value"))
             elif key.tag == _MERGE:
                 continue
-            elif key.value in lines:
-                sentence = f"is given twice, first in line {lines[key.value]}: remove one of them"
-                self.problems.append(Problem(self._at(key), (*path, key.value), sentence))
+            elif name in lines:
+                sentence = f"is given twice, first in line {lines[name]}: remove one of them"
+                self.problems.append(Problem(self._at(key), (*path, name), sentence))
             else:
-                lines[key.value] = key.start_mark.line + 1
-                content[key.value] = self.node((*path, key.value), value, self._at(key))
+                lines[name] = key.start_mark.line + 1
+                content[name] = self.node((*path, name), value, self._at(key))
         for merged in _merged(node):
             taken = self.node((*path, "<<"), merged, self._at(merged)).content
             content = {**(taken if isinstance(taken, dict) else {}), **content}
@@ -117,25 +126,26 @@ class _Reader:
         return Node(None if is_null else text, origin)
 
     def _replaced(self, path: Path, text: str, origin: Origin) -> str | None:
-        before = len(self.problems)
+        """The text with the variables' values, None where there is a problem."""
+        values = {mark: self._value(variable) for mark, variable in self._variables(text)}
+        unset = [variable["name"] for mark, variable in self._variables(text) if values[mark] is None]
+        problems = [_unset(name) for name in dict.fromkeys(unset)] + ([_UNCLOSED] if "${" in text else [])
+        self.problems += [Problem(origin, path, sentence) for sentence in problems]
+        return None if problems else _MARK.sub(lambda mark: values.get(mark[0]) or "", text)
 
-        def value(found: re.Match[str]) -> str:
-            if found["escaped"]:
-                return found[0][1:]
-            if found["name"] is None:
-                sentence = (
-                    "holds a ${ that is not ${VAR} or ${VAR:-default}: close it, or write $${ for the two characters"
-                )
-                self.problems.append(Problem(origin, path, sentence))
-                return ""
-            default = found["default"]
-            known = self.environ.get(found["name"])
-            if known is None and default is None:
-                self.problems.append(Problem(origin, path, _unset(found["name"])))
-            return known or (default[2:] if default else "")
+    def _variables(self, text: str) -> list[tuple[str, re.Match[str]]]:
+        return [(mark[0], self.found[int(mark[1])]) for mark in _MARK.finditer(text) if int(mark[1]) < len(self.found)]
 
-        replaced = _VARIABLE.sub(value, text)
-        return replaced if len(self.problems) == before else None
+    def _value(self, variable: re.Match[str]) -> str | None:
+        if variable["name"] is None:
+            return "${"
+        value = self.environ.get(variable["name"])
+        return value or (value if variable["default"] is None else variable["default"])
+
+    def _key(self, text: str) -> str:
+        """A key as it is written: variables are not replaced there."""
+        written = {mark: variable[0] for mark, variable in self._variables(text)}
+        return _MARK.sub(lambda mark: written.get(mark[0], mark[0]), text)
 
     def _unreadable(self, path: Path, origin: Origin, sentence: str) -> Node:
         self.problems.append(Problem(origin, path, sentence))

@@ -143,15 +143,17 @@ def _find(name: str, tree: Node) -> tuple[Path, Shape] | None:
     for segment in name.removeprefix(PREFIX).split("__"):
         if not segment or shape is None or shape.is_leaf:
             return None
-        path = (*path, _key(segment, shape, nearest(tree, path), path))
-        shape = shape.child(path[-1])
+        key = _key(segment, shape, nearest(tree, path), path)
+        if key is None:
+            return None
+        path, shape = (*path, key), shape.child(key)
     return (path, shape) if shape else None
 
 
-def _key(segment: str, shape: Shape, at: tuple[Node, int], path: Path) -> str | int:
+def _key(segment: str, shape: Shape, at: tuple[Node, int], path: Path) -> str | int | None:
     """The key that a part of a variable's name means: names in the tree are found in any case, with _ for -."""
     if shape.kind == "sequence":
-        return int(segment) if segment.isdecimal() and len(segment) < 6 else -1  # noqa: PLR2004  # more is no position
+        return int(segment) if re.fullmatch("[0-9]{1,5}", segment) else None
     if shape.kind == "section":
         return segment.lower()
     known = [str(key) for key, _ in children(at[0])] if at[1] == len(path) else []
@@ -171,8 +173,9 @@ def _path_of(name: str) -> Path:
 def _unknown(name: str, tree: Node) -> str:
     if _KUBERNETES.fullmatch(name):
         return "comes from Kubernetes for a Service of that name: set enableServiceLinks: false in the pod"
-    near = difflib.get_close_matches(name.upper(), set(_known(tree)), n=1, cutoff=0.6)
-    return f"is not a setting: did you mean {near[0]}?" if near else "is not a setting: unset the variable"
+    known = {variable.removeprefix(PREFIX) for variable in _known(tree)}
+    near = difflib.get_close_matches(name.upper().removeprefix(PREFIX), known, n=1, cutoff=0.6)
+    return f"is not a setting: did you mean {PREFIX}{near[0]}?" if near else "is not a setting: unset the variable"
 
 
 def _known(tree: Node) -> Iterable[str]:

@@ -6,14 +6,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr
 
-from connector.settings.section import Address, Finding, Matches, Section
+from connector.settings.section import Address, Finding, Matches, Section, split_list
 
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI"]
 
 
 def _joined(value: Any) -> Any:
-    items = value if isinstance(value, list | tuple) else str(value).strip("[]").split(",") if value else ()
-    return ",".join(str(item).strip(" \"'") for item in items)
+    servers = split_list(value)
+    return ",".join(str(server) for server in servers) if isinstance(servers, list | tuple) else value
 
 
 _SERVER = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}"

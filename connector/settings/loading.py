@@ -12,7 +12,7 @@ from connector.settings.environment import COMPANIONS, CONFIG, apply_environment
 from connector.settings.model import Settings
 from connector.settings.repair import examine
 from connector.settings.section import Finding, Path, Section
-from connector.settings.shape import Shape, root
+from connector.settings.shape import Shape, root, shape_at
 from connector.settings.tree import Node, Origin, Problem, nearest, plain, put, unreadable
 
 DEFAULT_FILE = FilePath("connector.yaml")
@@ -76,7 +76,8 @@ def load_with_origins(
     hidden = [*unreadable(tree), *(() for problem in problems if problem.path == ())]
     settings, found = examine(plain(tree), hidden=hidden)
     if settings:
-        found += _absent(settings, hidden, need_connections=need_connections)
+        known = [*hidden, *(finding.path for finding in found)]
+        found += _absent(settings, known, need_connections=need_connections)
     problems += [Problem(_place(tree, finding.path), finding.path, finding.sentence) for finding in found]
     if problems or settings is None:
         raise ConfigurationError(list(dict.fromkeys(str(problem) for problem in sorted(problems, key=_by_place))))
@@ -136,9 +137,16 @@ def _read(file: FilePath | None, named_by: Origin, environ: Mapping[str, str]) -
 def _with_overrides(tree: Node, overrides: Mapping[str, Any]) -> Node:
     for key, value in overrides.items():
         if value is not None:
-            path = tuple(int(segment) if segment.isdecimal() else segment for segment in key.split("."))
-            tree = put(tree, path, _node(value, Origin("option", "command line")))
+            tree = put(tree, _path(key), _node(value, Origin("option", "command line")))
     return tree
+
+
+def _path(key: str) -> Path:
+    path: Path = ()
+    for segment in key.split("."):
+        above = shape_at(path)
+        path = (*path, int(segment) if above and above.kind == "sequence" else segment)
+    return path
 
 
 def _node(value: Any, origin: Origin) -> Node:
@@ -153,9 +161,9 @@ def _node(value: Any, origin: Origin) -> Node:
             return Node(value, origin)
 
 
-def _absent(settings: Settings, hidden: list[Path], *, need_connections: bool) -> Iterator[Finding]:
-    """What is configured well and is not there."""
-    if need_connections and not settings.connections and not any(path[:1] in ((), ("connections",)) for path in hidden):
+def _absent(settings: Settings, known: list[Path], *, need_connections: bool) -> Iterator[Finding]:
+    """What is not there, unless that is `known` to be wrong."""
+    if need_connections and not settings.connections and not any(path[:1] in ((), ("connections",)) for path in known):
         yield Finding(("connections",), _NO_CONNECTION)
     for key in ("ca_file", "cert_file", "key_file"):
         file = getattr(settings.kafka.tls, key, None)
@@ -174,5 +182,6 @@ def _place(tree: Node, path: Path) -> Origin:
     return node.origin
 
 
-def _by_place(problem: Problem) -> tuple[int, int]:
-    return _ORDER[problem.origin.kind], problem.origin.line
+def _by_place(problem: Problem) -> tuple[int, int, str]:
+    origin = problem.origin
+    return _ORDER[origin.kind], origin.line, "" if origin.line else origin.place

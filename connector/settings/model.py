@@ -72,7 +72,13 @@ class CallbackSettings(Section):
         description="Appended as a fragment to the callback URLs that we hand to Twilio, which sets its retries; empty "
         "to disable.",
     )
-    max_body: Size = Field(default=65_536, ge=1024, le=16 * 1024**2, description="Larger bodies are answered with 413.")
+    max_body: Size = Field(
+        default=65_536,
+        ge=1024,
+        le=16 * 1024**2,
+        json_schema_extra={"default": "64KiB"},
+        description="Larger bodies are answered with 413.",
+    )
 
 
 class CommandSettings(Section):

@@ -78,7 +78,7 @@ class Matches:
     def __get_pydantic_json_schema__(
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        return {**handler(schema), "pattern": f"^{self.pattern}$"}
+        return {**handler(schema), "pattern": f"^(?:{self.pattern})$"}
 
     def check(self, text: str) -> str:
         """The text itself. Raises ValueError."""
@@ -91,7 +91,7 @@ def _stripped(value: Any) -> Any:
     return value.strip() if isinstance(value, str) else value
 
 
-def _split(value: Any) -> Any:
+def split_list(value: Any) -> Any:
     """`a, b` and `[a, b]` are lists, whether they come from a variable or from the file; so are the lines of a file."""
     if not isinstance(value, str):
         return value
@@ -100,7 +100,7 @@ def _split(value: Any) -> Any:
     return tuple(item.strip("\"'") for item in items if item)
 
 
-Split = BeforeValidator(_split)
+Split = BeforeValidator(split_list)
 """Annotation of a list: also accepted as comma-separated text."""
 
 Credential = Annotated[SecretStr, BeforeValidator(_stripped), Field(min_length=1)]

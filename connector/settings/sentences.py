@@ -2,12 +2,13 @@
 
 import difflib
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 from annotated_types import Ge, Le
 from pydantic import PlainSerializer, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticUndefined
 
 from connector.settings.section import Finding, Path
 from connector.settings.shape import Shape, leaves, shape_at
@@ -88,7 +89,7 @@ def _range(info: FieldInfo | None) -> str:
 
 def _example(info: FieldInfo | None) -> str:
     default = info.default if info else None
-    return f", such as {_written(default, info)}" if isinstance(default, str | int | float) and default != "" else ""
+    return f", such as {_written(default, info)}" if default not in (None, "", PydanticUndefined) else ""
 
 
 def _written(value: Any, info: FieldInfo | None) -> str:
@@ -100,13 +101,11 @@ def _written(value: Any, info: FieldInfo | None) -> str:
 
 def _shown(value: Any, shape: Shape) -> str:
     """A value that may be shown; long ones are cut."""
-    if shape.holds_secrets or not isinstance(value, str | int | float):
-        return (
-            "the value" if not isinstance(value, dict | list) else "a mapping" if isinstance(value, dict) else "a list"
-        )
-    if not isinstance(value, str):
-        return str(value)
-    return repr(value) if len(value) <= _LONGEST else repr(f"{value[:_LONGEST]}…")
+    if isinstance(value, str) and not shape.holds_secrets:
+        return repr(value) if len(value) <= _LONGEST else repr(f"{value[:_LONGEST]}…")
+    if isinstance(value, int | float | timedelta) and not shape.holds_secrets:
+        return _written(value, shape.info)
+    return "a mapping" if isinstance(value, dict) else "a list" if isinstance(value, list | tuple) else "the value"
 
 
 def _unknown(path: Path) -> str:
