@@ -3,11 +3,9 @@
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-
-from connector.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from connector.settings import Loaded, Row
@@ -63,16 +61,7 @@ def schema() -> None:
 def _loaded(config: Path | None) -> "Loaded":
     from connector.settings import load_with_origins  # noqa: PLC0415  # heavy: only where it is needed
 
-    try:
-        return load_with_origins(config)
-    except ConfigurationError as error:
-        _refuse(error)
-
-
-def _refuse(error: ConfigurationError) -> NoReturn:
-    for problem in error.problems:
-        typer.echo(problem, err=True)
-    raise typer.Exit(error.exit_code) from error
+    return load_with_origins(config)
 
 
 def _as_json(loaded: "Loaded", rows: "tuple[Row, ...]") -> str:

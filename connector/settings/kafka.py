@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr
 
-from connector.settings.section import Address, Finding, Matches, Section, split_list
+from connector.settings.section import Finding, Matches, Section, split_list
 
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI"]
 
@@ -31,42 +31,29 @@ Prefix = Annotated[
 ]
 
 
+_NEEDED: dict[Mechanism, tuple[str, ...]] = {
+    "PLAIN": ("username", "password"),
+    "SCRAM-SHA-256": ("username", "password"),
+    "SCRAM-SHA-512": ("username", "password"),
+    "OAUTHBEARER": ("password",),
+    "GSSAPI": (),
+}
+
+
 class SaslSettings(Section):
     """How the broker knows who we are."""
 
-    mechanism: Mechanism = Field(description="The broker's SASL mechanism.")
-    username: str | None = Field(
-        default=None, min_length=1, description="User name; with OAUTHBEARER and `token_url` the client id."
-    )
+    mechanism: Mechanism = Field(description="The broker's SASL mechanism; GSSAPI takes the ticket of the system.")
+    username: str | None = Field(default=None, min_length=1, description="User name, for PLAIN and SCRAM.")
     password: SecretStr | None = Field(
-        default=None,
-        description="Password; with OAUTHBEARER the bearer token itself, or with `token_url` the client secret.",
+        default=None, description="Password, for PLAIN and SCRAM; for OAUTHBEARER the bearer token."
     )
-    token_url: Address | None = Field(
-        default=None, description="OAUTHBEARER: where tokens are asked for with the client credentials grant."
-    )
-    scope: str | None = Field(default=None, description="OAUTHBEARER with `token_url`: the scope to ask for.")
-    service_name: str = Field(default="kafka", min_length=1, description="GSSAPI: the service name of the brokers.")
 
     def findings(self) -> Iterator[Finding]:
         """Each mechanism with what it needs."""
-        for name in _needed(self):
+        for name in _NEEDED[self.mechanism]:
             if getattr(self, name) is None:
                 yield Finding((name,), f"is missing: {self.mechanism} needs it")
-        if self.mechanism != "OAUTHBEARER":
-            for name in ("token_url", "scope"):
-                if getattr(self, name) is not None:
-                    yield Finding((name,), f"belongs to OAUTHBEARER, not to {self.mechanism}: remove it")
-
-
-def _needed(sasl: SaslSettings) -> tuple[str, ...]:
-    match sasl.mechanism:
-        case "GSSAPI":
-            return ()
-        case "OAUTHBEARER":
-            return ("password",) if sasl.token_url is None else ("username", "password")
-        case _:
-            return ("username", "password")
 
 
 class TlsSettings(Section):
