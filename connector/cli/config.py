@@ -1,31 +1,17 @@
 """`twilio-kafka config`: check the configuration, show what is in effect, print its JSON Schema."""
 
 import json
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
+
+from connector.cli.options import ConfigOption, Format, FormatOption
 
 if TYPE_CHECKING:
     from connector.settings import Loaded, Row
 
 app = typer.Typer(help="Check, show and describe the configuration.", no_args_is_help=True)
-
-
-class Format(StrEnum):
-    """For people or for machines."""
-
-    text = "text"
-    json = "json"
-
-
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "-c", "--config", metavar="FILE", help="YAML file; else CONNECTOR_CONFIG, else ./connector.yaml if present."
-    ),
-]
 
 
 @app.command()
@@ -38,12 +24,9 @@ def check(config: ConfigOption = None) -> None:
 
 
 @app.command()
-def show(
-    config: ConfigOption = None,
-    output: Annotated[Format, typer.Option("--format", help="For people or for machines.")] = Format.text,
-) -> None:
+def show(config: ConfigOption = None, output: FormatOption = Format.text) -> None:
     """Print every setting in effect and where it comes from; secrets are masked."""
-    from connector.settings import effective  # noqa: PLC0415  # heavy: only where it is needed
+    from connector.settings import effective
 
     loaded = _loaded(config)
     rows = effective(loaded)
@@ -53,13 +36,13 @@ def show(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of the configuration file, for editors and pipelines."""
-    from connector.settings import json_schema  # noqa: PLC0415  # heavy: only where it is needed
+    from connector.settings import json_schema
 
     typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
 
 
 def _loaded(config: Path | None) -> "Loaded":
-    from connector.settings import load_with_origins  # noqa: PLC0415  # heavy: only where it is needed
+    from connector.settings import load_with_origins
 
     return load_with_origins(config)
 
