@@ -6,6 +6,7 @@ is in flight is finished and committed; callbacks are answered to the last; then
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,7 +17,7 @@ import aiohttp
 
 from connector import telemetry
 from connector.admin.server import AdminServer
-from connector.errors import TopicsUnfit
+from connector.errors import ConfigurationError, TopicsUnfit
 from connector.events import Record
 from connector.executor.executor import Executor
 from connector.executor.media import object_store, topic_store
@@ -27,11 +28,13 @@ from connector.kafka.dead_letters import dead_letter
 from connector.kafka.ownership import Membership
 from connector.kafka.probe import Probe
 from connector.kafka.publisher import Publisher
+from connector.receiver.receiver import Receiver
 from connector.resources import CALLBACKS, COMMANDS, WATCHES
-from connector.settings import Connection, Settings, WatchSettings
+from connector.settings import Connection, Loaded, Settings, WatchSettings, reread_secrets
 from connector.twilio.client import TwilioClient, open_session
 from connector.twilio.pacing import Pacing
 from connector.twilio.paging import pages
+from connector.twilio.signature import Keys
 from connector.watcher.owner import WatchOwners
 from connector.watcher.watcher import Commit, Watcher
 
@@ -71,17 +74,45 @@ def callback_url(settings: Settings, kind: str, command: Pending) -> str:
     return f"{base}/callbacks/{kind}?{query}{fragment}"
 
 
+def keys_of(connections: Mapping[str, Connection]) -> dict[str, Keys]:
+    """What may have signed the callbacks of each account."""
+    return {
+        connection.account_sid: Keys.of(
+            [token.get_secret_value() for token in connection.signing_tokens],
+            {name: secret.get_secret_value() for name, secret in connection.shared_keys.items()},
+        )
+        for connection in connections.values()
+    }
+
+
+def receiver_of(settings: Settings, publisher: Publisher) -> Receiver:
+    """The public port. Raises ConfigurationError."""
+    callbacks = settings.callbacks
+    return Receiver(
+        rows=CALLBACKS.values(),
+        keys=keys_of(settings.connections),
+        public_url=str(callbacks.public_url) if callbacks.public_url else None,
+        publish=publisher.publish,
+        prefix=settings.kafka.topic_prefix,
+        envelope=settings.kafka.envelope,
+        verify_signatures=callbacks.verify_signatures,
+        max_body=callbacks.max_body,
+    )
+
+
 @dataclass
 class App:
     """One process: start it, wait for `ports`, set `stop`, await the end of `run`."""
 
     settings: Settings
+    loaded: Loaded | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     started: asyncio.Event = field(default_factory=asyncio.Event)
     ports: dict[str, int] = field(default_factory=dict)
     clients: dict[str, TwilioClient] = field(default_factory=dict)
     memberships: list[Membership] = field(default_factory=list)
     watch_owners: WatchOwners | None = None
+    receiver: Receiver | None = None
 
     async def run(self) -> None:
         """Run until `stop` is set, then drain.
@@ -103,6 +134,11 @@ class App:
 
     async def _serve(self, stack: contextlib.AsyncExitStack) -> None:
         self.memberships = [build(self) for role, build in MEMBERSHIPS.items() if role in self.settings.roles]
+        if "callbacks" in self.settings.roles:
+            self.receiver = receiver_of(self.settings, self.publisher)
+            await self.receiver.open(self.settings.callbacks.host, self.settings.callbacks.port)
+            stack.push_async_callback(self.receiver.close)
+            self.ports["callbacks"] = self.receiver.port
         admin = AdminServer(live=self.dead, ready=self.unready)
         self.ports["admin"] = await admin.start(host=self.settings.admin.host, port=self.settings.admin.port)
         stack.push_async_callback(admin.stop)
@@ -116,6 +152,8 @@ class App:
             log.info("started", roles=list(self.settings.roles), **self.ports)
             await self.stop.wait()
             log.info("stopping", grace_seconds=self.settings.shutdown_grace.total_seconds())
+            if self.receiver is not None:
+                self.receiver.drain()
             await asyncio.gather(*members)
             probing.cancel()
         log.info("stopped")
@@ -127,6 +165,22 @@ class App:
             raise TopicsUnfit(problems)
         for sentence in await topics.durability(self.settings.kafka, wanted):
             log.warning("durability", reason=sentence)
+
+    def renew_secrets(self) -> None:
+        """Re-read the secrets: credentials, signing keys. What cannot be read is logged, and the old ones stay."""
+        if self.loaded is None:
+            return
+        try:
+            self.loaded = reread_secrets(self.loaded)
+        except ConfigurationError as error:
+            log.warning("secrets not renewed", problems=error.problems)
+            return
+        self.settings = self.loaded.settings
+        for name, connection in self.settings.connections.items():
+            self.clients[name].replace_credentials(*connection.auth)
+        if self.receiver is not None:
+            self.receiver.replace_keys(keys_of(self.settings.connections))
+        log.info("secrets renewed", connections=len(self.settings.connections))
 
     # --- health ---------------------------------------------------------------------------------------------------
     def dead(self) -> list[str]:
@@ -209,3 +263,31 @@ def _executing(app: App) -> Membership:
 
 
 MEMBERSHIPS: Mapping[str, Callable[[App], Membership]] = {"watch": _watching, "commands": _executing}
+
+
+async def run_until_signalled(app: App) -> None:
+    """Run until SIGTERM or SIGINT, then drain within the grace; a second signal ends it. SIGHUP re-reads secrets.
+
+    Raises what `App.run` raises.
+    """
+    loop = asyncio.get_running_loop()
+    running = asyncio.create_task(app.run(), name="app")
+
+    def stop() -> None:
+        if app.stop.is_set():
+            running.cancel()
+        app.stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    loop.add_signal_handler(signal.SIGHUP, app.renew_secrets)
+    stopping = asyncio.create_task(app.stop.wait(), name="stop-signal")
+    await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    grace = app.settings.shutdown_grace.total_seconds()
+    _, late = await asyncio.wait({running}, timeout=grace)
+    if late:
+        log.error("the grace is over; what is still in flight is left to the next owner", grace_seconds=grace)
+        running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running

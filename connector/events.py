@@ -1,9 +1,9 @@
 """CloudEvents 1.0 in Kafka's binding: an event becomes key, value and headers, and comes back. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import orjson
 
@@ -25,6 +25,18 @@ class Record:
     value: bytes | None
     headers: Headers = field(default_factory=list)
     partition: int | None = None
+
+
+class Received(Protocol):
+    """A record as a consumer gets it; `timestamp` in milliseconds."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
 
 
 @dataclass(frozen=True, slots=True)

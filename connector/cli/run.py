@@ -1,0 +1,58 @@
+"""`twilio-kafka run`, `dev` and `simulator`: what keeps running."""
+
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from connector.cli.options import ConfigOption
+
+
+def run(config: ConfigOption = None) -> None:
+    """Run the connector until SIGTERM or Ctrl-C; what is in flight is finished first."""
+    from connector import telemetry
+    from connector.app import App, run_until_signalled
+    from connector.settings import load_with_origins
+
+    loaded = load_with_origins(config)
+    settings = loaded.settings
+    telemetry.configure_logging(level=settings.log.level, style=settings.log.format)
+    for note in loaded.notes:
+        telemetry.logger("connector").warning("configuration", note=note)
+    asyncio.run(run_until_signalled(App(settings, loaded)))
+
+
+def dev(
+    kafka: Annotated[
+        str | None, typer.Option("--kafka", metavar="HOST:PORT", help="A broker of yours instead of the embedded one.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="DIR", help="Keep the embedded broker's data in this folder.")
+    ] = None,
+    demo: Annotated[bool, typer.Option("--demo/--no-demo", help="Send demo traffic and show it.")] = True,  # noqa: FBT002
+) -> None:
+    """Start Kafka, a simulated Twilio and the connector on loopback, and show their traffic until Ctrl-C."""
+    from connector.dev.session import run_session
+
+    asyncio.run(run_session(kafka=kafka, data=data, demo=demo))
+
+
+def simulator(
+    host: Annotated[str, typer.Option(help="Interface to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8090,
+    seed: Annotated[str | None, typer.Option(help="Makes SIDs and choices reproducible.")] = None,
+) -> None:
+    """Run the Twilio simulator alone: messages, calls, callbacks and faults, without an account."""
+    from connector.simulator import Simulator
+    from connector.simulator import run as run_simulator
+
+    def ready(running: Simulator) -> None:
+        typer.echo(f"Twilio simulator: {running.url}")
+        typer.echo(f"  TWILIO_ACCOUNT_SID={running.account_sid}")
+        typer.echo(f"  TWILIO_AUTH_TOKEN={running.auth_token}")
+        typer.echo(f"  controls under {running.url}/_sim/; seed {running.seed}")
+
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(run_simulator(host=host, port=port, seed=seed, ready=ready))

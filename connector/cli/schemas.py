@@ -1,0 +1,38 @@
+"""`twilio-kafka schemas` and `asyncapi`: the shapes of everything, generated from the models."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="JSON Schemas of bundles, events, commands and results.", no_args_is_help=True)
+
+
+@app.callback()
+def schemas() -> None:
+    """JSON Schemas of bundles, events, commands and results."""
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="Where to write.")] = Path("schemas"),
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit code 1 when a file differs.")] = False,  # noqa: FBT002
+) -> None:
+    """Write every schema, the AsyncAPI document and the configuration's schema."""
+    from connector.schemas import export as export_schemas
+
+    differences = export_schemas(folder, check=check)
+    for sentence in differences:
+        typer.echo(sentence, err=check)
+    if check and differences:
+        typer.echo("Run `make schemas` and commit what it wrote.", err=True)
+        raise typer.Exit(1)
+
+
+def asyncapi() -> None:
+    """Print the AsyncAPI 3.1 document of all topics."""
+    import yaml
+
+    from connector.schemas import asyncapi as document
+
+    typer.echo(yaml.safe_dump(document(), sort_keys=False, allow_unicode=True).rstrip())

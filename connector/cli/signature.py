@@ -1,0 +1,111 @@
+"""`twilio-kafka signature`: compute and check X-Twilio-Signature, and see which string was signed."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import parse_qsl
+
+import typer
+
+from connector.cli.options import Format, FormatOption
+
+if TYPE_CHECKING:
+    from connector.twilio.signature import Verdict
+
+FORM = "application/x-www-form-urlencoded"
+
+app = typer.Typer(help="Compute and check the signature of a callback.", no_args_is_help=True)
+
+UrlOption = Annotated[str, typer.Option(help="The URL exactly as Twilio was given it, query included.")]
+TokenOption = Annotated[
+    list[str] | None, typer.Option(help="Auth Token of the account; several for a rotation.", show_default=False)
+]
+SharedKeyOption = Annotated[
+    str | None, typer.Option(metavar="SECRET", help="Secret of a shared key, for HMAC-SHA256 signatures.")
+]
+BodyOption = Annotated[
+    Path | None, typer.Option("--body-file", help="The raw body; none for GET.", exists=True, dir_okay=False)
+]
+TypeOption = Annotated[str, typer.Option("--content-type", help="Content type of the body.")]
+SettingsOption = Annotated[
+    str, typer.Option("--settings-header", help="Value of X-Twilio-Webhooks-Signature-Settings.")
+]
+
+
+@app.command()
+def verify(
+    url: UrlOption,
+    signature: Annotated[str, typer.Option(help="Value of X-Twilio-Signature.")],
+    auth_token: TokenOption = None,
+    shared_key: SharedKeyOption = None,
+    body_file: BodyOption = None,
+    content_type: TypeOption = FORM,
+    settings_header: SettingsOption = "",
+    output: FormatOption = Format.text,
+) -> None:
+    """Check a signature: exit code 0 when it is valid, 1 when not; explains which URL and string were signed."""
+    from connector.twilio.signature import Keys, explain, settings_of
+
+    header = settings_header or ("key=given,algorithm=HMAC_SHA256" if shared_key else "")
+    keys = Keys.of(auth_token or (), {settings_of(header)[0]: shared_key} if shared_key else {})
+    pairs, body = _content(body_file, content_type)
+    verdict = explain(url, pairs, signature, keys, settings=header, body=body)
+    typer.echo(_as_json(verdict) if output is Format.json else _as_text(verdict))
+    raise typer.Exit(0 if verdict.valid else 1)
+
+
+@app.command()
+def sign(
+    url: UrlOption,
+    auth_token: TokenOption = None,
+    shared_key: SharedKeyOption = None,
+    body_file: BodyOption = None,
+    content_type: TypeOption = FORM,
+    settings_header: SettingsOption = "",
+    output: FormatOption = Format.text,
+) -> None:
+    """Print the signature that Twilio would send."""
+    from connector.twilio.signature import compute, compute_sha256, settings_of, signed_string
+
+    pairs, _ = _content(body_file, content_type)
+    wants_sha256 = shared_key is not None and (not settings_header or settings_of(settings_header)[1] == "HMAC_SHA256")
+    if wants_sha256 and shared_key is not None:
+        made = compute_sha256(url, pairs, shared_key)
+    elif auth_token:
+        made = compute(url, pairs, auth_token[0])
+    else:
+        raise typer.BadParameter("Give --auth-token, or --shared-key for HMAC-SHA256.")
+    if output is Format.json:
+        algorithm = "HMAC_SHA256" if wants_sha256 else "HMAC_SHA1"
+        typer.echo(json.dumps({"signature": made, "algorithm": algorithm, "signed": signed_string(url, pairs)}))
+    else:
+        typer.echo(made)
+
+
+def _content(body_file: Path | None, content_type: str) -> tuple[list[tuple[str, str]], bytes | None]:
+    """The fields of a form, or the raw body of anything else."""
+    if body_file is None:
+        return [], None
+    raw = body_file.read_bytes()
+    if content_type.partition(";")[0].strip().lower() == FORM:
+        return parse_qsl(raw.decode(), keep_blank_values=True), None
+    return [], raw
+
+
+def _as_json(verdict: "Verdict") -> str:
+    attempts = [
+        {"url": attempt.url, "signed": attempt.signed, "secret": attempt.secret, "matches": attempt.matches}
+        for attempt in verdict.attempts
+    ]
+    document = {"valid": verdict.valid, "reason": verdict.reason, "algorithm": verdict.algorithm, "attempts": attempts}
+    return json.dumps(document, ensure_ascii=False)
+
+
+def _as_text(verdict: "Verdict") -> str:
+    lines = [f"{'valid' if verdict.valid else 'not valid'}: {verdict.reason} ({verdict.algorithm})"]
+    for attempt in verdict.attempts:
+        lines += [
+            f"  {'=' if attempt.matches else '≠'} {attempt.secret} over the URL {attempt.url}",
+            f"    signed string: {attempt.signed}",
+        ]
+    return "\n".join(lines)

@@ -1,0 +1,125 @@
+"""`twilio-kafka dev`: Kafka, a simulated Twilio and the connector on loopback, with demo traffic, until Ctrl-C."""
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from connector import telemetry
+from connector.app import App, topics_of
+from connector.dev.broker import Broker, free_port
+from connector.dev.demo import traffic
+from connector.kafka import stream, topics
+from connector.settings import Settings, load
+from connector.simulator import Simulator
+from connector.stories import Stories
+
+SHOWN = (
+    "commands",
+    "results",
+    "message-status",
+    "inbound-messages",
+    "messages",
+    "calls",
+    "call-status",
+    "dead-letters",
+)
+# Slower than in tests: a person is to see the steps.
+PACE = {"queue_delay": 0.3, "send_delay": 0.6, "deliver_delay": 1.2, "price_delay": 3.0}
+
+
+async def run_session(*, kafka: str | None = None, data: Path | None = None, demo: bool = True) -> None:
+    """Run everything until SIGINT or SIGTERM. Raises Unavailable when the broker cannot be had."""
+    telemetry.configure_logging(level="warning", style="console")
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    console = Console(highlight=False, soft_wrap=True)
+    began = time.monotonic()
+    async with _broker(kafka, data, console) as address, Simulator(settings=PACE) as simulator:
+        settings = load(environ=environment(simulator, kafka=address))
+        await topics.apply(settings.kafka, topics_of(settings))
+        app = App(settings)
+        running = asyncio.create_task(app.run(), name="app")
+        starting = asyncio.create_task(app.started.wait(), name="starting")
+        await asyncio.wait({running, starting}, return_when=asyncio.FIRST_COMPLETED)
+        simulator.configure(inbound_url=f"{settings.callbacks.public_url}/callbacks/inbound-message")
+        _announce(console, address, simulator, app, began)
+        showing = asyncio.create_task(_show(settings, console), name="show") if demo else None
+        driving = asyncio.create_task(traffic(settings, simulator), name="demo") if demo else None
+        waiting = asyncio.create_task(stop.wait(), name="stop")
+        await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        console.print("[dim]Stopping …[/]")
+        for task in (waiting, driving, showing, starting):
+            if task is not None:
+                task.cancel()
+        app.stop.set()
+        await running
+
+
+def environment(simulator: Simulator, *, kafka: str, port: int | None = None) -> Mapping[str, str]:
+    """The variables that configure a connector for this simulator and broker, all on loopback."""
+    port = port or free_port()
+    return {
+        "TWILIO_ACCOUNT_SID": simulator.account_sid,
+        "TWILIO_AUTH_TOKEN": simulator.auth_token,
+        "KAFKA_BOOTSTRAP_SERVERS": kafka,
+        "CONNECTOR_KAFKA__REPLICATION_FACTOR": "1",
+        "CONNECTOR_CONNECTIONS__DEFAULT__API_URL": simulator.url,
+        "CONNECTOR_CONNECTIONS__DEFAULT__MONITOR_URL": simulator.url,
+        "CONNECTOR_CONNECTIONS__DEFAULT__CALLS_PER_SECOND": "0",
+        "CONNECTOR_CALLBACKS__HOST": "127.0.0.1",
+        "CONNECTOR_CALLBACKS__PORT": str(port),
+        "CONNECTOR_CALLBACKS__PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "CONNECTOR_ADMIN__PORT": "0",
+        "CONNECTOR_COMMANDS__SETTLE_TIME": "2s",
+        "CONNECTOR_WATCHES": '[{"resource": "messages", "interval": "2s", "emit": "changes"},'
+        ' {"resource": "calls", "interval": "2s"}, {"resource": "recordings", "interval": "5s"},'
+        ' {"resource": "transcriptions", "interval": "5s"}, {"resource": "alerts", "interval": "5s"}]',
+    }
+
+
+@asynccontextmanager
+async def _broker(kafka: str | None, data: Path | None, console: Console) -> AsyncIterator[str]:
+    if kafka is not None:
+        yield kafka
+        return
+    broker = Broker(folder=data, progress=lambda line: console.print(f"[dim]{line}[/]"))
+    console.print("[dim]Starting Kafka …[/]")
+    await broker.start()
+    try:
+        yield broker.bootstrap_servers
+    finally:
+        await broker.stop()
+
+
+def _announce(console: Console, address: str, simulator: Simulator, app: App, began: float) -> None:
+    rows = (
+        ("Kafka", address),
+        ("Twilio simulator", f"{simulator.url}  (controls: {simulator.url}/_sim/)"),
+        ("Callbacks", f"http://127.0.0.1:{app.ports.get('callbacks')}/callbacks/…"),
+        ("Console, metrics", f"http://127.0.0.1:{app.ports.get('admin')}/"),
+    )
+    for name, text in rows:
+        console.print(f"[bold]{name:<17}[/] {text}")
+    console.print(f"[dim]Ready after {time.monotonic() - began:.1f} s. In another terminal:[/]")
+    example = '\'{"to": "+15557654321", "from": "+15551234567", "body": "Hello"}\''
+    console.print(f"  .venv/bin/twilio-kafka send --kafka {address} send-message {example}")
+    console.print("[dim]Ctrl-C stops everything.[/]\n")
+
+
+async def _show(settings: Settings, console: Console) -> None:
+    """Print the joined stream of what happens."""
+    prefix = settings.kafka.topic_prefix
+    names = [topic.name.removeprefix(f"{prefix}.") for topic in topics_of(settings)]
+    shown = [f"{prefix}.{name}" for name in names if name.partition(".")[0] in SHOWN]
+    stories = Stories(prefix)
+    with contextlib.suppress(asyncio.CancelledError):
+        async for record in stream.follow(settings.kafka, shown):
+            console.print(stories.render(stories.line(record)))

@@ -1,0 +1,127 @@
+"""Reading topics as they grow; sending a command and waiting for its result. For command line and console."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import orjson
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+
+from connector.errors import Unavailable
+from connector.events import Record, decode
+from connector.kafka import clients
+from connector.settings import KafkaSettings
+
+POLL_MS = 200
+
+
+async def follow(
+    kafka: KafkaSettings, topics: Sequence[str], *, since: datetime | None = None, until_end: bool = False
+) -> AsyncIterator[ConsumerRecord]:
+    """Committed records of these topics: from now on, or from a moment on; for ever, or to the present end.
+
+    Raises Unavailable when no broker answers or a topic does not exist.
+    """
+    async with clients.reading(kafka) as consumer:
+        ends = await _place(consumer, topics, since=since)
+        while True:
+            for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
+                for record in records:
+                    yield record
+            if until_end and await _reached(consumer, ends):
+                return
+
+
+async def _place(
+    consumer: AIOKafkaConsumer, topics: Sequence[str], *, since: datetime | None
+) -> Mapping[TopicPartition, int]:
+    """Assign every partition and seek; returns where they end."""
+    places: list[TopicPartition] = []
+    try:
+        await consumer._client.force_metadata_update()  # noqa: SLF001 - the public way knows only subscribed topics
+        for topic in topics:
+            found = await consumer._client._wait_on_metadata(topic) and consumer.partitions_for_topic(topic)  # noqa: SLF001
+            if not found:
+                raise Unavailable(f"Topic {topic} does not exist; create it with `twilio-kafka topics apply`.")
+            places += [TopicPartition(topic, partition) for partition in sorted(found)]
+        consumer.assign(places)
+        ends: Mapping[TopicPartition, int] = await consumer.end_offsets(places)
+        starts: Mapping[TopicPartition, Any] = {}
+        if since is not None:
+            milliseconds = int(since.timestamp() * 1000)
+            starts = await consumer.offsets_for_times(dict.fromkeys(places, milliseconds))
+    except KafkaError as error:
+        raise Unavailable(clients.reason(error)) from error
+    for place in places:
+        start = starts.get(place)
+        consumer.seek(place, start.offset if start is not None else ends[place])
+    return ends
+
+
+async def _reached(consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]) -> bool:
+    return all([await consumer.position(place) >= end for place, end in ends.items()])
+
+
+async def send(kafka: KafkaSettings, record: Record) -> None:
+    """Write one record and wait for its acknowledgement. Raises Unavailable."""
+    producer = await clients.start(clients.producer(kafka))
+    try:
+        async with asyncio.timeout(clients.START_SECONDS):
+            await producer.send_and_wait(record.topic, record.value, key=record.key, headers=record.headers)
+    except (KafkaError, TimeoutError) as error:
+        raise Unavailable(f"The record was not acknowledged: {error!r:.200}") from error
+    finally:
+        await clients.end(producer)
+
+
+async def command(
+    kafka: KafkaSettings,
+    name: str,
+    value: bytes,
+    *,
+    key: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> AsyncIterator[dict[str, Any]]:
+    """Send a command and yield its results until the last one. Raises Unavailable; give it a deadline."""
+    command_id = (headers or {}).get("id") or str(uuid.uuid4())
+    results = f"{kafka.topic_prefix}.results.{name}"
+    named = [(header, text.encode()) for header, text in {**(headers or {}), "id": command_id}.items()]
+    record = Record(f"{kafka.topic_prefix}.commands.{name}", key.encode() if key else None, value, named)
+    async with clients.reading(kafka) as consumer:
+        await _place(consumer, [results], since=None)
+        await send(kafka, record)
+        while True:
+            for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
+                for found in records:
+                    if command_id.encode() not in (found.value or b""):
+                        continue
+                    result = decode(found.value, found.headers).data
+                    if result["command"]["id"] == command_id:
+                        yield result
+                        if result["last"]:
+                            return
+
+
+def as_json(record: ConsumerRecord) -> dict[str, Any]:
+    """A record for machines: where it is, key, headers and value as text or JSON."""
+    return {
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "timestamp": record.timestamp,
+        "key": record.key.decode(errors="replace") if record.key is not None else None,
+        "headers": {name: (raw or b"").decode(errors="replace") for name, raw in record.headers},
+        "value": _value(record.value),
+    }
+
+
+def _value(raw: bytes | None) -> Any:
+    if raw is None:
+        return None
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return f"{len(raw)} bytes"

@@ -1,0 +1,135 @@
+"""Records joined into stories: a command, its result, the status events that follow, the watched record."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from zlib import crc32
+
+from rich.text import Text
+
+from connector.errors import InvalidRecord
+from connector.events import Received, decode
+
+REMEMBERED = 10_000
+COLOURS = (
+    "cyan",
+    "magenta",
+    "yellow",
+    "blue",
+    "green",
+    "bright_cyan",
+    "bright_magenta",
+    "bright_yellow",
+    "bright_blue",
+)
+KINDS = {"commands": "command", "results": "result"}
+GOOD = frozenset({"succeeded", "delivered", "received", "completed", "read", "duplicate"})
+BAD = frozenset({"failed", "rejected", "undelivered", "unknown", "expired", "busy", "no-answer", "canceled"})
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One record in a story. `story` is what joins it: the command's id, else the SID."""
+
+    moment: datetime
+    kind: str
+    name: str
+    story: str
+    sid: str
+    state: str
+    detail: str
+    topic: str
+    type: str
+    key: str
+
+
+class Stories:
+    """Remembers which SID belongs to which command; bounded."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._story_of: OrderedDict[str, str] = OrderedDict()
+        self._began: OrderedDict[str, datetime] = OrderedDict()
+
+    def line(self, record: Received) -> Line:
+        """The line of a record, whatever it is."""
+        topic, headers = record.topic, record.headers
+        moment = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+        name = topic.removeprefix(f"{self._prefix}.")
+        kind = KINDS.get(name.partition(".")[0], "event")
+        named = {header: (raw or b"").decode(errors="replace") for header, raw in headers}
+        shown_key = (record.key or b"").decode(errors="replace")
+        if kind == "command":
+            story = named.get("id") or named.get("ce_id") or shown_key
+            line = Line(moment, kind, name.partition(".")[2], story, "", "", "", topic, "", shown_key)
+        else:
+            line = self._event(record, moment, kind, name)
+        self._began.setdefault(line.story, moment)
+        _bound(self._began)
+        return line
+
+    def _event(self, record: Received, moment: datetime, kind: str, name: str) -> Line:
+        topic, key = record.topic, (record.key or b"").decode(errors="replace")
+        try:
+            event = decode(record.value, record.headers)
+        except InvalidRecord:
+            named = {header: (raw or b"").decode(errors="replace") for header, raw in record.headers}
+            return Line(moment, "dead letter", name, key, "", "", named.get("dlq.errors.message", ""), topic, "", key)
+        data: dict[str, Any] = event.data if isinstance(event.data, dict) else {}
+        sid = event.subject or key
+        story = event.extensions.get("causationid") or self._story_of.get(sid) or sid
+        if story != sid:
+            self._story_of[sid] = story
+            _bound(self._story_of)
+        states = ("outcome", "message_status", "call_status", "recording_status", "answered_by", "status", "log_level")
+        state = next((str(data[field]) for field in states if data.get(field)), "")
+        return Line(
+            moment, kind, name.removeprefix("results."), story, sid, state, _detail(data), topic, event.type, key
+        )
+
+    def render(self, line: Line) -> Text:
+        """The line for a terminal: time, story, what, state; no body, and numbers shortened."""
+        began = self._began.get(line.story, line.moment)
+        elapsed = (line.moment - began).total_seconds()
+        colour = COLOURS[crc32(line.story.encode()) % len(COLOURS)]
+        state_style = "green" if line.state in GOOD else "red" if line.state in BAD else "default"
+        text = Text()
+        text.append(line.moment.astimezone().strftime("%H:%M:%S.%f")[:-3] + " ", style="dim")
+        text.append(f"{_short(line.story):<14} ", style=colour)
+        text.append("● " if elapsed == 0 else "└ ", style=colour)
+        text.append(f"{line.kind:<8}", style="bold" if line.kind == "command" else "default")
+        text.append(f"{line.name:<18} ")
+        text.append(f"{line.state:<12}", style=state_style)
+        text.append(f"{_short(line.sid):<14} ", style="dim")
+        text.append(f"+{elapsed:.3f} s " if elapsed else "", style="dim")
+        text.append(line.detail, style="dim")
+        return text
+
+
+def matches(line: Line, name: str, wanted: str) -> bool:
+    """Whether a line fulfils a condition."""
+    shown = {"sid": line.sid, "command": line.story, "type": line.type, "topic": line.topic, "key": line.key}
+    found = {**shown, "state": line.state, "kind": line.kind, "name": line.name}.get(name, "")
+    return found == wanted or (name == "topic" and found.endswith(f".{wanted}"))
+
+
+def _detail(data: dict[str, Any]) -> str:
+    error = data.get("error")
+    if isinstance(error, dict):
+        return f"{error.get('code') or ''} {error.get('message') or ''}".strip()
+    ends = [_masked(str(data[end])) for end in ("from", "to") if data.get(end)]
+    return " → ".join(ends)
+
+
+def _masked(address: str) -> str:
+    return f"…{address[-4:]}" if len(address) > 5 else address  # noqa: PLR2004 - short codes are public
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 13 else f"{name[:6]}…{name[-6:]}"  # noqa: PLR2004 - fits its column
+
+
+def _bound(mapping: "OrderedDict[str, Any]") -> None:
+    if len(mapping) > REMEMBERED:
+        mapping.popitem(last=False)
