@@ -17,7 +17,7 @@ import aiohttp
 
 from connector import telemetry
 from connector.admin.server import AdminServer
-from connector.errors import ConfigurationError, TopicsUnfit
+from connector.errors import ConfigurationError, TopicsUnfit, Unavailable
 from connector.events import Record
 from connector.executor.executor import Executor
 from connector.executor.media import object_store, topic_store
@@ -160,7 +160,15 @@ class App:
 
     async def _check_topics(self) -> None:
         wanted = topics_of(self.settings)
-        problems = await topics.check(self.settings.kafka, wanted)
+        try:
+            problems = await topics.check(self.settings.kafka, wanted)
+        except Unavailable as error:
+            path = ("kafka", "bootstrap_servers")
+            origin = f"{self.loaded.origin(path)}: " if self.loaded else ""
+            raise Unavailable(
+                f"{origin}kafka.bootstrap_servers: {self.settings.kafka.bootstrap_servers} does not answer. {error} "
+                "Start the broker, or correct the address and the security settings."
+            ) from error
         if problems:
             raise TopicsUnfit(problems)
         for sentence in await topics.durability(self.settings.kafka, wanted):

@@ -175,5 +175,7 @@ async def administration(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaAdminCli
 
 def reason(error: BaseException) -> str:
     """One sentence for what a client said when it could not connect."""
-    text = str(error) or type(error).__name__
-    return f"Kafka cannot be reached: {text.removeprefix('KafkaConnectionError: ')}"
+    text = str(error).strip().removeprefix("KafkaConnectionError: ") or type(error).__name__
+    if text.startswith("Unable to bootstrap"):
+        return "No broker accepts connections there."
+    return f"{text.rstrip('.')}."
