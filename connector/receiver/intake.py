@@ -1,0 +1,164 @@
+"""From a request to the records that are to be stored: body, signature, event."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from aiohttp.http_exceptions import PayloadEncodingError
+from prometheus_client import Counter
+
+from connector.errors import InvalidRecord
+from connector.events import Envelope, Record, encode, now
+from connector.receiver import form, stream
+from connector.receiver.refusals import Refusal
+from connector.resources.rows import Callback
+from connector.telemetry import CALLBACKS
+from connector.twilio.signature import SETTINGS_HEADER, SIGNATURE_HEADER, Keys, verify
+
+BODY_SECONDS = 5.0
+FORM = "application/x-www-form-urlencoded"
+IDEMPOTENCY_HEADER = "I-Twilio-Idempotency-Token"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a kind of callback comes in. `base` and the request's target make the URL that Twilio signed."""
+
+    row: Callback
+    topic: str
+    base: str
+    stored: Counter
+
+
+def routes(rows: Iterable[Callback], *, public_url: str, prefix: str) -> dict[str, Route]:
+    """The routes by path; a path in front of ours (`https://host/path`) may come along or be cut off by the proxy."""
+    found = {}
+    before = urlsplit(public_url).path.rstrip("/")
+    origin = public_url.removesuffix(before)
+    for row in rows:
+        topic, stored = f"{prefix}.{row.topic}", CALLBACKS.labels(row.kind, "stored")
+        found[f"{before}/callbacks/{row.kind}"] = Route(row, topic, origin, stored)
+        found[f"/callbacks/{row.kind}"] = Route(row, topic, public_url, stored)
+    return found
+
+
+@dataclass(slots=True)
+class Intake:
+    """Reads and checks requests. `keys` are what may sign, by account SID; None checks nothing (development)."""
+
+    keys: Mapping[str, Keys] | None
+    envelope: Envelope
+    max_body: int
+
+    async def records(self, route: Route, request: web.BaseRequest) -> Sequence[Record]:
+        """The records of a request whose signature is right. Raises Refusal."""
+        query = request.raw_path.partition("?")[2]
+        try:
+            if request.method == "POST":
+                body = await self._body(request)
+                if route.row.cloudevents:
+                    return self._from_json(route, request, body)
+                return [self._from_form(route, request, query, body)]
+            if request.method == "GET" and not route.row.cloudevents:
+                return [self._from_query(route, request, query)]
+        except InvalidRecord as error:
+            raise Refusal(400, str(error)) from error
+        raise Refusal(405)
+
+    async def _body(self, request: web.BaseRequest) -> bytes:
+        if (request.content_length or 0) > self.max_body:
+            raise Refusal(413)
+        try:
+            # Nearly every body has arrived together with its headers.
+            body = request.content.read_nowait() if request.content.is_eof() else await self._slow_body(request)
+        except PayloadEncodingError as error:
+            raise Refusal(400, "broken body") from error
+        if len(body) > self.max_body:
+            raise Refusal(413)
+        return body
+
+    async def _slow_body(self, request: web.BaseRequest) -> bytes:
+        body = bytearray()
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                async for part in request.content.iter_any():
+                    body += part
+                    if len(body) > self.max_body:
+                        raise Refusal(413)
+        except TimeoutError as error:
+            raise Refusal(408) from error
+        return bytes(body)
+
+    def _from_form(self, route: Route, request: web.BaseRequest, query: str, body: bytes) -> Record:
+        if _media_type(request) != FORM:
+            raise Refusal(415)
+        pairs = form.parse(body)
+        self._check(route, request, dict(pairs).get("AccountSid"), pairs)
+        return self._record(route, request, pairs, query)
+
+    def _from_query(self, route: Route, request: web.BaseRequest, query: str) -> Record:
+        pairs = form.parse(query.encode(errors="replace"))
+        self._check(route, request, dict(pairs).get("AccountSid"), [])
+        return self._record(route, request, [pair for pair in pairs if pair[0] not in form.OURS], query)
+
+    def _record(self, route: Route, request: web.BaseRequest, pairs: form.Pairs, query: str) -> Record:
+        token = request.headers.get(IDEMPOTENCY_HEADER)
+        event = form.event(route.row, pairs, recorded=now(), query=query, token=token)
+        return encode(event, route.topic, event.subject, envelope=self.envelope)
+
+    def _from_json(self, route: Route, request: web.BaseRequest, body: bytes) -> list[Record]:
+        """Every account that the events name must have signed them; where none is named, any of ours."""
+        if _media_type(request) == FORM or (self.keys is not None and "bodySHA256=" not in request.raw_path):
+            raise Refusal(415)
+        found, problem = _elements(body)
+        named = stream.accounts(found)
+        if named or self.keys is None:
+            for account in named:
+                self._check(route, request, account, [], body)
+        elif not any(self._reason(route, request, account, [], body) is None for account in self.keys):
+            raise Refusal(403, "signed by no known account")
+        if problem is not None:
+            raise problem
+        recorded = now()
+        return [stream.record(element, route.topic, recorded=recorded) for element in found]
+
+    def _check(
+        self, route: Route, request: web.BaseRequest, account: str | None, pairs: form.Pairs, body: bytes | None = None
+    ) -> None:
+        reason = self._reason(route, request, account, pairs, body)
+        if reason is not None:
+            raise Refusal(403, reason)
+
+    def _reason(
+        self, route: Route, request: web.BaseRequest, account: str | None, pairs: form.Pairs, body: bytes | None
+    ) -> str | None:
+        """Why the signature is not that of the account, None when it is."""
+        if self.keys is None:
+            return None
+        keys = self.keys.get(account or "")
+        if keys is None:
+            return "unknown account" if account else "no AccountSid"
+        headers = request.headers
+        verdict = verify(
+            route.base + request.raw_path,
+            pairs,
+            headers.get(SIGNATURE_HEADER),
+            keys,
+            settings=headers.get(SETTINGS_HEADER, ""),
+            body=body,
+        )
+        return None if verdict.valid else verdict.reason
+
+
+def _media_type(request: web.BaseRequest) -> str:
+    return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+def _elements(body: bytes) -> tuple[list[stream.Element], InvalidRecord | None]:
+    """The events, or why there are none: whoever did not sign learns nothing of it."""
+    try:
+        return stream.elements(body), None
+    except InvalidRecord as error:
+        return [], error

@@ -1,0 +1,152 @@
+"""The public port: checks Twilio's signature, stores the callback, and only then answers with a 2xx.
+
+| situation | answer |
+|---|---|
+| stored | 204; 200 with empty TwiML where Twilio reads the answer |
+| signature missing or wrong, unknown account or algorithm, body changed | 403 |
+| body too large, too slow, neither form nor covered JSON, unreadable | 413, 408, 415, 400 |
+| not acknowledged within 5 s, or closing | 503 with Retry-After |
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+from aiohttp import web
+
+from connector.errors import ConfigurationError, Unavailable
+from connector.events import Envelope, Record
+from connector.receiver.intake import Intake, Route, routes
+from connector.receiver.refusals import Refusal, Refusals
+from connector.resources.rows import Callback
+from connector.telemetry import CALLBACK_SECONDS
+from connector.twilio.signature import Keys
+
+Publish = Callable[[Sequence[Record]], Awaitable[None]]
+
+ACK_SECONDS = 5.0
+# Until the next request's headers are complete, from the connection's start or its last answer; proxies idle for 60 s.
+HEADERS_SECONDS = 75.0
+LINGER_SECONDS = 1.0
+CLOSE_SECONDS = 6.0
+BACKLOG = 1024
+TWIML = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
+
+# aiohttp logs a traceback for each broken request, with which anyone could fill the log.
+_SILENT = logging.getLogger("connector.receiver.http")
+_SILENT.disabled = True
+
+
+class Receiver:
+    """The HTTP server for callbacks.
+
+    `publish` returns when all records are acknowledged and raises otherwise. `keys` are what may sign, by account SID;
+    `public_url` is what Twilio calls.
+    """
+
+    def __init__(
+        self,
+        *,
+        rows: Iterable[Callback],
+        keys: Mapping[str, Keys],
+        public_url: str | None,
+        publish: Publish,
+        prefix: str,
+        envelope: Envelope = "binary",
+        verify_signatures: bool = True,
+        max_body: int = 64 * 1024,
+    ) -> None:
+        if verify_signatures and public_url is None:
+            raise ConfigurationError("callbacks.public_url: is missing: signatures cover it; give what Twilio calls.")
+        self.port = 0
+        self._publish = publish
+        self._intake = Intake(keys if verify_signatures else None, envelope, max_body)
+        self._routes = routes(rows, public_url=(public_url or "").rstrip("/"), prefix=prefix)
+        self._refusals = Refusals()
+        self._draining = False
+        self._refusing = False
+        self._runner: web.ServerRunner | None = None
+
+    def replace_keys(self, keys: Mapping[str, Keys]) -> None:
+        """Check signatures with these from now on; for rotation without a restart."""
+        if self._intake.keys is not None:
+            self._intake.keys = keys
+
+    async def open(self, host: str, port: int, *, reuse_port: bool = False) -> None:
+        """Listen; port 0 takes a free one, which `port` then tells.
+
+        Raises Unavailable when the port is taken.
+        """
+        server = web.Server(
+            self._handle,
+            access_log=None,
+            logger=_SILENT,
+            keepalive_timeout=HEADERS_SECONDS,
+            lingering_time=LINGER_SECONDS,
+            auto_decompress=False,
+        )
+        self._runner = web.ServerRunner(server, shutdown_timeout=CLOSE_SECONDS)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, host, port, backlog=BACKLOG, reuse_port=reuse_port).start()
+        except OSError as error:
+            await self.close()
+            raise Unavailable(
+                f"callbacks.port: cannot listen on {host}:{port} ({error.strerror}): stop what does, or take another."
+            ) from error
+        self.port = self._runner.addresses[0][1]
+
+    def drain(self) -> None:
+        """Keep answering, and end each connection with its answer, so that callers move to other instances."""
+        self._draining = True
+
+    def refuse(self) -> None:
+        """Answer 503 from now on."""
+        self._draining = self._refusing = True
+
+    async def close(self) -> None:
+        """Refuse what comes, finish what is in flight, stop listening."""
+        self.refuse()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _handle(self, request: web.BaseRequest) -> web.Response:
+        started = time.perf_counter()
+        route = self._routes.get(request.raw_path.partition("?")[0])
+        if route is None:
+            return self._finished(Refusal(404).answer())
+        try:
+            await self._store(await self._records(route, request))
+        except Refusal as refusal:
+            self._refusals.note(route.row.kind, refusal)
+            return self._finished(refusal.answer())
+        route.stored.inc()
+        CALLBACK_SECONDS.observe(time.perf_counter() - started)
+        if route.row.twiml:
+            return self._finished(web.Response(text=TWIML, content_type="text/xml"))
+        return self._finished(web.Response(status=204))
+
+    def _finished(self, answer: web.Response) -> web.Response:
+        if self._draining:
+            answer.force_close()
+        return answer
+
+    async def _records(self, route: Route, request: web.BaseRequest) -> Sequence[Record]:
+        """What to store. Raises Refusal, or ConnectionError when the caller is gone."""
+        if self._refusing:
+            raise Refusal(503, "closing")
+        try:
+            return await self._intake.records(route, request)
+        except (Refusal, ConnectionError):
+            raise
+        except Exception as error:
+            raise Refusal(503, f"unexpected {type(error).__name__}") from error
+
+    async def _store(self, records: Sequence[Record]) -> None:
+        try:
+            async with asyncio.timeout(ACK_SECONDS):
+                await self._publish(records)
+        except Exception as error:
+            raise Refusal(503, f"not stored: {type(error).__name__}") from error
