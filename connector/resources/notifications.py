@@ -55,7 +55,7 @@ class ListNotifications(Parameters):
 
     resource: Literal["notifications"]
     call_sid: Annotated[CallSid | None, Field(description="Only notifications of this call.")] = None
-    log: Annotated[Literal[0, 1] | None, Field(description="0: errors, 1: warnings.")] = None
+    log: Annotated[int | None, Field(ge=0, le=1, description="0: errors, 1: warnings.")] = None
     message_date: Annotated[date | None, Field(description="Of this day (UTC).")] = None
     message_date_before: Annotated[date | None, Wire("MessageDate<"), Field(description="Before this day.")] = None
     message_date_after: Annotated[date | None, Wire("MessageDate>"), Field(description="On or after this day.")] = None

@@ -18,6 +18,8 @@ from connector.resources.fields import (
 from connector.resources.rows import Operation, Parameters, Reconciliation, Wire
 from connector.resources.rules import AnyOf, AtMostOne, Rule
 
+Digits = Annotated[str, StringConstraints(max_length=32), Shape(r"^[0-9A-D#*wW]+$", "made of 0-9, A-D, #, *, w and W")]
+
 
 def _detection(value: Any) -> Any:
     """As earlier descriptions of Twilio's API and switches write it."""
@@ -59,9 +61,7 @@ class PlaceCall(Parameters):
     ] = None
     byoc: Annotated[ByocSid | None, Field(description="Trunk of one's own carrier.")] = None
     send_digits: Annotated[
-        str | None,
-        StringConstraints(max_length=32),
-        Shape(r"^[0-9A-D#*wW]+$", "made of 0-9, A-D, #, *, w and W"),
+        Digits | None,
         Field(description="Keys to press once answered, at most 32: 0-9 A-D # *, w waits 0.5 s, W 1 s."),
     ] = None
     timeout: Annotated[int | None, Field(ge=1, le=600, description="Seconds to let it ring; 60 unless given.")] = None

@@ -105,9 +105,9 @@ class DownloadRecording(Parameters):
     sid: Annotated[RecordingSid, Field(description="RE….")]
     format: Annotated[Literal["wav", "mp3"], Field(description="wav: 128 kbit/s; mp3: 32 kbit/s.")] = "wav"
     channels: Annotated[
-        Literal[1, 2] | None,
+        int | None,
         Wire("RequestedChannels"),
-        Field(description="2 only for recordings made with two; left out: as recorded."),
+        Field(ge=1, le=2, description="2 only for recordings made with two; left out: as recorded."),
     ] = None
 
 

@@ -65,25 +65,28 @@ def _sub(schema: Any) -> Schema:
     return schema if isinstance(schema, Mapping) else {}
 
 
+def _choices(schema: Schema) -> list[Schema]:
+    return [*schema.get("oneOf", ()), *schema.get("anyOf", ())]
+
+
 def _variants(place: _Place, old: Schema, new: Schema) -> Iterator[str]:
-    """Choices are told apart by the definition that they refer to, else by their type."""
-    for word in ("oneOf", "anyOf"):
-        offered = {_name(variant): variant for variant in (*new.get("oneOf", ()), *new.get("anyOf", ()))}
-        for variant in old.get(word, ()):
-            if _name(variant) in offered:
-                yield from _compare(place, variant, offered[_name(variant)])
-            elif offered or new:
-                yield place.says(f"may not be {_name(variant)} any more")
+    """Choices are told apart by the definition that they refer to; plain types are compared as types."""
+    offered = {_name(variant): variant for variant in _choices(new)}
+    for variant in _choices(old):
+        name = _name(variant)
+        if name in offered:
+            yield from _compare(place, variant, offered[name])
+        elif "$ref" in variant:
+            yield place.says(f"may not be a {name} any more")
 
 
 def _name(variant: Schema) -> str:
-    return str(variant.get("$ref") or variant.get("type") or variant.get("required") or variant).removeprefix(
-        "#/$defs/"
-    )
+    shown = variant.get("$ref") or f"{variant.get('type')} {variant.get('format')}"
+    return str(shown).removeprefix("#/$defs/")
 
 
 def _types(place: _Place, old: Schema, new: Schema) -> Iterator[str]:
-    before, after = _type_names(old), _type_names(new)
+    before, after = _type_names(place.old, old), _type_names(place.new, new)
     if after and before:
         for name in sorted(before - after - ({"integer"} if "number" in after else set())):
             yield place.says(f"may not be of type {name} any more")
@@ -91,10 +94,11 @@ def _types(place: _Place, old: Schema, new: Schema) -> Iterator[str]:
         yield place.says(f"may be of type {' or '.join(sorted(after))} only")
 
 
-def _type_names(schema: Schema) -> set[str]:
+def _type_names(document: Schema, schema: Schema) -> set[str]:
+    """The types that are allowed; empty: any."""
     given = schema.get("type", ())
-    named = {given} if isinstance(given, str) else set(given)
-    return named or set().union(*(_type_names(_sub(item)) for item in schema.get("anyOf", ()) if "type" in item))
+    named = [{given} if isinstance(given, str) else set(given)]
+    return set().union(*named, *(_type_names(document, _resolved(document, item)) for item in _choices(schema)))
 
 
 def _values(place: _Place, old: Schema, new: Schema) -> Iterator[str]:
