@@ -7,15 +7,20 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import orjson
-
 from connector.errors import InvalidRecord
 from connector.events import STRUCTURED, Headers, Record, timestamp
 
 REQUIRED = ("id", "source", "type", "specversion")
 _ACCOUNT_IN_SOURCE = re.compile(r"/Accounts/(AC[0-9a-f]{32})(?:[/.?]|$)")
 _NAME = re.compile(r"[a-z0-9]{1,40}")
-_DECODER = json.JSONDecoder()
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+# The standard library's: it accepts half a surrogate pair, as a text that was cut has, and says where a value ends.
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +37,11 @@ def elements(body: bytes) -> list[Element]:
     Raises InvalidRecord when it is no JSON, or one of them is no CloudEvent.
     """
     try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        text = body.decode()
+        document = _DECODER.decode(text)
+    except (ValueError, RecursionError):
         raise InvalidRecord("The body is not JSON.") from None
-    found = [Element(document, body)] if isinstance(document, dict) else _slices(document, body)
+    found = [Element(document, body)] if isinstance(document, dict) else _slices(document, text)
     for number, element in enumerate(found):
         _check(element.attributes, number)
     return found
@@ -57,11 +63,10 @@ def record(element: Element, topic: str, *, recorded: datetime) -> Record:
     return Record(topic, element.attributes["id"].encode(errors="replace"), element.raw, headers)
 
 
-def _slices(document: Any, body: bytes) -> list[Element]:
+def _slices(document: Any, text: str) -> list[Element]:
     """Cut an array at its elements: writing them anew would change numbers and spaces."""
     if not isinstance(document, list):
         raise InvalidRecord("The body is neither an event nor an array of events.")
-    text = body.decode()
     position = text.index("[") + 1
     found = []
     for attributes in document:
