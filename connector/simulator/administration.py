@@ -6,7 +6,8 @@ from typing import Any
 from connector.simulator.accounts import Account, ApiKey
 from connector.simulator.collection import Collection, Row
 from connector.simulator.errors import not_found, refusal
-from connector.simulator.paging import Equal, Listing, page_2010
+from connector.simulator.filters import Equal
+from connector.simulator.paging import Listing, page_2010
 from connector.simulator.routes import Reply, Request, Route, names
 from connector.simulator.rows import AccountRow, Key
 from connector.simulator.times import rfc2822

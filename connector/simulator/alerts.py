@@ -4,7 +4,8 @@ from typing import Any
 
 from connector.simulator.debugger import more_info
 from connector.simulator.errors import not_found, refusal
-from connector.simulator.paging import Bounds, Equal, Listing, page_v1
+from connector.simulator.filters import Bounds, Equal
+from connector.simulator.paging import Listing, page_v1
 from connector.simulator.routes import Reply, Request, Route
 from connector.simulator.rows import Alert
 from connector.simulator.times import DAY_SECONDS, iso8601, parse

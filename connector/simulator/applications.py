@@ -4,8 +4,9 @@ from typing import Any
 
 from connector.simulator.addresses import is_web_url
 from connector.simulator.errors import not_found, refusal
+from connector.simulator.filters import Equal
 from connector.simulator.form import Form
-from connector.simulator.paging import Equal, Listing, page_2010
+from connector.simulator.paging import Listing, page_2010
 from connector.simulator.routes import Reply, Request, Route, names
 from connector.simulator.rows import Application
 from connector.simulator.times import rfc2822

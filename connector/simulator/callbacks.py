@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ FORM = "application/x-www-form-urlencoded; charset=UTF-8"
 CLIENT_ERROR, TOO_MANY, SERVER_ERROR = 400, 429, 500
 MAX_REDIRECTS = 10
 MAX_PAUSE = 60.0
+LIMIT = 200_000  # deliveries remembered
 KEPT_BODY = 64 * 1024
 OVERRIDES: dict[str, tuple[int, int, int]] = {  # key: (lowest, highest, default)
     "ct": (100, 10_000, 5_000),
@@ -61,7 +63,7 @@ def _bounded(key: str, value: str) -> int:
 
 @dataclass(slots=True, kw_only=True)
 class Delivery:
-    """One webhook: what was sent, each attempt, and how it ended (pending, delivered, failed)."""
+    """One webhook: what was sent, each attempt, and how it ended (pending, delivered, failed, or lost on purpose)."""
 
     number: int
     kind: str
@@ -98,7 +100,8 @@ class Deliveries:
         self._state = state
         self._session: aiohttp.ClientSession | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self.rows: list[Delivery] = []
+        self.rows: deque[Delivery] = deque(maxlen=LIMIT)
+        self.total = 0
         self.on_failure: Answered | None = None
         self.idle = asyncio.Event()
         self.idle.set()
@@ -152,7 +155,8 @@ class Deliveries:
         """Stop sending and forget all."""
         for task in self._tasks:
             task.cancel()
-        self.rows = []
+        self.rows.clear()
+        self.total = 0
 
     async def open(self) -> None:
         """Open the client; needs the running loop."""
@@ -169,8 +173,9 @@ class Deliveries:
             await self._session.close()
 
     def _row(self, *, url: str, **values: Any) -> Delivery:
+        self.total += 1
         row = Delivery(
-            number=len(self.rows) + 1,
+            number=self.total,
             url=url.partition("#")[0],
             policy=Policy.of(url),
             token=self._state.new_sid(""),
@@ -182,6 +187,9 @@ class Deliveries:
 
     def _start(self, row: Delivery, on_answer: Answered | None) -> None:
         settings, random = self._state.settings, self._state.random
+        if settings.lost_callbacks and random.random() < settings.lost_callbacks:
+            row.outcome = "lost"
+            return
         copies = 2 if settings.duplicate_callbacks and random.random() < settings.duplicate_callbacks else 1
         for _ in range(copies):
             delay = random.uniform(0, settings.callback_jitter) if settings.callback_jitter else 0.0

@@ -6,8 +6,9 @@ from typing import Any
 from connector.simulator import call_life, call_rules
 from connector.simulator.addresses import address, formatted, is_web_url
 from connector.simulator.errors import not_found, refusal
+from connector.simulator.filters import Dates, Equal
 from connector.simulator.form import Form
-from connector.simulator.paging import Dates, Equal, Listing, page_2010
+from connector.simulator.paging import Listing, page_2010
 from connector.simulator.routes import Reply, Request, Route, names
 from connector.simulator.rows import Call, CallEvent, CallPlan, RecordingPlan
 from connector.simulator.times import rfc2822

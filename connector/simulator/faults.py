@@ -15,6 +15,8 @@
 | `late-visibility` | what it creates shows up in lists `seconds` later | yes | yes |
 | `short-page` | the page has only `rows` rows though more follow | yes | yes |
 | `delete-while-paging` | `rows` rows at the page boundary vanish before the next page is asked for | yes | yes |
+
+`late-visibility` knows three operations that nobody requests: InboundMessage, CreateRecording and CreateAlert.
 """
 
 from collections.abc import Mapping

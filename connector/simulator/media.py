@@ -3,7 +3,8 @@
 from typing import Any
 
 from connector.simulator.errors import not_found
-from connector.simulator.paging import Dates, Listing, page_2010
+from connector.simulator.filters import Dates
+from connector.simulator.paging import Listing, page_2010
 from connector.simulator.redirects import redirected
 from connector.simulator.routes import Reply, Request, Route
 from connector.simulator.rows import Media

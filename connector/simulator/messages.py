@@ -5,8 +5,9 @@ from typing import Any
 from connector.simulator import message_life, message_rules
 from connector.simulator.addresses import address, segments, sender
 from connector.simulator.errors import not_found, refusal
+from connector.simulator.filters import Dates, Equal
 from connector.simulator.media import CONTENT_TYPE
-from connector.simulator.paging import Dates, Equal, Listing, page_2010
+from connector.simulator.paging import Listing, page_2010
 from connector.simulator.routes import Reply, Request, Route, names
 from connector.simulator.rows import Media, Message
 from connector.simulator.times import rfc2822

@@ -4,7 +4,8 @@ from typing import Any
 
 from connector.simulator.debugger import more_info
 from connector.simulator.errors import not_found
-from connector.simulator.paging import Dates, Equal, Listing, page_2010
+from connector.simulator.filters import Dates, Equal
+from connector.simulator.paging import Listing, page_2010
 from connector.simulator.routes import Reply, Request, Route
 from connector.simulator.rows import Notification
 from connector.simulator.times import rfc2822

@@ -1,63 +1,20 @@
 """Lists: filters, keyset paging with tokens `PA` + SID, and both dialects of page links (facts 2.4, 2.5, 4)."""
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
-from connector.simulator.collection import Collection, R, Rank, Row
+from connector.simulator import filters
+from connector.simulator.collection import Collection, R, Rank
 from connector.simulator.errors import refusal
+from connector.simulator.filters import Range
 from connector.simulator.routes import PAGING, Reply, Request
-from connector.simulator.times import DAY_SECONDS, Moment, parse
+from connector.simulator.times import DAY_SECONDS
 
 DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 1000
-TOP: Rank = (2**62, 0, "")
-
-
-@dataclass(frozen=True, slots=True)
-class Equal:
-    """A filter for equality of a parameter with an attribute."""
-
-    name: str
-    attribute: str
-
-
-@dataclass(frozen=True, slots=True)
-class Dates:
-    """A date filter with its keys `X`, `X<` and `X>`; `sorts` when the list is sorted by that attribute."""
-
-    name: str
-    attribute: str
-    sorts: bool = False
-    precise: bool = True  # False: dates only, whatever the settings say
-
-    @property
-    def keys(self) -> tuple[str, str, str]:
-        """The names on the wire."""
-        return self.name, self.name + "<", self.name + ">"
-
-
-@dataclass(frozen=True, slots=True)
-class Test:
-    """A filter of its own kind: parameter name, and a predicate of row and value (empty when absent)."""
-
-    name: str
-    accepts: Callable[[Any, str], bool]
-    always: bool = False  # also when the parameter is absent
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """A filter of two names, both inclusive, by the second of the sort key."""
-
-    start: str
-    end: str
-
-
-Filter = Equal | Dates | Test | Bounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,43 +22,14 @@ class Listing:
     """One list: the key of its rows, its filters, and how a row is written."""
 
     key: str
-    filters: tuple[Filter, ...]
+    filters: tuple[filters.Filter, ...]
     render: Callable[[Any], dict[str, Any]]
     retention: bool = False  # refuses dates beyond `retention_days`
 
     @property
     def known(self) -> frozenset[str]:
         """All parameter names on the wire."""
-        return frozenset((*PAGING, *(name for filter_ in self.filters for name in _names(filter_) if name)))
-
-
-def _names(filter_: Filter) -> tuple[str, ...]:
-    match filter_:
-        case Dates():
-            return filter_.keys
-        case Bounds():
-            return filter_.start, filter_.end
-        case _:
-            return (filter_.name,)
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """Half-open bounds in seconds, of the attribute of a date filter."""
-
-    attribute: str
-    low: int | None
-    high: int | None
-    sorts: bool
-
-    def holds(self, row: Row) -> bool:
-        """Whether the row has that date and it is within the bounds: rows without a date never match (facts 4.1)."""
-        second = getattr(row, self.attribute)
-        return (
-            second is not None
-            and (self.low is None or second >= self.low)
-            and (self.high is None or second < self.high)
-        )
+        return frozenset((*PAGING, *(name for filter_ in self.filters for name in filters.names(filter_) if name)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +96,14 @@ def _page(
     size = form.integer("PageSize", default=DEFAULT_PAGE_SIZE, low=1, high=MAX_PAGE_SIZE, code=20007)
     number = form.integer("Page", default=0, low=0, high=10**9)
     token = form.get("PageToken")
+    at_cap = bool(cap) and (number + 1) * size >= cap
     if cap:
         size = max(1, min(size, cap - number * size))
-    ranges = _ranges(request, listing)
+    ranges = filters.ranges(request, listing.filters, retention=listing.retention)
     if days:
         ranges += (Range("second", int(request.state.now()) - days * DAY_SECONDS, None, sorts=True),)
-    wanted = fixed + _equalities(request, listing)
-    tests = _tests(request, listing)
+    wanted = fixed + filters.equalities(request, listing.filters)
+    tests = filters.tests(request, listing.filters)
     now = request.state.now()
 
     def matches(row: R) -> bool:
@@ -186,7 +115,7 @@ def _page(
         )
 
     found = list(islice(filter(matches, _walk(request, rows, ranges, wanted, token)), size + 1))
-    more = len(found) > size and not (cap and (number + 1) * size >= cap)
+    more = len(found) > size and not at_cap
     shown = found[:size]
     if token.startswith("PB"):
         shown.reverse()
@@ -243,67 +172,6 @@ def _position(request: Request, rows: Collection[R], token: str) -> Rank:
     return rank
 
 
-def _equalities(request: Request, listing: Listing) -> tuple[tuple[str, object], ...]:
-    given = (f for f in listing.filters if isinstance(f, Equal) and request.parameters.get(f.name))
-    return tuple((f.attribute, request.parameters.get(f.name).strip()) for f in given)
-
-
-def _tests(request: Request, listing: Listing) -> list[Callable[[Any], bool]]:
-    def bind(test: Test) -> Callable[[Any], bool]:
-        value = request.parameters.get(test.name)
-        return lambda row: test.accepts(row, value)
-
-    return [bind(f) for f in listing.filters if isinstance(f, Test) and (f.always or request.parameters.get(f.name))]
-
-
-def _ranges(request: Request, listing: Listing) -> tuple[Range, ...]:
-    dates = (f for f in listing.filters if isinstance(f, Dates))
-    ranges = tuple(r for f in dates if (r := _range(request, f)) is not None)
-    ranges += tuple(_bounded(request, f) for f in listing.filters if isinstance(f, Bounds))
-    if listing.retention:
-        oldest = math.floor(request.state.now()) - request.state.settings.retention_days * DAY_SECONDS
-        _check_retention(ranges, oldest - DAY_SECONDS)
-    return ranges
-
-
-def _check_retention(ranges: tuple[Range, ...], oldest: int) -> None:
-    if any(r.low is not None and r.low < oldest for r in ranges):
-        raise refusal(
-            20004,
-            status=400,
-            message="Date range specified in query is partially or entirely outside of retention window of 400 days",
-        )
-
-
-def _range(request: Request, dates: Dates) -> Range | None:
-    on, before, after = (_moment(request, key) for key in dates.keys)
-    if on is None and before is None and after is None:
-        return None
-    by_second = dates.precise and request.state.settings.granularity == "second"
-    low = None if after is None else after.second if by_second else after.day
-    high = None if before is None else before.second if by_second else before.day
-    if on is not None:
-        low = max(on.day, low if low is not None else on.day)
-        high = min(on.day + DAY_SECONDS, high if high is not None else on.day + DAY_SECONDS)
-    return Range(dates.attribute, low, high, dates.sorts)
-
-
-def _bounded(request: Request, bounds: Bounds) -> Range:
-    start, end = _moment(request, bounds.start), _moment(request, bounds.end)
-    high = None if end is None else end.day + DAY_SECONDS if end.day_only else end.second + 1
-    return Range("second", None if start is None else start.second, high, sorts=True)
-
-
-def _moment(request: Request, key: str) -> Moment | None:
-    value = request.parameters.get(key)
-    if not value:
-        return None
-    try:
-        return parse(value)
-    except (ValueError, TypeError) as error:
-        raise refusal(20001, message=f"Invalid date for {key}") from error
-
-
 def _link(
     request: Request, listing: Listing, page: Page, number: int, token: str | None = None, *, own: bool = False
 ) -> str | None:
@@ -316,6 +184,3 @@ def _link(
     pairs += [("PageSize", asked), ("Page", str(number)), *([("PageToken", token)] if token else [])]
     query = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in pairs)
     return f"{request.path}?{query}"
-
-
-__all__ = ["Dates", "Equal", "Listing", "Test", "page_2010", "page_v1"]

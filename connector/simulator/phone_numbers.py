@@ -6,8 +6,9 @@ from typing import Any
 from connector.simulator import magic
 from connector.simulator.addresses import formatted, is_web_url, normalise
 from connector.simulator.errors import not_found, refusal
+from connector.simulator.filters import Equal, Test
 from connector.simulator.form import Form
-from connector.simulator.paging import Equal, Listing, Test, page_2010
+from connector.simulator.paging import Listing, page_2010
 from connector.simulator.routes import Reply, Request, Route, names
 from connector.simulator.rows import CallerId, PhoneNumber
 from connector.simulator.times import rfc2822

@@ -6,7 +6,8 @@ from typing import Any
 from connector.simulator import audio, recording_life
 from connector.simulator.calls import recording_plan
 from connector.simulator.errors import not_found, refusal
-from connector.simulator.paging import Dates, Equal, Listing, Test, page_2010
+from connector.simulator.filters import Dates, Equal, Test
+from connector.simulator.paging import Listing, page_2010
 from connector.simulator.redirects import redirected
 from connector.simulator.routes import Reply, Request, Route, names
 from connector.simulator.rows import Recording

@@ -40,6 +40,7 @@ class Reply:
     raw: bytes | None = None
     stream: AsyncIterator[bytes] | None = None
     length: int = 0  # of the stream
+    cut: bool = False  # close the connection in the middle
     content_type: str = "application/json"
     headers: dict[str, str] = field(default_factory=dict)
     sid: str = ""

@@ -33,6 +33,7 @@ class Settings:
     inbound_url: str = ""  # webhook of inbound messages when the number has none
     callback_jitter: float = 0.0  # each callback leaves up to so much later: arrival order is not guaranteed
     callback_retry_delay: float = 0.1  # before the first retry; doubles each time
+    lost_callbacks: float = 0.0  # probability that a webhook is never sent
     duplicate_callbacks: float = 0.0  # probability that a webhook is delivered twice, with the same token
     call_outcomes: Mapping[str, float] = field(default_factory=lambda: {"completed": 1.0})
     skip_ringing: float = 0.0  # probability that a call is answered without ringing first

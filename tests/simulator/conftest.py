@@ -5,10 +5,23 @@ from simulator_world import Hooks, Sdk
 
 from connector.simulator import Simulator
 
+QUICK = {
+    "send_delay": 0.01,
+    "deliver_delay": 0.01,
+    "price_delay": 0.01,
+    "dial_delay": 0.01,
+    "ring_delay": 0.01,
+    "answer_delay": 0.01,
+    "talk_seconds": 0.05,
+    "process_delay": 0.01,
+    "transcribe_delay": 0.01,
+    "amd_delay": 0.01,
+}
+
 
 @pytest.fixture
 async def simulator() -> AsyncIterator[Simulator]:
-    async with Simulator(seed=1) as running:
+    async with Simulator(seed=1, settings=QUICK) as running:
         yield running
 
 
