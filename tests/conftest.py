@@ -8,12 +8,14 @@ import asyncio
 import itertools
 import os
 import threading
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from connector.dev.broker import Broker
+from connector.simulator import Simulator
 
 _numbers = itertools.count(1)
 
@@ -104,3 +106,10 @@ def prefix(request: pytest.FixtureRequest) -> str:
     """A topic prefix that no other test has."""
     worker = getattr(request.config, "workerinput", {}).get("workerid", "main")
     return f"t{os.getpid()}-{worker}-{next(_numbers)}"
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    """A simulated Twilio with reproducible SIDs."""
+    async with Simulator(seed=1) as running:
+        yield running

@@ -1,0 +1,212 @@
+"""The process under test: `python -m connector run` with a configuration file, a real broker and the simulator."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+import yaml
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+
+from connector.app import topics_of
+from connector.dev.broker import free_port
+from connector.kafka import topics
+from connector.settings import Settings, load
+from connector.simulator import Simulator
+
+START_SECONDS = 30.0
+
+
+def configuration(simulator: Simulator, *, kafka: str, prefix: str, **sections: Any) -> dict[str, Any]:
+    """A configuration for tests; `sections` replace whole sections, dicts are merged into them."""
+    port = free_port()
+    base: dict[str, Any] = {
+        "kafka": {"bootstrap_servers": kafka, "topic_prefix": prefix, "partitions": 4, "replication_factor": 1},
+        "connections": {
+            "default": {
+                "account_sid": simulator.account_sid,
+                "auth_token": simulator.auth_token,
+                "api_url": simulator.url,
+                "monitor_url": simulator.url,
+                "calls_per_second": 0,
+            }
+        },
+        "watches": [],
+        "callbacks": {"host": "127.0.0.1", "port": port, "public_url": f"http://127.0.0.1:{port}"},
+        "commands": {"settle_time": "1s"},
+        "admin": {"host": "127.0.0.1", "port": free_port()},
+        "log": {"format": "json"},
+    }
+    for name, section in sections.items():
+        base[name] = {**base.get(name, {}), **section} if isinstance(section, dict) else section
+    return base
+
+
+def _environment() -> dict[str, str]:
+    ours = ("CONNECTOR", "TWILIO", "KAFKA")
+    return {name: text for name, text in os.environ.items() if not name.startswith(ours)}
+
+
+class Connector:
+    """One connector process; several of one configuration share everything but their ports."""
+
+    def __init__(self, document: Mapping[str, Any], folder: Path, *, name: str = "connector") -> None:
+        self.document = {**document}
+        self.folder = folder
+        self.name = name
+        self.process: asyncio.subprocess.Process | None = None
+        self._starts = 0
+
+    @property
+    def admin(self) -> str:
+        """The admin port's URL."""
+        return f"http://127.0.0.1:{self.document['admin']['port']}"
+
+    @property
+    def callbacks(self) -> str:
+        """The public URL."""
+        return str(self.document["callbacks"]["public_url"])
+
+    @property
+    def settings(self) -> Settings:
+        """What the process reads."""
+        return load(self._file(), environ={})
+
+    def sibling(self, name: str) -> "Connector":
+        """Another process with the same configuration and ports of its own."""
+        port = free_port()
+        callbacks = {**self.document["callbacks"], "port": port, "public_url": f"http://127.0.0.1:{port}"}
+        admin = {**self.document["admin"], "port": free_port()}
+        return Connector({**self.document, "callbacks": callbacks, "admin": admin}, self.folder, name=name)
+
+    def _file(self) -> Path:
+        path = self.folder / f"{self.name}.yaml"
+        path.write_text(yaml.safe_dump(dict(self.document)))
+        return path
+
+    @property
+    def log(self) -> str:
+        """What the process has logged over all its starts."""
+        path = self.folder / f"{self.name}.log"
+        return path.read_text() if path.exists() else ""
+
+    async def apply_topics(self) -> None:
+        """Create the topics."""
+        settings = self.settings
+        await topics.apply(settings.kafka, topics_of(settings))
+
+    async def start(self, *, module: str = "connector", ready: bool = True) -> "Connector":
+        """Start the process, and wait until it is ready."""
+        with (self.folder / f"{self.name}.log").open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                module,
+                "run",
+                "-c",
+                str(self._file()),
+                stdout=log,
+                stderr=log,
+                env=_environment(),
+            )
+        if ready:
+            await self.wait_ready()
+        return self
+
+    async def wait_ready(self) -> None:
+        """Wait until /readyz says so."""
+        assert self.process is not None
+        async with asyncio.timeout(START_SECONDS), aiohttp.ClientSession() as session:
+            while True:
+                assert self.process.returncode is None, self.log[-2000:]
+                with contextlib.suppress(aiohttp.ClientError):
+                    async with session.get(f"{self.admin}/readyz") as answer:
+                        if answer.status == 200:
+                            return
+                await asyncio.sleep(0.05)
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    async def kill(self) -> None:
+        """End it at once."""
+        await self._end(signal.SIGKILL)
+
+    async def stop(self, *, within: float = 30.0) -> int:
+        """End it in order; returns the exit code."""
+        async with asyncio.timeout(within):
+            return await self._end(signal.SIGTERM)
+
+    async def _end(self, number: signal.Signals) -> int:
+        assert self.process is not None
+        if self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.send_signal(signal.SIGCONT)
+                self.process.send_signal(number)
+        return await self.process.wait()
+
+
+@contextlib.asynccontextmanager
+async def running(document: Mapping[str, Any], folder: Path, *, count: int = 1) -> AsyncIterator[list[Connector]]:
+    """Topics and so many processes; all are ended, whatever happens."""
+    first = Connector(document, folder, name="connector-1")
+    processes = [first, *(first.sibling(f"connector-{number}") for number in range(2, count + 1))]
+    await first.apply_topics()
+    try:
+        await asyncio.gather(*(process.start() for process in processes))
+        yield processes
+    finally:
+        await asyncio.gather(*(process.kill() for process in processes if process.process is not None))
+
+
+async def read_all(kafka: str, topic: str) -> list[ConsumerRecord]:
+    """Every committed record of a topic, partition by partition."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=kafka,
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+    )
+    await consumer.start()
+    found: list[ConsumerRecord] = []
+    try:
+        partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
+        if not partitions:
+            await consumer._client._wait_on_metadata(topic)
+            partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic))]
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
+        while any([await consumer.position(place) < end for place, end in ends.items()]):
+            for records in (await consumer.getmany(timeout_ms=100)).values():
+                found += records
+    finally:
+        await consumer.stop()
+    return found
+
+
+async def wait_for_records(kafka: str, topic: str, count: int, *, within: float = 30.0) -> list[ConsumerRecord]:
+    """The records of a topic as soon as there are so many."""
+    async with asyncio.timeout(within):
+        while True:
+            found = await read_all(kafka, topic)
+            if len(found) >= count:
+                return found
+            await asyncio.sleep(0.1)
+
+
+def values(records: Sequence[ConsumerRecord]) -> list[Any]:
+    """The JSON values of records."""
+    return [orjson.loads(record.value) for record in records]
+
+
+def headers_of(record: ConsumerRecord) -> dict[str, str]:
+    """The headers of a record as text."""
+    return {name: raw.decode() for name, raw in record.headers}
