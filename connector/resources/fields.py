@@ -71,8 +71,8 @@ _E164 = r"\+[1-9][0-9]{1,14}"
 # A number, a national number or short code, an address such as whatsapp:+1555… or sip:a@b.example, or a SIM.
 _PARTY = rf"{_E164}|[0-9]{{3,15}}|[a-z][a-z0-9_-]*:(?:{_E164}|[^\s+]\S*)|(?:DE|HS)[0-9a-fA-F]{{32}}"
 _ALPHANUMERIC = r"(?=.*[A-Za-z])[A-Za-z0-9 &+_-]{1,11}"
-_SCHEME = r"^[Hh][Tt][Tt][Pp][Ss]?://(?:[^/?#@\s]*@)?"
-_REST = r"(?:[/?#]\S*)?$"
+_SCHEME = r"^[Hh][Tt][Tt][Pp][Ss]?://(?:[0-9A-Za-z._~!$&'()*+,;=:%-]*@)?"
+_REST = r"(?::[0-9]{1,5})?(?:[/?#]\S*)?$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +132,12 @@ Sender = Annotated[
         "an E.164 number, a short code, an alphanumeric sender of at most 11 characters or an address",
     ),
 ]
-Url = Annotated[str, Shape(rf"{_SCHEME}[^/?#@\s]+{_REST}", "an absolute http or https URL")]
+Url = Annotated[str, Shape(rf"{_SCHEME}[0-9A-Za-z._-]+{_REST}", "an absolute http or https URL")]
 CallbackUrl = Annotated[
     str,
-    Shape(rf"{_SCHEME}[^/?#@\s_]+{_REST}", "an absolute http or https URL without an underscore in its host (21609)"),
+    Shape(
+        rf"{_SCHEME}[0-9A-Za-z.-]+{_REST}", "an absolute http or https URL without an underscore in its host (21609)"
+    ),
 ]
 Moment = Annotated[
     date | datetime,
