@@ -131,6 +131,14 @@ class Connector:
                             return
                 await asyncio.sleep(0.05)
 
+    async def wait_for_log(self, text: str, *, within: float = START_SECONDS) -> None:
+        """Wait until the process has logged this."""
+        async with asyncio.timeout(within):
+            while True:
+                if text in self.log:
+                    return
+                await asyncio.sleep(0.05)
+
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal."""
         assert self.process is not None
