@@ -50,7 +50,10 @@ def test_elements_are_cut_exactly_as_they_were_written(payloads: list[Any], inde
 
 
 def test_numbers_are_not_written_anew() -> None:
-    raw = b'{"id":"1","source":"s","type":"t","specversion":"1.0","data":{"price":0.10,"big":123456789012345678901,"e":1e3}}'
+    raw = (
+        b'{"id":"1","source":"s","type":"t","specversion":"1.0",'
+        b'"data":{"price":0.10,"big":123456789012345678901,"e":1e3}}'
+    )
     assert [element.raw for element in elements(b"[" + raw + b",\n" + raw + b"]")] == [raw, raw]
     assert elements(raw)[0].raw == raw
 
