@@ -32,7 +32,7 @@ class MessagingService:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """An account; `parent` makes it a subaccount, `test` gives it test credentials (facts 10)."""
+    """An account; `parent` makes it a subaccount, `test` gives it test credentials (Twilio, iam/test-credentials)."""
 
     sid: str = ACCOUNT_SID
     auth_token: str = AUTH_TOKEN

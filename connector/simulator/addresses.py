@@ -54,7 +54,7 @@ def formatted(number: str) -> str:
 
 
 def is_web_url(value: str) -> bool:
-    """Whether it is an absolute http(s) URL whose host has no underscore (facts 3.1)."""
+    """Whether it is an absolute http(s) URL whose host has no underscore (Twilio, messaging/api/message-resource)."""
     try:
         parts = urlsplit(value)
         return parts.scheme in {"http", "https"} and bool(parts.hostname) and "_" not in (parts.hostname or "")

@@ -1,4 +1,7 @@
-"""Accounts and API keys: subaccounts are made, suspended and listed; Standard keys may not come here (facts 7.1)."""
+"""Accounts and API keys: subaccounts are made, suspended and listed; Standard keys may not come here.
+
+Source: Twilio, iam/api-keys.
+"""
 
 from dataclasses import replace
 from typing import Any

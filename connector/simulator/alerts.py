@@ -1,4 +1,7 @@
-"""Monitor alerts on `/v1/Alerts`: `meta` paging with absolute URLs, 30 days, 10,000 per query (facts 3.6)."""
+"""Monitor alerts on `/v1/Alerts`: `meta` paging with absolute URLs, 30 days, 10,000 per query.
+
+Source: Twilio, usage/monitor-alert.
+"""
 
 from typing import Any
 
@@ -6,13 +9,14 @@ from connector.simulator.debugger import more_info
 from connector.simulator.errors import not_found, refusal
 from connector.simulator.filters import Bounds, Equal
 from connector.simulator.paging import Listing, page_v1
-from connector.simulator.routes import Reply, Request, Route
+from connector.simulator.routes import Reply, Request, Route, rendering
 from connector.simulator.rows import Alert
 from connector.simulator.times import DAY_SECONDS, iso8601, parse
 
 LEVELS = ("error", "warning", "notice", "debug")
 
 
+@rendering
 def render(row: Alert) -> dict[str, Any]:
     """Write an alert as `monitor.v1.alert`; `url` is completed when it is answered."""
     return {

@@ -1,4 +1,4 @@
-"""TwiML applications: their callbacks are used where a message or call names one (facts 3.9)."""
+"""TwiML applications: their callbacks are used where a message or call names one (Twilio, usage/api/applications)."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from connector.simulator.errors import not_found, refusal
 from connector.simulator.filters import Equal
 from connector.simulator.form import Form
 from connector.simulator.paging import Listing, page_2010
-from connector.simulator.routes import Reply, Request, Route, names
+from connector.simulator.routes import Reply, Request, Route, names, rendering
 from connector.simulator.rows import Application
 from connector.simulator.times import rfc2822
 
@@ -34,6 +34,7 @@ BOOLEANS = ("PublicApplicationConnectEnabled", "VoiceCallerIdLookup")
 KNOWN = names("FriendlyName", *SETTINGS)
 
 
+@rendering
 def render(row: Application) -> dict[str, Any]:
     """Write an application as `api.v2010.account.application`."""
     return {

@@ -1,4 +1,4 @@
-"""Who asks, and whether that credential may act on the account in the path (facts 7.1)."""
+"""Who asks, and whether that credential may act on the account in the path (Twilio, iam/api-keys)."""
 
 import base64
 import binascii

@@ -21,6 +21,9 @@ TEMPLATES: dict[str, tuple[type[Row], str, dict[str, Any]]] = {
     "transcriptions": (kinds.Transcription, "TR", {"recording_sid": "", "duration": 12, "text": "bulk {n}"}),
     "alerts": (kinds.Alert, "NO", {"error_code": "11200", "text": "ErrorCode=11200"}),
     "notifications": (kinds.Notification, "NO", {"call_sid": None, "request_url": "https://hooks.example.com/voice"}),
+    "phone_numbers": (kinds.PhoneNumber, "PN", {"number": "+1555020{n}", "friendly_name": "bulk {n}"}),
+    "applications": (kinds.Application, "AP", {"friendly_name": "bulk {n}"}),
+    "caller_ids": (kinds.CallerId, "PN", {"number": "+1555030{n}", "friendly_name": "bulk {n}"}),
 }
 
 # which dates a row that was not given them has, by the resource and its status; seconds after it was created
@@ -48,7 +51,8 @@ def fill(
     """Create `count` rows, or the given `rows`; everything else are attributes for all of them.
 
     The oldest is at `first` (default: so that the newest is now), the next ones `step` seconds apart. Texts may
-    contain `{n}`; lists are cycled through. `visible_after` hides them from lists for so many seconds.
+    contain `{n}`; lists are cycled through. `extra` are JSON fields that replace or add to what is answered.
+    `visible_after` hides the rows from lists for so many seconds.
 
     Returns the SIDs, oldest first; raises ValueError for an unknown resource or attribute.
     """

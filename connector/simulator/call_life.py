@@ -1,6 +1,6 @@
 """The life of a call: queued -> initiated -> ringing -> in-progress -> completed, or busy, no-answer, failed, canceled.
 
-The resource has no status `initiated`; it exists only in callbacks, which carry a sequence number (facts 3.3, 5.4).
+The resource has no status `initiated`; it exists only in callbacks, which carry a sequence number.
 """
 
 import re
@@ -22,7 +22,7 @@ AMD_MILLISECONDS = 4221
 
 
 def begin(state: State, row: Call) -> None:
-    """Queue a call: calls beyond the account's rate wait, they are not refused (facts 3.3)."""
+    """Queue a call: calls beyond the account's rate wait, they are not refused (Twilio, voice/api/call-resource)."""
     if not state.settings.auto_advance:
         return
     wait = _reserve_slot(state, row)
@@ -82,7 +82,7 @@ def change(state: State, row: Call, status: str) -> None:
     if row.is_final:
         _ended(state, row)
     _touch(state, row)
-    if not (was_queued and status == "canceled"):  # canceling a queued call is never called back (facts 3.3)
+    if not (was_queued and status == "canceled"):  # canceling a queued call is never called back
         report(state, row, status)
 
 
@@ -157,7 +157,7 @@ def report(state: State, row: Call, status: str) -> None:
 
 
 def voice_form(row: Call, status: str) -> dict[str, Any]:
-    """Return the fields that every voice webhook has (facts 5.4, 5.8)."""
+    """Return the fields that every voice webhook has (Twilio, voice/api/call-resource, voice/twiml)."""
     form: dict[str, Any] = {"CallSid": row.sid, "AccountSid": row.account_sid, "From": row.from_, "To": row.to}
     form |= {"CallStatus": status, "ApiVersion": "2010-04-01", "Direction": row.direction}
     form |= {"ForwardedFrom": row.forwarded_from, "CallerName": row.caller_name, "ParentCallSid": row.parent_call_sid}

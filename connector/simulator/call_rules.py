@@ -1,4 +1,7 @@
-"""What Twilio checks before it accepts a call, each rule with its code (facts 3.3, 7.4, 10)."""
+"""What Twilio checks before it accepts a call, each rule with its code.
+
+Source: Twilio, voice/api/call-resource, api/errors.
+"""
 
 import re
 
@@ -107,7 +110,10 @@ def _check_options(form: Form) -> None:
 
 
 def recording_events(form: Form) -> frozenset[str]:
-    """Read RecordingStatusCallbackEvent: one value with spaces; of repeated keys only the last counts (facts 2.1)."""
+    """Read RecordingStatusCallbackEvent: one value with spaces; of repeated keys only the last counts.
+
+    Source: Twilio, usage/twilios-response.
+    """
     events = frozenset(form.get("RecordingStatusCallbackEvent").split())
     if not events <= RECORDING_EVENTS:
         raise refusal(20001, message="RecordingStatusCallbackEvent: space-separated in-progress, completed, absent")

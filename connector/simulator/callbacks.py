@@ -1,4 +1,7 @@
-"""Webhooks to the customer: signed forms or JSON, with Twilio's delivery policy and overrides (facts 5.1)."""
+"""Webhooks to the customer: signed forms or JSON, with Twilio's delivery policy and overrides.
+
+Source: Twilio, usage/webhooks/webhooks-connection-overrides.
+"""
 
 import asyncio
 import hashlib
@@ -100,6 +103,7 @@ class Deliveries:
         self._state = state
         self._session: aiohttp.ClientSession | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._random = state.stream("callbacks")
         self.rows: deque[Delivery] = deque(maxlen=LIMIT)
         self.total = 0
         self.on_failure: Answered | None = None
@@ -142,7 +146,10 @@ class Deliveries:
         return row
 
     def send_json(self, *, kind: str, url: str, account_sid: str, body: bytes, sid: str = "") -> Delivery:
-        """Start delivering a JSON body as Event Streams does, signed through `bodySHA256` in the URL (facts 6.1, 9)."""
+        """Start delivering a JSON body as Event Streams does, signed through `bodySHA256` in the URL.
+
+        Source: Twilio, usage/security, events/webhook-quickstart.
+        """
         row = self._row(url=url, kind=kind, sid=sid, account_sid=account_sid, method="POST", parameters=[])
         row.policy = EVENT_STREAMS
         row.url += f"{'&' if '?' in row.url else '?'}bodySHA256={hashlib.sha256(body).hexdigest()}"
@@ -157,6 +164,7 @@ class Deliveries:
             task.cancel()
         self.rows.clear()
         self.total = 0
+        self._random = self._state.stream("callbacks")
 
     async def open(self) -> None:
         """Open the client; needs the running loop."""
@@ -186,7 +194,7 @@ class Deliveries:
         return row
 
     def _start(self, row: Delivery, on_answer: Answered | None) -> None:
-        settings, random = self._state.settings, self._state.random
+        settings, random = self._state.settings, self._random
         if settings.lost_callbacks and random.random() < settings.lost_callbacks:
             row.outcome = "lost"
             return

@@ -1,4 +1,4 @@
-"""Calls: create, list, fetch, update (cancel, end, redirect), delete, events (facts 3.3)."""
+"""Calls: create, list, fetch, update (cancel, end, redirect), delete, events (Twilio, voice/api/call-resource)."""
 
 from dataclasses import replace
 from typing import Any
@@ -9,7 +9,7 @@ from connector.simulator.errors import not_found, refusal
 from connector.simulator.filters import Dates, Equal
 from connector.simulator.form import Form
 from connector.simulator.paging import Listing, page_2010
-from connector.simulator.routes import Reply, Request, Route, names
+from connector.simulator.routes import Reply, Request, Route, names, rendering
 from connector.simulator.rows import Call, CallEvent, CallPlan, RecordingPlan
 from connector.simulator.times import rfc2822
 
@@ -35,6 +35,7 @@ SUBRESOURCES = {
 SECRETS = frozenset({"SipAuthPassword"})
 
 
+@rendering
 def render(row: Call) -> dict[str, Any]:
     """Write a call as `api.v2010.account.call`."""
     uri = f"/2010-04-01/Accounts/{row.account_sid}/Calls/{row.sid}"
@@ -83,7 +84,7 @@ LISTING = Listing(
 
 
 def create(request: Request) -> Reply:
-    """Accept a call; a repeated request is a second call (facts 8)."""
+    """Accept a call; a repeated request is a second call (Twilio, api/errors/20500)."""
     call_rules.check(request)
     form, state, now = request.parameters, request.state, request.state.now()
     sid = state.new_sid("CA")
@@ -108,7 +109,10 @@ def create(request: Request) -> Reply:
 
 
 def _plan(request: Request, form: Form) -> CallPlan:
-    """Read what was asked for; with ApplicationSid the callback parameters are silently ignored (facts 3.3)."""
+    """Read what was asked for; with ApplicationSid the callback parameters are silently ignored.
+
+    Source: Twilio, voice/api/call-resource.
+    """
     state, application = request.state, request.store.applications.rows.get(form.get("ApplicationSid"))
     plan = CallPlan(
         outcome=_outcome(request, address(form.get("To"))),
@@ -223,7 +227,7 @@ def _redirect(request: Request, row: Call, form: Form) -> None:
     if (url := form.get("Url")) and not is_web_url(url):
         raise refusal(21205)
     changes: dict[str, Any] = {"url": form.get("Url"), "twiml": form.get("Twiml")}
-    if form.get("Url") and form.get("StatusCallback"):  # takes effect only together with Url (facts 3.3)
+    if form.get("Url") and form.get("StatusCallback"):  # takes effect only together with Url
         changes |= {"callback": form.get("StatusCallback"), "callback_method": form.get("StatusCallbackMethod", "POST")}
     row.plan = replace(row.plan, **changes)
     call_life.follow_twiml(request.state, row, form.get("Twiml"))

@@ -2,8 +2,8 @@
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import ClassVar, Generic, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
 
 Rank = tuple[int, int, str]  # second of the sort key, order within the second, SID
 FIRST_TIE = -1
@@ -22,7 +22,8 @@ class Row:
     visible_at: float = 0.0  # hidden in lists before this time
     tie: int = 0
     rank: Rank = (0, 0, "")  # where the indexes hold it
-    indexed: tuple[tuple[str, object], ...] = field(default=())
+    indexed: tuple[tuple[str, object], ...] = ()
+    extra: dict[str, Any] | None = None  # JSON fields that replace or add to what is written: the unexpected
 
     @property
     def second(self) -> int:

@@ -52,7 +52,10 @@ def _describe(row: Alert, delivery: Delivery) -> None:
 
 
 def note_failure(state: State, delivery: Delivery) -> None:
-    """Turn a failed webhook into an alert, and for calls into a notification too (facts 5.1)."""
+    """Turn a failed webhook into an alert, and for calls into a notification too.
+
+    Source: Twilio, usage/webhooks/webhooks-connection-overrides.
+    """
     if not state.settings.alert_on_failed_callback or delivery.account_sid not in state.stores:
         return
     code = _code_of(delivery)

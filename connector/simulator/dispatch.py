@@ -15,7 +15,10 @@ TABLE = tables(ROUTES)
 
 
 def parameters(request: web.BaseRequest, query: str, body: bytes) -> Form:
-    """Read the query, or the form of a POST; JSON bodies are not understood, as on the 2010 API (facts 2.1)."""
+    """Read the query, or the form of a POST; JSON bodies are not understood, as on the 2010 API.
+
+    Source: Twilio, usage/twilios-response.
+    """
     if request.method != "POST":
         return Form.parse(query)
     is_form = request.headers.get("Content-Type", "").startswith(FORM)

@@ -1,4 +1,7 @@
-"""Twilio's refusals: codes with the HTTP status and the wording that the simulator answers with (facts 7.3, 7.4)."""
+"""Twilio's refusals: codes with the HTTP status and the wording that the simulator answers with.
+
+Source: Twilio, api/errors.
+"""
 
 from typing import Any
 

@@ -1,4 +1,7 @@
-"""Event Streams: CloudEvents as a webhook sink receives them, alone or in a batch, signed over the body (facts 9)."""
+"""Event Streams: CloudEvents as a webhook sink receives them, alone or in a batch, signed over the body.
+
+Source: Twilio, events/webhook-quickstart.
+"""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -10,7 +13,7 @@ from connector.simulator.callbacks import Delivery
 from connector.simulator.rows import Call, Message
 from connector.simulator.state import State
 
-MESSAGE_TYPES = frozenset({"sent", "delivered", "undelivered", "failed", "read"})  # queued never fires (facts 8)
+MESSAGE_TYPES = frozenset({"sent", "delivered", "undelivered", "failed", "read"})  # queued never fires
 SCHEMAS = "https://events-schemas.twilio.com/"
 
 
@@ -71,7 +74,10 @@ def report_message(state: State, row: Message) -> None:
 
 
 def report_call(state: State, row: Call, event: str) -> None:
-    """Send a call's progress to the sink; only calls that supplied a status callback have events (facts 9)."""
+    """Send a call's progress to the sink; only calls that supplied a status callback have events.
+
+    Source: Twilio, events/webhook-quickstart.
+    """
     if state.settings.event_sink and row.plan.callback:
         deliver(state, row.account_sid, state.settings.event_sink, [call_event(state, row, event)])
 

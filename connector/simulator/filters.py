@@ -1,4 +1,4 @@
-"""Filters of lists: what a query asks for, as equalities, ranges and tests of rows (facts 2.4, 4.2)."""
+"""Filters of lists: what a query asks for, as equalities, ranges and tests of rows (Twilio, usage/twilios-response)."""
 
 import math
 from collections.abc import Callable
@@ -75,7 +75,7 @@ class Range:
     sorts: bool
 
     def holds(self, row: Row) -> bool:
-        """Whether the row has that date and it is within the bounds: rows without a date never match (facts 4.1)."""
+        """Whether the row has that date and it is within the bounds: rows without a date never match."""
         second = getattr(row, self.attribute)
         return (
             second is not None

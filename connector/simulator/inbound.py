@@ -1,4 +1,7 @@
-"""Messages that arrive: stored, and announced to the number's webhook, whose answer may be a reply (facts 5.3)."""
+"""Messages that arrive: stored, and announced to the number's webhook, whose answer may be a reply.
+
+Source: Twilio, messaging/guides/webhook-request.
+"""
 
 import html
 import re

@@ -17,6 +17,7 @@ class Entry:
     method: str
     target: str  # as on the wire, percent-encoding untouched
     path: str
+    agent: str = ""  # the client's User-Agent
     parameters: list[tuple[str, str]] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     operation: str = ""

@@ -1,4 +1,4 @@
-"""Twilio's magic numbers (facts 10): they answer with their codes instead of doing anything."""
+"""Magic numbers (Twilio, iam/test-credentials): they answer with their codes instead of doing anything."""
 
 OK_NUMBER = "+15005550006"
 

@@ -1,4 +1,4 @@
-"""Message media: list, fetch, delete, and the bytes (facts 3.2)."""
+"""Message media: list, fetch, delete, and the bytes (Twilio, messaging/api/media-resource)."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from connector.simulator.errors import not_found
 from connector.simulator.filters import Dates
 from connector.simulator.paging import Listing, page_2010
 from connector.simulator.redirects import redirected
-from connector.simulator.routes import Reply, Request, Route
+from connector.simulator.routes import Reply, Request, Route, rendering
 from connector.simulator.rows import Media
 from connector.simulator.times import rfc2822
 
@@ -22,6 +22,7 @@ CONTENT_TYPE = {
 }
 
 
+@rendering
 def render(row: Media) -> dict[str, Any]:
     """Write a file as `api.v2010.account.message.media`."""
     return {

@@ -1,4 +1,7 @@
-"""The life of a message: accepted -> queued -> sending -> sent -> delivered | undelivered, or failed (facts 5.2)."""
+"""The life of a message: accepted -> queued -> sending -> sent -> delivered | undelivered, or failed.
+
+Source: Twilio, messaging/guides/track-outbound-message-status.
+"""
 
 from datetime import UTC, datetime
 
@@ -92,7 +95,7 @@ def change(state: State, row: Message, status: str, *, error_code: int | None = 
 
 
 def charge(state: State, row: Message) -> None:
-    """Fill in the price, which comes late (facts 4.4)."""
+    """Fill in the price, which comes late."""
     row.price = PRICE
     if state.settings.price_updates_date:
         row.updated = int(state.now())
@@ -135,7 +138,10 @@ def _delivery_report(row: Message) -> str | None:
 
 
 def callback_url(request: Request) -> str:
-    """Return where its status goes: StatusCallback, else the service's, else the application's (facts 5.2)."""
+    """Return where its status goes: StatusCallback, else the service's, else the application's.
+
+    Source: Twilio, messaging/guides/track-outbound-message-status.
+    """
     form = request.parameters
     if given := form.get("StatusCallback"):
         return given

@@ -1,4 +1,7 @@
-"""What Twilio checks before it accepts a message, in order, each rule with its code (facts 3.1, 7.4)."""
+"""What Twilio checks before it accepts a message, in order, each rule with its code.
+
+Source: Twilio, messaging/api/message-resource, api/errors.
+"""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Messages: create, list, fetch, update (redact, cancel), delete, feedback (facts 3.1)."""
+"""Messages: create, list, fetch, update (redact, cancel), delete, feedback (Twilio, messaging/api/message-resource)."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from connector.simulator.errors import not_found, refusal
 from connector.simulator.filters import Dates, Equal
 from connector.simulator.media import CONTENT_TYPE
 from connector.simulator.paging import Listing, page_2010
-from connector.simulator.routes import Reply, Request, Route, names
+from connector.simulator.routes import Reply, Request, Route, names, rendering
 from connector.simulator.rows import Media, Message
 from connector.simulator.times import rfc2822
 
@@ -21,6 +21,7 @@ KNOWN_CREATE = names(
 OBFUSCATED_DIGITS = 4
 
 
+@rendering
 def render(row: Message) -> dict[str, Any]:
     """Write a message as `api.v2010.account.message`."""
     uri = f"/2010-04-01/Accounts/{row.account_sid}/Messages/{row.sid}"
@@ -57,7 +58,7 @@ LISTING = Listing(
 
 
 def create(request: Request) -> Reply:
-    """Accept a message: there is no idempotency, a repeated request is a second message (facts 8)."""
+    """Accept a message: there is no idempotency, a repeated request is a second message (Twilio, api/errors/20500)."""
     message_rules.check(request)
     row = _build(request)
     if request.account.test:
@@ -157,7 +158,7 @@ def _cancel(request: Request, row: Message) -> None:
 
 
 def delete(request: Request) -> Reply:
-    """Delete it with its media; refuses with 20009 while it is not final (facts 3.1)."""
+    """Delete it with its media; refuses with 20009 while it is not final (Twilio, messaging/api/message-resource)."""
     row = find(request)
     if request.state.settings.early_delete == "refuse" and not row.is_final:
         raise refusal(20009)

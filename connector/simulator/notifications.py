@@ -1,4 +1,4 @@
-"""Notifications of calls, read-only: per account and per call (facts 3.8)."""
+"""Notifications of calls, read-only: per account and per call."""
 
 from typing import Any
 
@@ -6,11 +6,12 @@ from connector.simulator.debugger import more_info
 from connector.simulator.errors import not_found
 from connector.simulator.filters import Dates, Equal
 from connector.simulator.paging import Listing, page_2010
-from connector.simulator.routes import Reply, Request, Route
+from connector.simulator.routes import Reply, Request, Route, rendering
 from connector.simulator.rows import Notification
 from connector.simulator.times import rfc2822
 
 
+@rendering
 def render(row: Notification) -> dict[str, Any]:
     """Write a notification as `api.v2010.account.notification`."""
     return {
@@ -31,6 +32,7 @@ def render(row: Notification) -> dict[str, Any]:
     }
 
 
+@rendering
 def _render_of_call(row: Notification) -> dict[str, Any]:
     uri = f"/2010-04-01/Accounts/{row.account_sid}/Calls/{row.call_sid}/Notifications/{row.sid}.json"
     return render(row) | {"uri": uri}

@@ -1,4 +1,7 @@
-"""Lists: filters, keyset paging with tokens `PA` + SID, and both dialects of page links (facts 2.4, 2.5, 4)."""
+"""Lists: filters, keyset paging with tokens `PA` + SID, and both dialects of page links.
+
+Source: Twilio, usage/twilios-response.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""Phone numbers: buy, list, fetch, update, release; and the caller ids verified for others' numbers (facts 3.7)."""
+"""Phone numbers: buy, list, fetch, update, release; and the caller ids verified for others' numbers.
+
+Source: Twilio, phone-numbers/api/incomingphonenumber-resource.
+"""
 
 import re
 from typing import Any
@@ -9,7 +12,7 @@ from connector.simulator.errors import not_found, refusal
 from connector.simulator.filters import Equal, Test
 from connector.simulator.form import Form
 from connector.simulator.paging import Listing, page_2010
-from connector.simulator.routes import Reply, Request, Route, names
+from connector.simulator.routes import Reply, Request, Route, names, rendering
 from connector.simulator.rows import CallerId, PhoneNumber
 from connector.simulator.times import rfc2822
 
@@ -45,6 +48,7 @@ KNOWN_UPDATE = names("AccountSid", "FriendlyName", *SETTINGS)
 KNOWN_CREATE = names("PhoneNumber", "AreaCode", "FriendlyName", *SETTINGS)
 
 
+@rendering
 def render(row: PhoneNumber) -> dict[str, Any]:
     """Write a number as `api.v2010.account.incoming_phone_number`."""
     return {
@@ -188,6 +192,7 @@ def release(request: Request) -> Reply:
     return Reply(status=204, sid=row.sid)
 
 
+@rendering
 def render_caller_id(row: CallerId) -> dict[str, Any]:
     """Write a caller id as `api.v2010.account.outgoing_caller_id`."""
     return {

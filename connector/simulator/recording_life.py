@@ -1,4 +1,7 @@
-"""The life of a recording: in-progress -> processing -> completed, perhaps a transcription (facts 3.4, 5.5)."""
+"""The life of a recording: in-progress -> processing -> completed, perhaps a transcription.
+
+Source: Twilio, voice/api/recording.
+"""
 
 from connector.simulator import transcription_life
 from connector.simulator.rows import Call, Recording, RecordingPlan

@@ -1,4 +1,7 @@
-"""Recordings: per account, per call and per conference, each with its own schema; live control; media (facts 3.4)."""
+"""Recordings: per account, per call and per conference, each with its own schema; live control; media.
+
+Source: Twilio, voice/api/recording.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +12,7 @@ from connector.simulator.errors import not_found, refusal
 from connector.simulator.filters import Dates, Equal, Test
 from connector.simulator.paging import Listing, page_2010
 from connector.simulator.redirects import redirected
-from connector.simulator.routes import Reply, Request, Route, names
+from connector.simulator.routes import Reply, Request, Route, names, rendering
 from connector.simulator.rows import Recording
 from connector.simulator.times import DAY_SECONDS, rfc2822
 
@@ -48,24 +51,27 @@ def _common(row: Recording, path: str) -> dict[str, Any]:
     }
 
 
-def render(row: Recording, base_url: str) -> dict[str, Any]:
-    """Write a recording as `api.v2010.account.recording`; only this form has the media URL."""
+@rendering
+def render(row: Recording) -> dict[str, Any]:
+    """Write a recording as `api.v2010.account.recording`; the media URL is completed when it is answered."""
     uri = f"/2010-04-01/Accounts/{row.account_sid}/Recordings/{row.sid}"
     return _common(row, "Recordings") | {
         "subresource_uris": {
             "add_on_results": f"{uri}/AddOnResults.json",
             "transcriptions": f"{uri}/Transcriptions.json",
         },
-        "media_url": base_url + uri,
+        "media_url": uri,
     }
 
 
+@rendering
 def render_of_call(row: Recording) -> dict[str, Any]:
     """Write a recording as `api.v2010.account.call.call_recording`: with a track, and the price a number."""
     shown = _common(row, f"Calls/{row.call_sid}/Recordings")
     return shown | {"track": row.track, "price": None if row.price is None else float(row.price)}
 
 
+@rendering
 def render_of_conference(row: Recording) -> dict[str, Any]:
     """Write a recording as `api.v2010.account.conference.conference_recording`."""
     return _common(row, f"Conferences/{row.conference_sid}/Recordings")
@@ -83,7 +89,7 @@ ACCOUNT = Listing(
         Equal("ConferenceSid", "conference_sid"),
         Test("IncludeSoftDeleted", _shows_deleted, always=True),
     ),
-    render=lambda row: render(row, ""),
+    render=render,
 )
 NOT_DELETED = Test("", _shows_deleted, always=True)
 OF_CALL = Listing(
@@ -104,7 +110,7 @@ def list_(request: Request) -> Reply:
     _forget_old(request)
     reply = page_2010(request, ACCOUNT, request.store.recordings)
     for row in reply.body["recordings"]:
-        row["media_url"] = request.base_url + row["media_url"]
+        row["media_url"] = _absolute(request, row["media_url"])
     return reply
 
 
@@ -145,7 +151,13 @@ def _current(request: Request) -> Recording | None:
 def fetch(request: Request) -> Reply:
     """Fetch metadata."""
     row = find(request)
-    return Reply(body=render(row, request.base_url), sid=row.sid, name="Recording")
+    shown = render(row)
+    return Reply(body=shown | {"media_url": _absolute(request, shown["media_url"])}, sid=row.sid, name="Recording")
+
+
+def _absolute(request: Request, url: str) -> str:
+    """Complete a media URL, unless it was replaced by one at the customer's own storage."""
+    return request.base_url + url if url.startswith("/") else url
 
 
 def fetch_of_call(request: Request) -> Reply:

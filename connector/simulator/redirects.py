@@ -1,4 +1,7 @@
-"""Media behind a redirect to another host, as a content network does it (facts 3.2): it refuses Twilio credentials."""
+"""Media behind a redirect to another host, as a content network does it: it refuses Twilio credentials.
+
+Source: Twilio, messaging/api/media-resource.
+"""
 
 from urllib.parse import quote, urlsplit
 

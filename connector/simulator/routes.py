@@ -2,9 +2,11 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from connector.simulator.accounts import Account
+from connector.simulator.collection import R
 from connector.simulator.form import Form
 
 if TYPE_CHECKING:
@@ -78,3 +80,14 @@ def tables(routes: Iterable[Route]) -> dict[str, dict[str, Route]]:
     for route in routes:
         table.setdefault(route.path, {})[route.method] = route
     return table
+
+
+def rendering(render: Callable[[R], dict[str, Any]]) -> Callable[[R], dict[str, Any]]:
+    """Let a row's `extra` replace or add to what a render function writes."""
+
+    @wraps(render)
+    def rendered(row: R) -> dict[str, Any]:
+        body = render(row)
+        return body if row.extra is None else body | row.extra
+
+    return rendered

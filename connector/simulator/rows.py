@@ -33,7 +33,7 @@ class Message(Row):
 
     @property
     def second(self) -> int:
-        """By date sent, before that by date created (facts 4.1)."""
+        """By date sent, before that by date created."""
         return self.created if self.sent is None else self.sent
 
     @property
@@ -115,7 +115,7 @@ class Call(Row):
 
     @property
     def second(self) -> int:
-        """By start time, before that by date created (facts 4.1)."""
+        """By start time, before that by date created."""
         return self.created if self.start is None else self.start
 
     @property
@@ -179,7 +179,7 @@ class Alert(Row):
 
     @property
     def second(self) -> int:
-        """By date generated (facts 4.1)."""
+        """By date generated."""
         return self.created if self.generated is None else self.generated
 
 

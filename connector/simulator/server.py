@@ -54,6 +54,7 @@ class Server:
             method=request.method,
             target=target,
             path=path,
+            agent=request.headers.get("User-Agent", ""),
             request_id=self.state.new_sid("RQ"),
         )
         self.state.journal.add(entry)

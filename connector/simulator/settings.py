@@ -9,11 +9,11 @@ from typing import Any
 class Settings:
     """Durations are seconds; probabilities are 0…1; 0 switches a limit off."""
 
-    granularity: str = "second"  # of date filters: second or day (facts 4.2)
+    granularity: str = "second"  # of date filters: second or day
     ties: str = "newest"  # order within one second: newest, oldest or sid
     visible_after: float = 0.0  # a created row shows up in lists so much later; GET by SID works at once
     deleted_token: str = "continue"  # noqa: S105 - a paging token whose row is gone: continue or refuse (21481)
-    retention_days: int = 400  # of messages (facts 4.3)
+    retention_days: int = 400  # of messages
     concurrency_limit: int = 0  # requests in progress per account before 429/20429
     auto_advance: bool = True  # False: life cycles move only through the control route
     accept_delay: float = 0.02  # accepted -> queued (messages of a service)
@@ -26,7 +26,7 @@ class Settings:
     outcomes: Mapping[str, float] = field(default_factory=lambda: {"delivered": 1.0})  # weights of final statuses
     outcome_by_number: Mapping[str, str] = field(default_factory=dict)  # To -> final status (messages and calls)
     error_codes: tuple[int, ...] = (30003, 30005, 30006, 30007, 30008)  # of undelivered and failed messages
-    report_sending: bool = False  # whether `sending` is called back (facts 5.2: unknown)
+    report_sending: bool = False  # whether `sending` is called back
     early_delete: str = "refuse"  # before the resource is final: refuse (20009) or allow
     strict_senders: bool = False  # True: From must be a number of the account (21606, 21210)
     magic_numbers: bool = True  # +1500555000x answer their codes for every account, not only for test credentials

@@ -22,20 +22,21 @@ class State:
 
     def __init__(self, *, seed: int | str | None, accounts: Iterable[Account], settings: Settings) -> None:
         self._initial = (tuple(accounts) or (Account(),), settings)
+        self.seed: int | str = secrets.randbits(32) if seed is None else seed
         self.journal = Journal()
         self.deliveries = Deliveries(self)
         self.agenda = Agenda()
         self.schedule = Agenda()  # messages to be sent on a day to come
         self.base_url = ""
-        self.reset(seed)
+        self.reset(self.seed)
 
     def reset(self, seed: int | str | None = None) -> None:
         """Forget everything and start from a seed (None: a random one)."""
         accounts, self.settings = self._initial
-        self.seed: int | str = secrets.randbits(32) if seed is None else seed
+        self.seed = secrets.randbits(32) if seed is None else seed
         self.random = self.stream("choices")
         self.faults = Faults(self.stream("faults"))
-        self._sids = self.stream("sids")
+        self._sids: dict[str, Random] = {}  # one generator a prefix: requests do not disturb the SIDs of messages
         self._created = 0
         self.accounts = {account.sid: account for account in accounts}
         self.stores = {sid: Store(self, account) for sid, account in self.accounts.items()}
@@ -73,7 +74,10 @@ class State:
 
     def new_sid(self, prefix: str) -> str:
         """Return a fresh SID: two letters and 32 hexadecimal digits."""
-        return f"{prefix}{self._sids.getrandbits(128):032x}"
+        stream = self._sids.get(prefix)
+        if stream is None:
+            stream = self._sids[prefix] = self.stream(f"sids/{prefix}")
+        return f"{prefix}{stream.getrandbits(128):032x}"
 
     def new_tie(self, sid: str) -> int:
         """Return the order of a new row within its second, as the settings say."""

@@ -1,4 +1,7 @@
-"""The life of a legacy transcription: in-progress -> completed or failed, with its callback (facts 5.7)."""
+"""The life of a legacy transcription: in-progress -> completed or failed, with its callback.
+
+Source: Twilio, voice/twiml/record.
+"""
 
 from connector.simulator.rows import Recording, Transcription
 from connector.simulator.state import State

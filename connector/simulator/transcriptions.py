@@ -1,15 +1,19 @@
-"""Legacy transcriptions, per account and per recording: list without filters, fetch, delete (facts 3.5)."""
+"""Legacy transcriptions, per account and per recording: list without filters, fetch, delete.
+
+Source: Twilio, voice/api/recording-transcription.
+"""
 
 from typing import Any
 
 from connector.simulator.errors import not_found
 from connector.simulator.paging import Listing, page_2010
-from connector.simulator.routes import Reply, Request, Route
+from connector.simulator.routes import Reply, Request, Route, rendering
 from connector.simulator.rows import Transcription
 from connector.simulator.times import rfc2822
 
 
-def render(row: Transcription, path: str = "Transcriptions") -> dict[str, Any]:
+@rendering
+def render(row: Transcription) -> dict[str, Any]:
     """Write a transcription as `api.v2010.account.transcription`; the price is a number."""
     return {
         "account_sid": row.account_sid,
@@ -24,12 +28,14 @@ def render(row: Transcription, path: str = "Transcriptions") -> dict[str, Any]:
         "status": row.status,
         "transcription_text": row.text,
         "type": "fast",
-        "uri": f"/2010-04-01/Accounts/{row.account_sid}/{path}/{row.sid}.json",
+        "uri": f"/2010-04-01/Accounts/{row.account_sid}/Transcriptions/{row.sid}.json",
     }
 
 
+@rendering
 def _render_of_recording(row: Transcription) -> dict[str, Any]:
-    return render(row, f"Recordings/{row.recording_sid}/Transcriptions")
+    uri = f"/2010-04-01/Accounts/{row.account_sid}/Recordings/{row.recording_sid}/Transcriptions/{row.sid}.json"
+    return render(row) | {"uri": uri}
 
 
 ACCOUNT = Listing(key="transcriptions", filters=(), render=render)

@@ -1,4 +1,4 @@
-"""The XML that the 2010 API answers when `.json` is forgotten (facts 2.1)."""
+"""The XML that the 2010 API answers when `.json` is forgotten (Twilio, usage/twilios-response)."""
 
 from typing import Any
 from xml.sax.saxutils import escape

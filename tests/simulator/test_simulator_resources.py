@@ -238,3 +238,27 @@ async def test_a_new_key_works_until_it_is_deleted_and_cannot_delete_itself() ->
         assert (await ask(simulator, "DELETE", f"Keys/{key['sid']}.json")).status == 204
         assert (await ask(simulator, "GET", "Messages.json", **as_key)).code == 20003
         assert await walk(simulator, "Keys.json") == [[API_KEY]]
+
+
+async def test_rows_can_have_fields_that_nobody_expects(simulator: Simulator) -> None:
+    extra = {"status": "teleported", "mood": "good", "date_created": "yesterday"}
+    (sid,) = simulator.fill("messages", rows=[{"extra": extra}])
+    listed = (await ask(simulator, "GET", "Messages.json")).json["messages"][0]
+    fetched = (await ask(simulator, "GET", f"Messages/{sid}.json")).json
+    assert listed == fetched
+    assert extra.items() <= fetched.items()
+
+
+async def test_a_recording_can_be_stored_at_the_customers(simulator: Simulator) -> None:
+    url = "https://bucket.example.com/a.wav"
+    sid = recording(simulator, extra={"media_url": url})
+    assert (await ask(simulator, "GET", f"Recordings/{sid}.json")).json["media_url"] == url
+    assert (await ask(simulator, "GET", "Recordings.json")).json["recordings"][0]["media_url"] == url
+
+
+async def test_other_requests_do_not_change_the_sids_of_a_seed() -> None:
+    async with Simulator(seed=5) as quiet, Simulator(seed=5) as busy:
+        for _ in range(3):
+            await ask(busy, "GET", "Messages.json")
+            busy.fill("alerts", count=2)
+        assert (await send(quiet)).json["sid"] == (await send(busy)).json["sid"]
