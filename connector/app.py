@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
-from urllib.parse import quote
 
 import aiohttp
 
@@ -28,6 +27,7 @@ from connector.kafka.dead_letters import dead_letter
 from connector.kafka.ownership import Membership
 from connector.kafka.probe import Probe
 from connector.kafka.publisher import Publisher
+from connector.receiver.form import address
 from connector.receiver.receiver import Receiver
 from connector.resources import CALLBACKS, COMMANDS, WATCHES
 from connector.settings import Connection, Loaded, Settings, WatchSettings, reread_secrets
@@ -66,12 +66,13 @@ def client_of(name: str, connection: Connection, session: aiohttp.ClientSession)
 
 def callback_url(settings: Settings, kind: str, command: Pending) -> str:
     """Our URL for Twilio: the command's id comes back with every callback, the fragment asks for retries."""
-    base = str(settings.callbacks.public_url).rstrip("/")
-    query = f"command={quote(command.id, safe='')}"
-    if command.correlation_id != command.id:
-        query += f"&correlation={quote(command.correlation_id, safe='')}"
-    fragment = f"#{settings.callbacks.connection_overrides}" if settings.callbacks.connection_overrides else ""
-    return f"{base}/callbacks/{kind}?{query}{fragment}"
+    return address(
+        str(settings.callbacks.public_url),
+        kind,
+        command=command.id,
+        correlation=command.correlation_id,
+        overrides=settings.callbacks.connection_overrides,
+    )
 
 
 def keys_of(connections: Mapping[str, Connection]) -> dict[str, Keys]:
