@@ -137,11 +137,10 @@ def accepted(name: str, value: Any) -> bool:
 def attempts(draw: st.DrawFn, name: str) -> dict[str, Any]:
     """An example with some fields replaced: by what fits, or by what hardly does."""
     document = DOCUMENTS[f"commands/{name}.json"]
-    number = draw(st.integers(0, len(document["examples"]) - 1))
+    value = dict(draw(st.sampled_from(document["examples"])))
     variants = [document["$defs"][item["$ref"].removeprefix("#/$defs/")] for item in document.get("oneOf", ())]
-    fields = dict((variants[number] if variants else document)["properties"])
-    fields.pop("resource", None)
-    value = dict(document["examples"][number])
+    meant = [item for item in variants if item["properties"]["resource"]["const"] == value["resource"]]
+    fields = {name: field for name, field in (*meant, document)[0]["properties"].items() if name != "resource"}
     for field in draw(st.lists(st.sampled_from(sorted(fields)), max_size=4, unique=True)):
         value[field] = draw(st.one_of(values(fields[field], document), ODD))
     for field in draw(st.lists(st.sampled_from(sorted(value)), max_size=1)):

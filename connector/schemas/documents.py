@@ -137,8 +137,9 @@ def _callback_event(row: Callback) -> Document:
 
 
 def command_examples(command: Command) -> list[Any]:
-    """The parameters of each operation of a command."""
-    return [examples()["commands"][" ".join(filter(None, (command.name, name)))] for name in command.operations]
+    """Parameters of each operation of a command."""
+    names = [" ".join(filter(None, (command.name, resource))) for resource in command.operations]
+    return [example for name in names for example in examples()["commands"][name]]
 
 
 def _command(command: Command) -> Document:
