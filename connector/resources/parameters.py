@@ -56,7 +56,8 @@ def parse(command: Command, value: bytes | None) -> tuple[Operation, Parameters]
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=True, include_input=False)
         sentences = [_sentence(item, operation.parameters) for item in found]
-        raise Rejected(f"{command.name}: {'; '.join(dict.fromkeys(sentences))}.") from None
+        faults = "; ".join(dict.fromkeys(sentences))
+        raise Rejected(f"{command.name}: {faults}{'' if faults.endswith('?') else '.'}") from None
 
 
 def fill_callbacks(operation: Operation, parameters: Parameters, urls: Callable[[str], str]) -> Parameters:
@@ -104,10 +105,9 @@ def _operation(command: Command, given: Mapping[str, Any]) -> Operation:
     if resource is None:
         raise Rejected(f"{command.name}: resource is missing, one of {known}.")
     if not isinstance(resource, str) or resource not in named:
-        shown = repr(resource)[:SHOWN_LENGTH]
-        raise Rejected(
-            f"{command.name}: resource {shown} is unknown, {_nearest(str(resource), named) or known} is meant?"
-        )
+        hint = _nearest(str(resource), named)
+        meant = f"did you mean {hint}?" if hint else f"one of {known} is expected."
+        raise Rejected(f"{command.name}: resource {repr(resource)[:SHOWN_LENGTH]} is unknown, {meant}")
     return named[resource]
 
 

@@ -17,6 +17,7 @@ from connector.resources.fields import (
     Method,
     Optional,
     PhoneNumberSid,
+    Shape,
     Text,
     Timestamp,
     TrunkSid,
@@ -28,6 +29,7 @@ from connector.resources.rules import AnyOf, AtMostOne, Needs, Rule, Something
 
 LIST = f"{ACCOUNT}/IncomingPhoneNumbers.json"
 ONE = f"{ACCOUNT}/IncomingPhoneNumbers/{{sid}}.json"
+AreaCode = Annotated[str, Shape(r"^[2-9][0-9]{2}$", "an area code: three digits, the first from 2 on")]
 HowRequested = Annotated[Method | None, Field(description="GET or POST; POST unless given.")]
 
 
@@ -119,8 +121,7 @@ class BuyPhoneNumber(Settings):
 
     phone_number: Annotated[E164 | None, Field(description="This number (21421, 21422).")] = None
     area_code: Annotated[
-        str | None,
-        StringConstraints(pattern="^[2-9][0-9]{2}$"),
+        AreaCode | None,
         Field(description="Any number of this area; three digits, United States and Canada only (21452)."),
     ] = None
 
