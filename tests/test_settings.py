@@ -133,8 +133,8 @@ SENTENCES = [
     (
         "watches: [{}]",
         (
-            "FILE:1: watches.0.resource: is missing: give it (The list: messages, calls, recordings, "
-            "transcriptions or alerts)"
+            "FILE:1: watches.0.resource: is missing: give it (The list: alerts, calls, messages, "
+            "recordings or transcriptions)"
         ),
     ),
     (
@@ -547,7 +547,7 @@ def test_segments_are_paced_by_sender_with_a_default() -> None:
 def test_the_default_watches_are_all_resources_of_all_connections() -> None:
     connections = {**ONE, "east": {"account_sid": OTHER_SID, "auth_token": "t"}}
     watches = made(connections=connections).watches
-    resources = ["messages", "calls", "recordings", "transcriptions", "alerts"]
+    resources = ["alerts", "calls", "messages", "recordings", "transcriptions"]
     assert [(watch.name, watch.connection) for watch in watches] == [
         *((resource, "default") for resource in resources),
         *((f"east-{resource}", "east") for resource in resources),

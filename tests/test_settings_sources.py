@@ -51,7 +51,7 @@ def test_three_variables_are_a_configuration() -> None:
     found = load(environ={**ACCOUNT, "KAFKA_BOOTSTRAP_SERVERS": "broker:9092"})
     assert found.kafka.bootstrap_servers == "broker:9092"
     assert found.connections["default"].account_sid == SID
-    assert [watch.name for watch in found.watches] == ["messages", "calls", "recordings", "transcriptions", "alerts"]
+    assert [watch.name for watch in found.watches] == ["alerts", "calls", "messages", "recordings", "transcriptions"]
     assert found.roles == ("watch", "commands")
 
 

@@ -4,23 +4,24 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from connector.resources import WATCHES
 from connector.settings.section import Finding, Matches, Section
 from connector.settings.units import Bound, Duration, Start
 
-Resource = Literal["messages", "calls", "recordings", "transcriptions", "alerts"]
-RESOURCES: tuple[Resource, ...] = ("messages", "calls", "recordings", "transcriptions", "alerts")
-
-FILTERS: dict[Resource, tuple[str, ...]] = {
-    "messages": ("to", "from"),
-    "calls": ("to", "from", "parent_call_sid", "status"),
-    "recordings": ("call_sid", "conference_sid", "include_deleted"),
-    "transcriptions": (),
-    "alerts": ("log_level", "start_date", "end_date"),
-}
+RESOURCES: tuple[str, ...] = tuple(WATCHES)
+FILTERS: dict[str, tuple[str, ...]] = {name: tuple(row.filters) for name, row in WATCHES.items()}
 """What Twilio's list of a resource can be narrowed by."""
 
+
+def _known(resource: str) -> str:
+    if resource not in WATCHES:
+        raise ValueError(f"{resource!r} is not a list that can be watched: write one of {', '.join(RESOURCES)}")
+    return resource
+
+
+Resource = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": [*RESOURCES]})]
 WatchName = Annotated[
     str,
     Matches(
@@ -44,7 +45,7 @@ def _of_resource(known: dict[str, Any]) -> str:
 class WatchSettings(Section):
     """One list that is polled."""
 
-    resource: Resource = Field(description="The list: messages, calls, recordings, transcriptions or alerts.")
+    resource: Resource = Field(description=f"The list: {', '.join(RESOURCES[:-1])} or {RESOURCES[-1]}.")
     name: WatchName = Field(
         default_factory=_of_resource, description="Unique name, which its cursor is kept under. Default: the resource."
     )
@@ -106,7 +107,7 @@ def _attribute(name: str) -> str:
     return "from_" if name == "from" else name
 
 
-def _unfit(resource: Resource, fitting: Iterable[str]) -> str:
+def _unfit(resource: str, fitting: Iterable[str]) -> str:
     known = ", ".join(fitting) or "none"
     return f"is not a filter of {resource} (it has: {known}): remove it, or watch another resource"
 
