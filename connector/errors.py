@@ -7,6 +7,7 @@ ConnectorError
 ├── InvalidRecord           a record that cannot be read or validated: dead letter
 │   └── Rejected            a command that is never sent to Twilio
 ├── Superseded              another owner has this partition: stop, write nothing more
+├── Unwritable              Kafka refuses a record for what it is: write less
 └── TwilioError             a request to Twilio without a 2xx
     ├── Refused             Twilio said no: final
     │   └── BadCredentials  401: confirm before stopping
@@ -57,6 +58,10 @@ class Rejected(InvalidRecord):
 
 class Superseded(ConnectorError):
     """The broker or the group has given this partition to another owner."""
+
+
+class Unwritable(ConnectorError):
+    """Kafka refuses a record for its size or its topic; the same again would be refused again."""
 
 
 class TwilioError(ConnectorError):

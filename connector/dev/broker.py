@@ -36,6 +36,8 @@ JVM = (
 DEFAULTS: Mapping[str, str] = {
     "auto.create.topics.enable": "false",
     "group.initial.rebalance.delay.ms": "0",
+    # kafka.session_timeout may be short where nothing else runs.
+    "group.min.session.timeout.ms": "1000",
     "num.network.threads": "2",
     "num.io.threads": "4",
     "log.cleaner.threads": "1",

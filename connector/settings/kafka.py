@@ -1,12 +1,14 @@
 """The section `kafka`: where the broker is, how to speak to it, how topics are named and made."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr
 
 from connector.settings.section import Finding, Matches, Section, split_list
+from connector.settings.units import Duration
 
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI"]
 
@@ -95,6 +97,13 @@ class KafkaSettings(Section):
     )
     envelope: Literal["binary", "structured"] = Field(
         default="binary", description="CloudEvents mode: binary (headers) or structured (one JSON document)."
+    )
+    session_timeout: Duration = Field(
+        default=timedelta(seconds=10),
+        ge=timedelta(seconds=1),
+        le=timedelta(minutes=5),
+        description="After so long without a sign of life the group gives a process's partitions to others; the "
+        "broker's group.min.session.timeout.ms and group.max.session.timeout.ms bound it.",
     )
 
     def findings(self) -> Iterator[Finding]:

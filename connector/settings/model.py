@@ -95,6 +95,13 @@ class CommandSettings(Section):
         le=timedelta(hours=1),
         description="How long Twilio's lists may lag behind a create.",
     )
+    request_timeout: Duration = Field(
+        default=timedelta(seconds=10),
+        ge=timedelta(milliseconds=100),
+        le=timedelta(minutes=5),
+        description="How long one request of a command to Twilio may take, connecting included; after it a create is in "
+        "doubt.",
+    )
     dedupe_window: Duration = Field(
         default=timedelta(hours=1),
         le=timedelta(days=7),
