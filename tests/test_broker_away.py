@@ -6,11 +6,11 @@ from typing import Any
 
 import aiohttp
 import pytest
-from running import Connector, configuration, headers_of, read_all, running, values, wait_for_records
 
 from connector.dev.broker import Broker
 from connector.simulator import Simulator
 from connector.twilio.signature import compute
+from tests.running import Connector, configuration, headers_of, read_all, running, values, wait_for_records
 
 PHONE = "+15551234567"
 SID = "SM" + "0" * 31

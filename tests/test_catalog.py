@@ -13,10 +13,8 @@ from urllib.parse import urlsplit
 
 import orjson
 import pytest
-from contract.coverage import DOCUMENT, Uncovered, modules, served, table
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from json_values import values
 
 from connector.errors import Rejected
 from connector.resources import CALLBACKS, COMMANDS, WATCHES, commands
@@ -24,6 +22,8 @@ from connector.resources.parameters import fill_callbacks, parse
 from connector.resources.rows import Operation, Parameters, Request, wire_names
 from connector.schemas.documents import documents
 from connector.settings.watches import FILTERS
+from tests.contract.coverage import DOCUMENT, Uncovered, modules, served, table
+from tests.json_values import values
 
 ROOT = Path(__file__).parents[1]
 OPENAPI = json.loads((Path(__file__).parent / "contract" / "twilio_openapi.json").read_text())

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
-from running import configuration, running
 
 from connector.simulator import ACCOUNT_SID, AUTH_TOKEN, Simulator
+from tests.running import configuration, running
 
 VALID = {"TWILIO_ACCOUNT_SID": ACCOUNT_SID, "TWILIO_AUTH_TOKEN": AUTH_TOKEN}
 

@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
-from twilio_servers import LIST, SEND, connected, sample, serving
 
 from connector.errors import NotExecuted
 from connector.simulator import Simulator
 from connector.twilio.client import TwilioClient
 from connector.twilio.concurrency import Concurrency
+from tests.twilio_servers import LIST, SEND, connected, sample, serving
 
 DEADLINE_SECONDS = 10.0
 

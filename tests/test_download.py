@@ -8,12 +8,12 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from twilio_servers import answering, connected, serving, tls_pair
 
 from connector.errors import PerhapsExecuted, Refused
 from connector.resources.rows import ACCOUNT, Request
 from connector.simulator import ACCOUNT_SID, AUTH_TOKEN, Simulator
 from connector.twilio.client import TwilioClient
+from tests.twilio_servers import answering, connected, serving, tls_pair
 
 DEADLINE_SECONDS = 10.0
 

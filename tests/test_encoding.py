@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 from aiohttp import web
-from twilio_servers import connected, serving
 
 from connector.errors import Rejected
 from connector.resources.rows import ACCOUNT, Request
 from connector.simulator import ACCOUNT_SID, AUTH_TOKEN, Simulator
 from connector.twilio.client import TwilioClient
+from tests.twilio_servers import connected, serving
 
 DEADLINE_SECONDS = 10.0
 

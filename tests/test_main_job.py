@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from cloudevents.core.bindings.kafka import KafkaMessage, from_kafka_event
 from confluent_kafka import Producer
-from running import configuration, headers_of, read_all, running, values, wait_for_records
 
 from connector.simulator import Simulator
+from tests.running import configuration, headers_of, read_all, running, values, wait_for_records
 
 PHONE = "+15551234567"
 

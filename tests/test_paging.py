@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from twilio_servers import connected, serving
 
 from connector.errors import NotExecuted, PerhapsExecuted, Refused
 from connector.resources.rows import ACCOUNT, Request
 from connector.simulator import Simulator
 from connector.twilio.client import TwilioClient
 from connector.twilio.paging import Page, WalkInterrupted, pages
+from tests.twilio_servers import connected, serving
 
 MESSAGES = Request("GET", f"{ACCOUNT}/Messages.json", query=(("PageSize", "10"),), operation="ListMessage")
 ALERTS = Request("GET", "/v1/Alerts", query=(("PageSize", "10"),), host="monitor", operation="ListAlert")

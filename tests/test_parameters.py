@@ -6,12 +6,12 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from json_values import ANYTHING, ODD
 
 from connector.errors import Rejected
 from connector.resources import COMMANDS
 from connector.resources.parameters import fill_callbacks, parse
 from connector.resources.rows import Operation, Parameters
+from tests.json_values import ANYTHING, ODD
 
 CALL, MESSAGE = (f"{prefix}{'a' * 32}" for prefix in ("CA", "SM"))
 SERVICE = "MG" + "a" * 32

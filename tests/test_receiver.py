@@ -7,7 +7,17 @@ from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 import pytest
-from callback_port import (
+from structlog.testing import capture_logs
+from twilio.request_validator import RequestValidator
+
+from connector.errors import Unavailable
+from connector.receiver import receiver
+from connector.receiver.receiver import Receiver
+from connector.resources import CALLBACKS
+from connector.resources.rows import Bundle, Callback
+from connector.simulator import Simulator
+from connector.twilio.signature import Keys, compute
+from tests.callback_port import (
     ACCOUNT,
     DEADLINE_SECONDS,
     FORM_TYPE,
@@ -20,16 +30,6 @@ from callback_port import (
     counted,
     opened,
 )
-from structlog.testing import capture_logs
-from twilio.request_validator import RequestValidator
-
-from connector.errors import Unavailable
-from connector.receiver import receiver
-from connector.receiver.receiver import Receiver
-from connector.resources import CALLBACKS
-from connector.resources.rows import Bundle, Callback
-from connector.simulator import Simulator
-from connector.twilio.signature import Keys, compute
 
 
 @pytest.fixture

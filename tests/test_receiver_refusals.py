@@ -7,7 +7,13 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from callback_port import (
+from structlog.testing import capture_logs
+
+from connector.errors import ConfigurationError
+from connector.receiver import intake, receiver
+from connector.receiver.receiver import Receiver
+from connector.twilio.signature import Keys, compute, compute_sha256
+from tests.callback_port import (
     ACCOUNT,
     DEADLINE_SECONDS,
     FORM_TYPE,
@@ -22,12 +28,6 @@ from callback_port import (
     counted,
     opened,
 )
-from structlog.testing import capture_logs
-
-from connector.errors import ConfigurationError
-from connector.receiver import intake, receiver
-from connector.receiver.receiver import Receiver
-from connector.twilio.signature import Keys, compute, compute_sha256
 
 
 @pytest.fixture

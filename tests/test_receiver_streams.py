@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from callback_port import (
+
+from connector.twilio.signature import Keys, compute
+from tests.callback_port import (
     FORM_TYPE,
     OTHER,
     OTHER_TOKEN,
@@ -15,8 +17,6 @@ from callback_port import (
     Port,
     opened,
 )
-
-from connector.twilio.signature import Keys, compute
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from json_values import ODD, values
 
 from connector.errors import Rejected
 from connector.resources import CALLBACKS, COMMANDS, WATCHES
@@ -18,6 +17,7 @@ from connector.resources.parameters import parse
 from connector.resources.rows import Callback, Watch
 from connector.schemas import asyncapi, breaking, export, generated
 from connector.schemas.documents import bundle_example, documents
+from tests.json_values import ODD, values
 
 ROOT = Path(__file__).parents[1]
 CONTRACT = Path(__file__).parent / "contract"

@@ -8,7 +8,6 @@ from typing import Annotated, Any, cast
 import pytest
 from aiohttp import web
 from pydantic import Field, SecretStr
-from running import read_all, values, wait_for_records
 
 from connector.errors import InvalidRecord
 from connector.events import Record
@@ -28,6 +27,7 @@ from connector.twilio.client import TwilioClient, open_session
 from connector.twilio.paging import pages
 from connector.watcher.owner import WatchOwners
 from connector.watcher.watcher import Commit, Watcher
+from tests.running import read_all, values, wait_for_records
 
 
 class Parcel(Bundle):

@@ -10,12 +10,12 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 from structlog.testing import capture_logs
-from twilio_servers import LIST, SEND, answering, connected, listening, sample, serving, tls_pair
 
 from connector.errors import BadCredentials, NotExecuted, PerhapsExecuted, Refused, TwilioError
 from connector.resources.rows import ACCOUNT, Request
 from connector.simulator import ACCOUNT_SID, API_KEY, API_SECRET, AUTH_TOKEN, PHONE_NUMBER, Simulator
 from connector.twilio.client import TwilioClient, backoff_seconds
+from tests.twilio_servers import LIST, SEND, answering, connected, listening, sample, serving, tls_pair
 
 DEADLINE_SECONDS = 10.0
 

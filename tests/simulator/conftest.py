@@ -1,9 +1,9 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from simulator_world import Hooks, Sdk
 
 from connector.simulator import Simulator
+from tests.simulator.simulator_world import Hooks, Sdk
 
 QUICK = {
     "send_delay": 0.01,

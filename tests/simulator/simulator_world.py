@@ -13,10 +13,10 @@ from twilio.http.http_client import TwilioHttpClient
 from twilio.http.response import Response
 from twilio.request_validator import RequestValidator
 from twilio.rest import Client
-from twilio_schemas import check_answer
 from yarl import URL
 
 from connector.simulator import AUTH_TOKEN, Simulator
+from tests.simulator.twilio_schemas import check_answer
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -4,11 +4,11 @@ import asyncio
 import socket
 
 import pytest
-from simulator_world import Hooks, ask, dial, send
 from twilio.request_validator import RequestValidator
 
 from connector.simulator import AUTH_TOKEN, MESSAGING_SERVICE_SID, Account, MessagingService, Simulator
 from connector.simulator.callbacks import EVENT_STREAMS, Policy
+from tests.simulator.simulator_world import Hooks, ask, dial, send
 
 
 @pytest.fixture(autouse=True)

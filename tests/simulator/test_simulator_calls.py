@@ -1,9 +1,9 @@
 """Calls: life cycle, callbacks, recording, answering machine detection, validation."""
 
 import pytest
-from simulator_world import Hooks, ask, dial
 
 from connector.simulator import Account, Simulator
+from tests.simulator.simulator_world import Hooks, ask, dial
 
 THEIRS = "+15550100002"
 ALL_EVENTS = ["initiated", "ringing", "answered", "completed"]

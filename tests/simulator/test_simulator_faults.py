@@ -5,9 +5,9 @@ from typing import Any
 
 import aiohttp
 import pytest
-from simulator_world import ask, send
 
 from connector.simulator import Simulator
+from tests.simulator.simulator_world import ask, send
 
 
 def stored(simulator: Simulator) -> int:

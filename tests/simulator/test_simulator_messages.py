@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from simulator_world import Hooks, ask, send
 
 from connector.simulator import (
     MESSAGING_SERVICE_SID,
@@ -14,6 +13,7 @@ from connector.simulator import (
     MessagingService,
     Simulator,
 )
+from tests.simulator.simulator_world import Hooks, ask, send
 
 THEIRS = "+15550100002"
 MUTED = {"From": ""}

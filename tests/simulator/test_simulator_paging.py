@@ -7,11 +7,11 @@ from email.utils import parsedate_to_datetime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulator_world import ask, send, walk
 
 from connector.simulator import Simulator
 from connector.simulator.collection import Collection
 from connector.simulator.rows import Message
+from tests.simulator.simulator_world import ask, send, walk
 
 THEIRS = "+15550100002"
 DAY = 86_400

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 import aiohttp
 import pytest
-from simulator_world import ask, dial, send, walk
 
 from connector.simulator import ACCOUNT_SID, API_KEY, PHONE_NUMBER, Account, Simulator
 from connector.simulator.audio import MP3_FRAME, mp3_frame
+from tests.simulator.simulator_world import ask, dial, send, walk
 
 TWO_HOURS = 7200
 

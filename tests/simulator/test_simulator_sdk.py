@@ -3,9 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from simulator_world import Sdk, ask
 from twilio.base.exceptions import TwilioRestException
-from twilio_schemas import operations
 
 from connector.simulator import (
     API_KEY,
@@ -17,6 +15,8 @@ from connector.simulator import (
     ApiKey,
     Simulator,
 )
+from tests.simulator.simulator_world import Sdk, ask
+from tests.simulator.twilio_schemas import operations
 
 TO = "+15550100002"
 
