@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -46,3 +47,13 @@ def run_async(main: Coroutine[Any, Any, Result]) -> Result:
 
     telemetry.configure_logging(level="error")
     return asyncio.run(main)
+
+
+def moment(text: str) -> datetime:
+    """A moment as an option gives it: a duration ago (15m), or an RFC 3339 time. Raises typer.BadParameter."""
+    from connector.settings import parse_duration, parse_instant
+
+    try:
+        return parse_instant(text) if "-" in text else datetime.now(UTC) - parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is neither a duration ago such as 15m nor an RFC 3339 time.") from error

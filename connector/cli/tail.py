@@ -1,12 +1,11 @@
 """`twilio-kafka tail`: what happens on the topics, joined into stories."""
 
 import json
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from connector.cli.options import ConfigOption, Format, FormatOption, KafkaOption, kafka_settings, run_async
+from connector.cli.options import ConfigOption, Format, FormatOption, KafkaOption, kafka_settings, moment, run_async
 
 
 def tail(
@@ -37,16 +36,16 @@ def tail(
 
     settings = kafka_settings(config, kafka)
     prefix = settings.kafka.topic_prefix
-    hidden = {f"{prefix}.{name}" for name in ("cursors", "journal", "recording-media")}
+    hidden = {f"{prefix}.{name}" for name in ("cursors", "journal", "control", "recording-media")}
     known = [topic.name for topic in topics_of(settings) if topic.name not in hidden]
     wanted = [name if name.startswith(f"{prefix}.") else f"{prefix}.{name}" for name in topics or ()] or known
     conditions = [_condition(text) for text in where or ()]
-    moment = _moment(since)
+    start = moment(since) if since else None
     console = Console(highlight=False, soft_wrap=True)
     stories = Stories(prefix)
 
     async def show() -> None:
-        async for record in stream.follow(settings.kafka, wanted, since=moment, until_end=not follow):
+        async for record in stream.follow(settings.kafka, wanted, since=start, until_end=not follow):
             line = stories.line(record)
             if not all(matches(line, name, text) for name, text in conditions):
                 continue
@@ -68,16 +67,3 @@ def _condition(text: str) -> tuple[str, str]:
             f"{text!r} is no condition; write for example sid=SM… or type=twilio.message.status.v1."
         )
     return name, wanted
-
-
-def _moment(since: str | None) -> datetime | None:
-    from connector.settings import parse_duration
-
-    if since is None:
-        return None
-    try:
-        return (
-            datetime.fromisoformat(since).astimezone(UTC) if "-" in since else datetime.now(UTC) - parse_duration(since)
-        )
-    except ValueError as error:
-        raise typer.BadParameter(f"{since!r} is neither a duration such as 15m nor an RFC 3339 time.") from error

@@ -1,10 +1,13 @@
 """Watch cursors in the compacted topic: which partition a watch lives in, and what was written last."""
 
+from datetime import UTC, datetime
+
 from connector.events import Record
-from connector.kafka import partitions
+from connector.kafka import partitions, stream
 from connector.settings import KafkaSettings
 
 TOPIC = "cursors"
+BEGINNING = datetime.fromtimestamp(0, UTC)
 
 
 def partition_of(watch: str, count: int) -> int:
@@ -35,3 +38,13 @@ async def restore(kafka: KafkaSettings, partition: int) -> dict[str, bytes]:
             elif item.key is not None:
                 found.pop(item.key.decode(), None)
     return found
+
+
+async def latest(kafka: KafkaSettings) -> dict[str, bytes]:
+    """The present cursor of every watch, as JSON bytes, without being its owner. Raises Unavailable."""
+    topic = f"{kafka.topic_prefix}.{TOPIC}"
+    found: dict[str, bytes | None] = {}
+    async for item in stream.follow(kafka, [topic], since=BEGINNING, until_end=True):
+        if item.key is not None:
+            found[item.key.decode()] = item.value
+    return {name: value for name, value in found.items() if value is not None}

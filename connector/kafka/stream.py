@@ -70,7 +70,9 @@ async def send(kafka: KafkaSettings, record: Record) -> None:
     producer = await clients.start(clients.producer(kafka))
     try:
         async with asyncio.timeout(clients.START_SECONDS):
-            await producer.send_and_wait(record.topic, record.value, key=record.key, headers=record.headers)
+            await producer.send_and_wait(
+                record.topic, record.value, key=record.key, headers=record.headers, partition=record.partition
+            )
     except (KafkaError, TimeoutError) as error:
         raise Unavailable(f"The record was not acknowledged: {error!r:.200}") from error
     finally:

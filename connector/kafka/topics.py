@@ -15,6 +15,7 @@ from connector.settings import KafkaSettings
 DAY_MS = 86_400_000
 COMPACT = {"cleanup.policy": "compact", "segment.ms": "3600000", "min.cleanable.dirty.ratio": "0.1"}
 JOURNAL = {"cleanup.policy": "delete", "retention.ms": str(7 * DAY_MS)}
+CONTROL = {"cleanup.policy": "delete", "retention.ms": str(30 * DAY_MS)}
 KEPT = {"cleanup.policy": "delete"}
 
 UNKNOWN_TOPIC = 3
@@ -46,20 +47,28 @@ class Difference:
 
 
 def names(prefix: str, *, events: Iterable[str], commands: Iterable[str]) -> dict[str, str]:
-    """Each topic -> what it is for: event, command, result, media, dead-letters, cursors or journal."""
+    """Each topic -> what it is for: event, command, result, media, dead-letters, cursors, journal or control."""
     found = dict.fromkeys(events, "event")
     for command in commands:
         found |= {f"commands.{command}": "command", f"results.{command}": "result"}
-    found |= {"recording-media": "media", "dead-letters": "dead-letters", "cursors": "cursors", "journal": "journal"}
+    found |= {"recording-media": "media"} | {name: name for name in ("dead-letters", "cursors", "journal", "control")}
     return {f"{prefix}.{name}": purpose for name, purpose in found.items()}
 
 
 def wanted(kafka: KafkaSettings, *, events: Iterable[str], commands: Iterable[str]) -> list[Topic]:
     """The topics of a configuration."""
-    config = {"cursors": COMPACT, "journal": JOURNAL}
+    config = {"cursors": COMPACT, "journal": JOURNAL, "control": CONTROL}
     exact = {"command", "result", "journal"}
+    # Requests are carried out in one order, so control has one partition.
+    counts = {"control": 1}
     return [
-        Topic(name, kafka.partitions, kafka.replication_factor, config.get(purpose, KEPT), exact=purpose in exact)
+        Topic(
+            name,
+            counts.get(purpose, kafka.partitions),
+            kafka.replication_factor,
+            config.get(purpose, KEPT),
+            exact=purpose in exact,
+        )
         for name, purpose in names(kafka.topic_prefix, events=events, commands=commands).items()
     ]
 

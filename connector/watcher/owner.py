@@ -1,12 +1,12 @@
 """The watches whose cursors live in one partition of the cursors topic, while this process holds it."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from connector import telemetry
 from connector.errors import Unavailable
 from connector.events import Record
-from connector.kafka import cursors
+from connector.kafka import control, cursors
 from connector.kafka.ownership import Seat
 from connector.settings import KafkaSettings
 from connector.watcher.cursor import Cursor
@@ -15,6 +15,8 @@ from connector.watcher.watcher import Commit, Watcher
 log = telemetry.logger(__name__)
 
 Build = Callable[[str, Commit], Watcher]
+
+LISTEN_AGAIN_SECONDS = 2.0
 
 
 class WatchOwners:
@@ -38,6 +40,9 @@ class WatchOwners:
         held = await cursors.restore(self._kafka, seat.partition)
         writing = asyncio.Lock()
         tasks: list[asyncio.Task[None]] = []
+        begins: dict[str, int] = {}
+        end = await control.end(self._kafka)
+        listening = asyncio.create_task(self._listen(begins), name=f"control-{seat.partition}")
         try:
             for name in mine:
                 watcher = self._build(name, self._commit(seat, name, writing))
@@ -45,13 +50,27 @@ class WatchOwners:
                 log.info("watch opened", watch=name, partition=seat.partition, first_start=cursor is None)
                 tasks.append(asyncio.create_task(watcher.run(cursor, seat.leaving), name=f"watch-{name}"))
                 self.running[name] = watcher
+                begins[name] = _begin(cursor, end)
             await asyncio.gather(*tasks)
         finally:
-            for task in tasks:
+            for task in (listening, *tasks):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(listening, *tasks, return_exceptions=True)
             for name in mine:
                 self.running.pop(name, None)
+
+    async def _listen(self, begins: Mapping[str, int]) -> None:
+        """Hand each watch the requests that it has not carried out yet, and those that come."""
+        position = min(begins.values(), default=0)
+        while True:
+            try:
+                async for offset, entry in control.follow(self._kafka, position):
+                    position = offset + 1
+                    if isinstance(entry, control.Request) and offset >= begins.get(entry.watch, offset + 1):
+                        self.running[entry.watch].ask(offset, entry)
+            except Unavailable as error:
+                log.warning("control topic cannot be read", reason=str(error))
+                await asyncio.sleep(LISTEN_AGAIN_SECONDS)
 
     def _commit(self, seat: Seat, name: str, writing: asyncio.Lock) -> Commit:
         async def commit(records: Sequence[Record], cursor: Cursor) -> None:
@@ -62,3 +81,8 @@ class WatchOwners:
                     raise Unavailable("A commit was slow; the producer is replaced.")
 
         return commit
+
+
+def _begin(cursor: Cursor | None, end: int) -> int:
+    """The first request that the watch has not carried out; all of them when the topic was created anew since."""
+    return cursor.control if cursor is not None and cursor.control <= end else 0

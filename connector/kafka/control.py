@@ -1,0 +1,186 @@
+"""Run-time control: requests to the owner of a watch, its answers, and what was decided about dead letters.
+
+One topic with one partition, so that everything has one order. A request stays until the watch's owner carries it out,
+wherever that runs; the owner notes it in the cursor, so it happens once, and answers in the same transaction.
+"""
+
+import asyncio
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal, get_args
+
+import orjson
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from connector import telemetry
+from connector.errors import InvalidRecord, Unavailable
+from connector.events import Record, now, timestamp
+from connector.kafka import clients, partitions, stream
+from connector.settings import KafkaSettings
+
+log = telemetry.logger(__name__)
+
+TOPIC = "control"
+PARTITION = 0
+ANSWER_SECONDS = 15.0
+POLL_MS = 200
+
+Action = Literal["pause", "resume", "rewind", "rescan"]
+ACTIONS: tuple[str, ...] = get_args(Action)
+Decision = Literal["discarded", "replayed"]
+
+
+def _new_id() -> str:
+    return str(uuid.uuid4())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the owner of a watch is asked to do; `to` is where a rewind goes. `action` may be one that nobody knows."""
+
+    action: str
+    watch: str
+    to: datetime | None = None
+    by: str = ""
+    id: str = field(default_factory=_new_id)
+    at: datetime = field(default_factory=now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The notification that a request was carried out, or why not (`done` false)."""
+
+    id: str
+    action: str
+    watch: str
+    done: bool
+    message: str
+    at: datetime = field(default_factory=now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What was decided about the dead letter at `partition` and `offset`."""
+
+    partition: int
+    offset: int
+    decision: Decision
+    note: str = ""
+    by: str = ""
+    at: datetime = field(default_factory=now)
+
+
+Entry = Request | Answer | Verdict
+
+
+def encode(prefix: str, entry: Entry) -> Record:
+    """The record of an entry, keyed by the watch or by the dead letter's place."""
+    match entry:
+        case Request():
+            to = entry.to and timestamp(entry.to)
+            value = {"action": entry.action, "watch": entry.watch, "to": to, "id": entry.id, "by": entry.by}
+            key = entry.watch
+        case Answer():
+            outcome = "done" if entry.done else "refused"
+            value = {"action": entry.action, "watch": entry.watch, "id": entry.id, "outcome": outcome}
+            value |= {"message": entry.message}
+            key = entry.watch
+        case Verdict():
+            key = f"{entry.partition}/{entry.offset}"
+            value = {"letter": key, "decision": entry.decision, "note": entry.note, "by": entry.by}
+    document = orjson.dumps(value | {"at": timestamp(entry.at)})
+    return Record(f"{prefix}.{TOPIC}", key.encode(), document, [("content-type", b"application/json")], PARTITION)
+
+
+def decode(value: bytes | None, *, at: datetime, offset: int = 0) -> Entry:
+    """The entry of a record written at a moment; a request without an id is named by its offset.
+
+    Raises InvalidRecord when it is none.
+    """
+    try:
+        document = orjson.loads(value or b"null")
+        return _entry(document, at=at, offset=offset)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InvalidRecord(
+            f"Offset {offset} of the control topic holds nothing to carry out ({type(error).__name__}): write "
+            '{"action": "pause", "watch": "messages"}, say.'
+        ) from error
+
+
+def _entry(document: dict[str, Any], *, at: datetime, offset: int) -> Entry:
+    if "letter" in document:
+        partition, _, place = document["letter"].partition("/")
+        decision: Decision = "replayed" if document["decision"] == "replayed" else "discarded"
+        texts = {name: str(document.get(name) or "") for name in ("note", "by")}
+        return Verdict(partition=int(partition), offset=int(place), decision=decision, at=at, **texts)
+    named: dict[str, Any] = {"action": str(document["action"]), "watch": str(document["watch"]), "at": at}
+    named["id"] = str(document.get("id") or f"{TOPIC}/{PARTITION}/{offset}")
+    if "outcome" in document:
+        done, message = document["outcome"] == "done", str(document.get("message") or "")
+        return Answer(done=done, message=message, **named)
+    to = datetime.fromisoformat(document["to"]) if document.get("to") else None
+    if to is not None and to.tzinfo is None:
+        raise ValueError("to")
+    return Request(to=to, by=str(document.get("by") or ""), **named)
+
+
+async def end(kafka: KafkaSettings) -> int:
+    """Where the next record goes. Raises Unavailable."""
+    return await partitions.high_watermark(kafka, f"{kafka.topic_prefix}.{TOPIC}", PARTITION)
+
+
+async def follow(kafka: KafkaSettings, start: int) -> AsyncIterator[tuple[int, Entry]]:
+    """Committed entries from this offset on, with their offsets; for ever. What is no entry is logged and left out.
+
+    Raises Unavailable when no broker answers at the start.
+    """
+    async with _reading(kafka, start) as entries:
+        async for found in entries:
+            yield found
+
+
+@asynccontextmanager
+async def _reading(kafka: KafkaSettings, start: int | None) -> AsyncIterator[AsyncIterator[tuple[int, Entry]]]:
+    """Entries from an offset on, or from the present end, which is fixed on entering."""
+    place = TopicPartition(f"{kafka.topic_prefix}.{TOPIC}", PARTITION)
+    async with clients.reading(kafka) as consumer:
+        consumer.assign([place])
+        try:
+            consumer.seek(place, (await consumer.end_offsets([place]))[place] if start is None else start)
+        except KafkaError as error:
+            raise Unavailable(clients.reason(error)) from error
+        async with aclosing(_entries(consumer, place)) as entries:
+            yield entries
+
+
+async def _entries(consumer: AIOKafkaConsumer, place: TopicPartition) -> AsyncGenerator[tuple[int, Entry], None]:
+    while True:
+        for record in (await consumer.getmany(timeout_ms=POLL_MS)).get(place, ()):
+            try:
+                at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+                yield record.offset, decode(record.value, at=at, offset=record.offset)
+            except InvalidRecord as error:
+                log.warning("control record left out", reason=str(error))
+
+
+async def ask(kafka: KafkaSettings, request: Request, *, seconds: float = ANSWER_SECONDS) -> Answer:
+    """Write a request and wait for its answer.
+
+    Raises Unavailable when none came in time; the request stays and is carried out when an owner reads it.
+    """
+    try:
+        async with asyncio.timeout(seconds), _reading(kafka, None) as entries:
+            await stream.send(kafka, encode(kafka.topic_prefix, request))
+            async for _, entry in entries:
+                if isinstance(entry, Answer) and entry.id == request.id:
+                    return entry
+    except TimeoutError:
+        pass
+    raise Unavailable(
+        f"No process that runs the watch {request.watch!r} answered within {seconds:g} s. The request stays on "
+        f"{kafka.topic_prefix}.{TOPIC} and is carried out when one does."
+    )

@@ -1,0 +1,126 @@
+"""Where each watch stands, as its cursor tells: for command line and console. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from connector.errors import InvalidRecord
+from connector.events import timestamp
+from connector.settings import RESOURCES, WatchSettings
+from connector.watcher.cursor import Cursor
+
+BACKFILL = "backfill-"
+"""Cursors under a name with this beginning belong to back-fills."""
+# A cursor is written at least once a minute while its watch polls.
+WRITTEN_WITHIN = timedelta(seconds=90)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """One watch. `lag`: the time between now and what it still has to publish; None where nobody knows.
+
+    `state` is watching, catching up, paused, silent (nobody has polled lately), not started, unreadable; not configured
+    for a cursor without a watch; backfilling or complete for a back-fill.
+    """
+
+    name: str
+    resource: str
+    connection: str
+    state: str
+    since: datetime | None = None
+    complete_until: datetime | None = None
+    lag: timedelta | None = None
+    polled_at: datetime | None = None
+    paused_at: datetime | None = None
+    until: datetime | None = None
+    remembered: int = 0
+    followed: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON members; times in RFC 3339, `lag_seconds` a number."""
+        moments = {
+            name: (moment := getattr(self, name)) and timestamp(moment)
+            for name in ("since", "complete_until", "polled_at", "paused_at", "until")
+        }
+        return {
+            **{name: getattr(self, name) for name in ("name", "resource", "connection", "state")},
+            **moments,
+            "lag_seconds": None if self.lag is None else self.lag.total_seconds(),
+            "remembered": self.remembered,
+            "followed": self.followed,
+        }
+
+
+def statuses(watches: Iterable[WatchSettings], cursors: Mapping[str, bytes], *, now: datetime) -> list[Status]:
+    """Every configured watch, in the order of the configuration, and then whatever else has a cursor.
+
+    Without any watch, as on a machine that only knows the broker, each cursor is taken for that of a watch.
+    """
+    configured = {watch.name: watch for watch in watches} or _assumed(cursors)
+    names = [*configured, *sorted(name for name in cursors if name not in configured)]
+    return [_status(name, configured.get(name), cursors.get(name), now) for name in names]
+
+
+def _status(name: str, watch: WatchSettings | None, raw: bytes | None, now: datetime) -> Status:
+    resource, connection = (watch.resource, watch.connection) if watch else _of_backfill(name)
+    bare: dict[str, Any] = {"name": name, "resource": resource, "connection": connection}
+    if raw is None:
+        return Status(**bare, state="not started")
+    try:
+        cursor = Cursor.from_json(raw)
+    except InvalidRecord:
+        return Status(**bare, state="unreadable")
+    return Status(
+        **bare,
+        state=_state(name, watch, cursor, now),
+        since=cursor.catch_up.low if cursor.catch_up else cursor.since,
+        complete_until=cursor.complete_until,
+        lag=_lag(cursor, watch, now),
+        polled_at=cursor.polled_at,
+        paused_at=cursor.paused_at,
+        until=cursor.catch_up.until if cursor.catch_up else None,
+        remembered=len(cursor.seen),
+        followed=len(cursor.followed),
+    )
+
+
+def _assumed(names: Iterable[str]) -> dict[str, WatchSettings]:
+    """Watches by their cursors' names, which are those of their resources unless somebody chose another."""
+    resources = {name: next((resource for resource in RESOURCES if resource in name), None) for name in sorted(names)}
+    return {
+        name: WatchSettings(name=name, resource=resource, connection="default" if name == resource else "?")
+        for name, resource in resources.items()
+        if resource and not name.startswith(BACKFILL)
+    }
+
+
+def _of_backfill(name: str) -> tuple[str, str]:
+    """Resource and connection out of the name of a back-fill."""
+    parts = name.split("-")
+    return (parts[1], "") if name.startswith(BACKFILL) and len(parts) > 1 else ("", "")
+
+
+def _state(name: str, watch: WatchSettings | None, cursor: Cursor, now: datetime) -> str:
+    if name.startswith(BACKFILL):
+        return "complete" if cursor.catch_up is None else "backfilling"
+    if watch is None:
+        return "not configured"
+    if cursor.paused_at is not None:
+        return "paused"
+    if _is_silent(cursor, watch, now):
+        return "silent"
+    return "watching" if cursor.catch_up is None else "catching up"
+
+
+def _is_silent(cursor: Cursor, watch: WatchSettings, now: datetime) -> bool:
+    return now - cursor.polled_at > WRITTEN_WITHIN + 3 * watch.interval
+
+
+def _lag(cursor: Cursor, watch: WatchSettings | None, now: datetime) -> timedelta | None:
+    """From the oldest that is not published; nothing for a watch that has polled as often as it should."""
+    if cursor.catch_up is not None:
+        return now - cursor.catch_up.low
+    if watch is None:
+        return None
+    return now - cursor.polled_at if cursor.paused_at or _is_silent(cursor, watch, now) else timedelta(0)
