@@ -1,0 +1,178 @@
+"""One step of a watch: which of the found rows are published now, and the cursor that says so. Pure.
+
+The cursor never advances over a row that was found and is not published, nor over the time in which Twilio may still
+show rows that it hides at present.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Literal, NamedTuple
+
+from connector.resources.rows import Watch
+from connector.watcher import catch_up
+from connector.watcher.cursor import DAY, SECOND, CatchUp, Cursor, Seen, whole
+
+SEEN_LIMIT = 10_000
+"""Rows that a cursor remembers: they must fit into one record."""
+SHORTEST_OVERLAP = timedelta(seconds=5)
+FOLLOWED_LIMIT = 1_000
+FOLLOWED_FOR = 14 * DAY
+
+
+Kind = Literal["created", "updated"]
+
+
+class Found(NamedTuple):
+    """A row to publish; in order of their creation, and by SID within a second."""
+
+    created: datetime
+    sid: str
+    kind: Kind
+    fingerprint: str
+    is_open: bool
+    row: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gathered:
+    """What a walk found, oldest first. `now`: Twilio's time when it began; `is_cut`: newer rows were left out."""
+
+    found: Sequence[Found]
+    now: datetime
+    is_cut: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advance:
+    """What to publish and the cursor to write with it.
+
+    `rest` is to be published next, without another walk; `is_waiting`: there is more to do at once. `is_shrunk`: the
+    re-read window is shorter than the overlap, since the cursor is full; `unfollowed`: open rows that are given up
+    because too many are followed.
+    """
+
+    fresh: Sequence[Found]
+    cursor: Cursor
+    rest: Gathered | None = None
+    is_waiting: bool = False
+    is_shrunk: bool = False
+    unfollowed: int = 0
+
+
+def advance(cursor: Cursor, gathered: Gathered, *, watch: Watch, overlap: timedelta, limit: int) -> Advance:
+    """Publish the oldest `limit` rows of what a walk with this cursor found, or of the rest of it."""
+    part = _Part(gathered, fresh=gathered.found[:limit], later=gathered.found[limit:])
+    noted = note(cursor, part.fresh)
+    step = _live(noted, part, overlap) if cursor.catch_up is None else _catching_up(noted, cursor.catch_up, part, watch)
+    rest = replace(gathered, found=part.later) if part.later else None
+    return replace(step, rest=rest, is_waiting=part.is_partial or cursor.catch_up is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What is published now of what was found, and what is left for later."""
+
+    gathered: Gathered
+    fresh: Sequence[Found]
+    later: Sequence[Found]
+
+    @property
+    def now(self) -> datetime:
+        return self.gathered.now
+
+    @property
+    def is_partial(self) -> bool:
+        return bool(self.later) or self.gathered.is_cut
+
+    @property
+    def oldest_unpublished(self) -> datetime | None:
+        """The earliest creation time of what stays unpublished; what was cut off is not older than what was kept."""
+        if self.later:
+            return self.later[0].created
+        return self.fresh[-1].created if self.gathered.is_cut and self.fresh else None
+
+
+def note(cursor: Cursor, fresh: Sequence[Found]) -> Cursor:
+    """The cursor that knows these rows as published in this version."""
+    if not fresh:
+        return cursor
+    seen, followed = dict(cursor.seen), dict(cursor.followed)
+    for found in fresh:
+        version = Seen(found.created, found.fingerprint, found.is_open)
+        if found.sid in followed:
+            followed[found.sid] = version
+        elif cursor.catch_up is None or found.sid in seen:
+            seen[found.sid] = version
+        elif found.is_open:
+            followed[found.sid] = version
+    return replace(cursor, seen=seen, followed={sid: version for sid, version in followed.items() if version.is_open})
+
+
+def _live(cursor: Cursor, part: _Part, overlap: timedelta) -> Advance:
+    settled = whole(part.now - overlap)
+    target = max(cursor.since, settled)
+    bound = part.oldest_unpublished or target
+    since = max(cursor.since, min(target, bound))
+    ceiling = min(whole(part.now - SHORTEST_OVERLAP), part.oldest_unpublished or part.now)
+    fitting = max(since, min(_fitting(cursor.seen, since), ceiling))
+    moved = replace(
+        cursor,
+        complete_until=max(cursor.complete_until, min(since, settled)),
+        polled_at=cursor.polled_at if part.is_partial else max(cursor.polled_at, part.now),
+    )
+    return replace(_leave(moved, fitting, part), is_shrunk=fitting > target)
+
+
+def _fitting(seen: Mapping[str, Seen], since: datetime) -> datetime:
+    """The earliest start of the window with which the cursor is not overfull."""
+    if len(seen) <= SEEN_LIMIT:
+        return since
+    times = sorted(item.created for item in seen.values())
+    return max(since, times[-SEEN_LIMIT - 1] + SECOND)
+
+
+def _leave(cursor: Cursor, since: datetime, part: _Part) -> Advance:
+    """Move `since` up: rows that leave the window are forgotten, or followed when they may still change."""
+    if since == cursor.since and not cursor.followed:
+        return Advance(fresh=part.fresh, cursor=cursor)
+    staying = {sid: seen for sid, seen in cursor.seen.items() if seen.created >= since}
+    leaving = {sid: seen for sid, seen in cursor.seen.items() if seen.is_open and seen.created < since}
+    followed, unfollowed = _followed({**cursor.followed, **leaving}, part.now)
+    moved = replace(cursor, since=since, seen=staying, followed=followed)
+    return Advance(fresh=part.fresh, cursor=moved, unfollowed=unfollowed)
+
+
+def _followed(candidates: Mapping[str, Seen], now: datetime) -> tuple[dict[str, Seen], int]:
+    """The newest of those that are young enough, and how many more there would have been."""
+    young = {sid: seen for sid, seen in candidates.items() if seen.created >= now - FOLLOWED_FOR}
+    if len(young) <= FOLLOWED_LIMIT:
+        return young, 0
+    newest = sorted(young.items(), key=_created, reverse=True)[:FOLLOWED_LIMIT]
+    return dict(newest), len(young) - FOLLOWED_LIMIT
+
+
+def _created(item: tuple[str, Seen]) -> datetime:
+    return item[1].created
+
+
+def _catching_up(cursor: Cursor, present: CatchUp, part: _Part, watch: Watch) -> Advance:
+    following = _stage(present, part, watch)
+    since = cursor.since if following else present.until
+    complete = cursor.complete_until
+    if following is None or (following.low > present.low and not catch_up.moves(watch)):
+        complete = max(complete, present.high)
+    moved = replace(cursor, catch_up=following, complete_until=complete, polled_at=max(cursor.polled_at, part.now))
+    return _leave(moved, since, part)
+
+
+def _stage(present: CatchUp, part: _Part, watch: Watch) -> CatchUp | None:
+    """What is left to catch up with: of this window, the next window, the undated rows, or nothing."""
+    if part.is_partial and part.fresh:
+        return replace(present, position=(part.fresh[-1].created, part.fresh[-1].sid))
+    if present.phase == "windows" and present.high < present.until:
+        rows = len(part.fresh) if present.position is None else catch_up.FEW_ROWS
+        return catch_up.next_window(present, watch, rows=rows)
+    if present.phase == "windows" and catch_up.moves(watch):
+        return replace(present, phase="undated", low=present.until, high=present.until, position=None)
+    return None

@@ -1,0 +1,46 @@
+"""Rows that were not final when they left the re-read window: which to fetch by SID, and what it tells. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from connector.resources.rows import Watch
+from connector.watcher.advance import Advance, Found, note
+from connector.watcher.cursor import Cursor
+from connector.watcher.walk import found
+
+BATCH = 50
+PACE = 4
+"""A row is fetched every four intervals at the most, and ever less often: the next time when it is a quarter older."""
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+def due(cursor: Cursor, checked: Mapping[str, datetime], *, now: datetime, interval: timedelta) -> list[str]:
+    """The SIDs to fetch now, longest unchecked first, at most `BATCH`. `checked`: when each was last fetched."""
+    waiting = [
+        (checked.get(sid, _NEVER), sid)
+        for sid, seen in cursor.followed.items()
+        if sid not in checked or now - checked[sid] >= max(PACE * interval, (now - seen.created) / PACE)
+    ]
+    return [sid for _, sid in sorted(waiting)[:BATCH]]
+
+
+def settle(cursor: Cursor, answers: Mapping[str, Mapping[str, Any] | None], watch: Watch) -> Advance:
+    """The updates that fetched rows are, oldest first; a row is followed no more once it is final or gone (None)."""
+    fetched = [_fetched(cursor, watch, sid, row) for sid, row in answers.items() if row is not None]
+    fresh = sorted(
+        (item for item in fetched if item.fingerprint != cursor.followed[item.sid].fingerprint), key=_position
+    )
+    closed = {item.sid for item in fetched if not item.is_open} | {sid for sid, row in answers.items() if row is None}
+    noted = note(cursor, fresh)
+    followed = {sid: seen for sid, seen in noted.followed.items() if sid not in closed}
+    return Advance(fresh=fresh, cursor=replace(noted, followed=followed))
+
+
+def _fetched(cursor: Cursor, watch: Watch, sid: str, row: Mapping[str, Any]) -> Found:
+    return found(row, watch, sid=sid, created=cursor.followed[sid].created, kind="updated", changes=True)
+
+
+def _position(item: Found) -> tuple[datetime, str]:
+    return item.created, item.sid

@@ -1,0 +1,145 @@
+"""Reading Twilio's list for one watch: requests with filters and fitting pages, walks, and Twilio's time."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from connector.errors import TwilioError
+from connector.resources.rows import Request, Watch, wire_value
+from connector.settings.watches import WatchSettings
+from connector.twilio.paging import Page, WalkInterrupted
+from connector.watcher import catch_up
+from connector.watcher.cursor import Cursor, whole
+from connector.watcher.walk import CAPACITY, Bounds, Row, Sweep, date_filters
+
+Pages = Callable[[Request], AsyncIterator[Page]]
+Fetch = Callable[[Request], Awaitable[Mapping[str, Any]]]
+
+LARGEST_PAGE = 1000  # above it Twilio answers 20007
+SMALLEST_PAGE = 50
+LONG_AGO = timedelta(minutes=5)
+WALKS_IN_A_ROW = 5
+NOT_FOUND = 404
+
+
+class Stopped(Exception):
+    """The watch is to stop: what has been read is given up."""
+
+
+class Reader:
+    """The list of one watch. `margin` shortens Twilio's retention where it proves shorter than known."""
+
+    def __init__(
+        self, settings: WatchSettings, watch: Watch, *, pages: Pages, fetch: Fetch, capacity: int = CAPACITY
+    ) -> None:
+        self.margin = timedelta(0)
+        self._watch = watch
+        self._pages = pages
+        self._fetch = fetch
+        self._capacity = capacity
+        self._changes = settings.emit == "changes"
+        self._filters = {watch.filters[name]: value for name, value in settings.filters.items()}
+        self._answered: tuple[datetime, float] | None = None
+        self._is_busy = True
+
+    @property
+    def now(self) -> datetime:
+        """Twilio's time: its last answer's, and our clock since."""
+        if self._answered is None:
+            return whole(datetime.now(UTC))
+        date, at = self._answered
+        return whole(date + timedelta(seconds=time.monotonic() - at))
+
+    @property
+    def knows_time(self) -> bool:
+        """Whether `now` is Twilio's time."""
+        return self._answered is not None
+
+    async def top(self, rows: int) -> Page:
+        """The first page of the list; `now` is Twilio's time from then on."""
+        async with _closing(self._pages(self._request(Bounds(), page_size=rows))) as pages:
+            page = await anext(pages, Page([], None))
+        self._answered = page.date or datetime.now(UTC), time.monotonic()
+        return page
+
+    async def walk(self, cursor: Cursor, stop: asyncio.Event) -> Sweep:
+        """Walk the list as the cursor asks; from its start again when Twilio has forgotten a page token.
+
+        Raises Stopped, and TwilioError.
+        """
+        for _ in range(WALKS_IN_A_ROW - 1):
+            with suppress(WalkInterrupted):
+                return await self._walk(cursor, stop)
+        return await self._walk(cursor, stop)
+
+    async def _walk(self, cursor: Cursor, stop: asyncio.Event) -> Sweep:
+        sweep = Sweep(cursor, self._watch, changes=self._changes, capacity=self._capacity)
+        page_size = self._page_size(cursor)
+        for bounds in sweep.queries():
+            async with _closing(self._pages(self._request(bounds, page_size=page_size))) as pages:
+                async for page in pages:
+                    if stop.is_set():
+                        raise Stopped
+                    if not sweep.read(page.rows, page.date):
+                        break
+        self._is_busy = sweep.pages > 1
+        if sweep.now is not None:
+            self._answered = sweep.now, sweep.began_at
+        return sweep
+
+    async def fetch(self, sids: list[str], *, name: str) -> dict[str, Row | None]:
+        """Rows by SID as they are now; None for one that is gone, nothing for one of which Twilio does not tell."""
+        answers: dict[str, Row | None] = {}
+        async with asyncio.TaskGroup() as tasks:
+            for sid in sids:
+                tasks.create_task(self._fetch_one(sid, answers), name=name)
+        return answers
+
+    async def _fetch_one(self, sid: str, answers: dict[str, Row | None]) -> None:
+        path = (self._watch.fetch or "").replace("{sid}", sid)
+        operation = self._watch.operation.replace("List", "Fetch", 1)
+        try:
+            answers[sid] = await self._fetch(Request("GET", path, host=self._watch.host, operation=operation))
+        except TwilioError as error:
+            if error.status == NOT_FOUND:
+                answers[sid] = None
+
+    def _page_size(self, cursor: Cursor) -> int:
+        """Enough for the window in one page, so that the walk is a snapshot, and not much more."""
+        if self._is_busy or cursor.catch_up is not None or self.now - cursor.polled_at > LONG_AGO:
+            return LARGEST_PAGE
+        return min(len(cursor.seen) + SMALLEST_PAGE, LARGEST_PAGE)
+
+    def _request(self, bounds: Bounds, *, page_size: int) -> Request:
+        earliest = catch_up.earliest(self._watch, self.now, margin=self.margin)
+        window = date_filters(self._watch, self._narrowed(bounds), earliest=earliest)
+        query = {name: wire_value(value) for name, value in self._filters.items()} | dict(window)
+        return Request(
+            "GET",
+            self._watch.path,
+            query=(*query.items(), ("PageSize", str(page_size))),
+            host=self._watch.host,
+            operation=self._watch.operation,
+        )
+
+    def _narrowed(self, bounds: Bounds) -> Bounds:
+        """The bounds of a window, within the dates that the settings give."""
+        low, high = (self._filters.get(name or "") for name in (self._watch.since, self._watch.before))
+        since, before = bounds
+        return Bounds(
+            max(since, low) if since is not None and isinstance(low, datetime) else since,
+            min(before, high) if before is not None and isinstance(high, datetime) else before,
+        )
+
+
+@asynccontextmanager
+async def _closing(pages: AsyncIterator[Page]) -> AsyncIterator[AsyncIterator[Page]]:
+    """End a walk that is left early at once, not when it is collected."""
+    try:
+        yield pages
+    finally:
+        if isinstance(pages, AsyncGenerator):
+            await pages.aclose()

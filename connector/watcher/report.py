@@ -1,0 +1,114 @@
+"""What a watch tells: one log line per poll that published, one per transition, and its metrics. No content of rows."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from connector import telemetry
+from connector.errors import TwilioError
+from connector.events import timestamp
+from connector.kafka.control import Answer
+from connector.watcher.advance import Advance
+from connector.watcher.cursor import Cursor
+
+log = telemetry.logger(__name__)
+
+# The watch of a name may end after its successor began, in the same process: only the present one has an age.
+_present: dict[str, "Report"] = {}
+
+
+class Report:
+    """The voice of one watch. `failing`: why Twilio cannot be polled at present, None when it can."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.failing: str | None = None
+        self.written_at = time.monotonic()
+        self._log = log.bind(watch=name)
+        self._conditions: set[str] = set()
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        """Show the age of the cursor and the lag while the watch runs here."""
+        _present[self.name] = self
+        telemetry.WATCH_CURSOR_AGE.labels(self.name).set_function(lambda: time.monotonic() - self.written_at)
+        try:
+            yield
+        finally:
+            if _present.get(self.name) is self:
+                del _present[self.name]
+                telemetry.WATCH_CURSOR_AGE.remove(self.name)
+                telemetry.WATCH_LAG.remove(self.name)
+
+    def counted(self, outcome: str) -> None:
+        """One more poll."""
+        telemetry.WATCH_POLLS.labels(self.name, outcome).inc()
+
+    def lagging(self, lag: timedelta) -> None:
+        """How old the oldest record is that is not published yet."""
+        telemetry.WATCH_LAG.labels(self.name).set(max(0.0, lag.total_seconds()))
+
+    def published(self, step: Advance, *, dead_letters: int) -> None:
+        """What has been published, by SIDs and counts."""
+        events = len(step.fresh) - dead_letters
+        telemetry.WATCH_PUBLISHED.labels(self.name).inc(events)
+        self._log.info(
+            "published",
+            events=events,
+            dead_letters=dead_letters,
+            first=step.fresh[0].sid,
+            last=step.fresh[-1].sid,
+            waiting=step.is_waiting,
+        )
+
+    def started(self, cursor: Cursor) -> None:
+        """The watch has no cursor yet."""
+        self._log.info("watch starts anew", since=timestamp(cursor.since))
+
+    def catching_up(self, before: Cursor, begun: Cursor) -> None:
+        """The watch is far back; what Twilio does not keep for so long is left out."""
+        if begun.since > before.since:
+            self._log.warning(
+                "the start is beyond Twilio's retention, older records cannot be had",
+                asked=timestamp(before.since),
+                start=timestamp(begun.since),
+            )
+        if begun.catch_up is not None:
+            self._log.info("catching up", since=timestamp(begun.since), until=timestamp(begun.catch_up.until))
+
+    def advanced(self, before: Cursor, step: Advance) -> None:
+        """Transitions that a step brings."""
+        if before.catch_up is not None and step.cursor.catch_up is None:
+            self._log.info("caught up", until=timestamp(step.cursor.since))
+        self.condition("more records within the overlap than a cursor holds: it is shortened", holds=step.is_shrunk)
+        self.condition("more open records than are followed: the oldest are given up", holds=step.unfollowed > 0)
+
+    def condition(self, sentence: str, *, holds: bool) -> None:
+        """Warn when something begins, and say so when it is over."""
+        if holds and sentence not in self._conditions:
+            self._conditions.add(sentence)
+            self._log.warning(sentence)
+        elif not holds and sentence in self._conditions:
+            self._conditions.discard(sentence)
+            self._log.info("over", condition=sentence)
+
+    def retention_is_shorter(self, margin: timedelta) -> None:
+        """Twilio refused a date that should have been within its retention."""
+        self._log.warning("Twilio's retention is shorter than known", days=margin.days)
+
+    def asked(self, answer: Answer) -> None:
+        """Somebody asked for something at run time."""
+        self._log.info("asked", action=answer.action, done=answer.done, answer=answer.message)
+
+    def failed(self, error: TwilioError) -> None:
+        """A poll failed; told when the reason is new."""
+        if self.failing != error.label:
+            self._log.warning("polling fails", reason=error.label)
+        self.failing = error.label
+
+    def recovered(self) -> None:
+        """A poll succeeded; told after failures."""
+        if self.failing is not None:
+            self._log.info("polling works again", reason=self.failing)
+        self.failing = None

@@ -1,0 +1,278 @@
+"""A walk over Twilio's list: what to ask for, when to stop, and which rows are to be published. No I/O of its own.
+
+sweep = Sweep(cursor, watch, changes=…)
+for bounds in sweep.queries():          # ask the list with `date_filters(bounds)`
+    for page in …:
+        if not sweep.read(page.rows, page.date): break
+gathered = sweep.gathered()
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import orjson
+
+from connector.resources.rows import Pairs, Watch, wire_value
+from connector.watcher import catch_up
+from connector.watcher.advance import Found, Gathered, Kind
+from connector.watcher.cursor import SECOND, CatchUp, Cursor, Position, Seen, whole
+
+Row = Mapping[str, Any]
+
+CAPACITY = 20_000
+"""New rows that a walk keeps in memory; of more, the oldest."""
+SLACK = timedelta(minutes=1)
+"""A row may sort a little before the time of its creation; and how far a second look at the top goes back."""
+_UNREADABLE = (LookupError, ValueError, TypeError, AttributeError, OverflowError, StopIteration)
+
+
+class Bounds(NamedTuple):
+    """A query's bounds on the sort time, half-open; None is open."""
+
+    since: datetime | None = None
+    before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """Which part of the list is read, and which rows of it are wanted.
+
+    The walk ends at the first page that is older than `floor` throughout. `wants(created, sid, order)` decides
+    membership, whatever the server's filters let through; `order` is the sort time, None for a row without one of its
+    own and where `is_ordered` says that it does not matter.
+    """
+
+    floor: datetime
+    bounds: Bounds
+    wants: Callable[[datetime, str, datetime | None], bool]
+    is_ordered: bool = True
+
+
+def plan(cursor: Cursor) -> Walk:
+    """The walk that a cursor asks for."""
+    present = cursor.catch_up
+    if present is None:
+        since = cursor.since
+        return Walk(since - SLACK, Bounds(), lambda created, _sid, _order: created >= since, is_ordered=False)
+    return _window(cursor, present) if present.phase == "windows" else _undated(cursor, present)
+
+
+def _window(cursor: Cursor, present: CatchUp) -> Walk:
+    since, until, position = cursor.since, present.until, present.position
+    low = present.low - SLACK if present.low == since else present.low
+    high = present.high
+
+    def wants(created: datetime, sid: str, order: datetime | None) -> bool:
+        is_inside = order is not None and low <= order < high and since <= created < until
+        return is_inside and (position is None or (created, sid) > position)
+
+    return Walk(_floor(low, position), Bounds(low, high), wants)
+
+
+def _undated(cursor: Cursor, present: CatchUp) -> Walk:
+    since, until, position = cursor.since, present.until, present.position
+
+    def wants(created: datetime, sid: str, order: datetime | None) -> bool:
+        is_inside = (order is None or order >= until) and since <= created < until
+        return is_inside and (position is None or (created, sid) > position)
+
+    return Walk(_floor(since - SLACK, position), Bounds(), wants)
+
+
+def _floor(low: datetime, position: Position | None) -> datetime:
+    """Nothing sorts (much) before its creation, so what is still to come sorts after `position` as well."""
+    return low if position is None else max(low, position[0] - SLACK)
+
+
+def date_filters(watch: Watch, bounds: Bounds, *, earliest: datetime) -> Pairs:
+    """The wire filters that let at least the rows within the bounds through.
+
+    Twilio documents days only, and `X<` may or may not include the day itself: a bound inside a day is moved outwards.
+    """
+    since, before = bounds
+    pairs = []
+    if since is not None and watch.since is not None:
+        pairs.append((watch.since, _wire(watch, max(since if watch.seconds else catch_up.day_before(since), earliest))))
+    if before is not None and watch.before is not None:
+        pairs.append((watch.before, _wire(watch, before if watch.seconds else catch_up.day_after(before))))
+    return tuple(pairs)
+
+
+def _wire(watch: Watch, moment: datetime) -> str:
+    return wire_value(moment) if watch.seconds else moment.date().isoformat()
+
+
+class Sweep:
+    """What one walk has found so far. `now` is Twilio's time at its first page, `began_at` our clock's.
+
+    `is_capped`: Twilio shows no more rows of a single second than it did, so that some may be missing.
+    """
+
+    def __init__(self, cursor: Cursor, watch: Watch, *, changes: bool, capacity: int = CAPACITY) -> None:
+        self.now: datetime | None = None
+        self.began_at = 0.0
+        self.pages = 0
+        self.is_capped = False
+        self._cursor = cursor
+        self._watch = watch
+        self._changes = changes
+        self._walk = plan(cursor)
+        self._floor = self._walk.floor
+        self._moves = catch_up.moves(watch)
+        self._oldest = _Oldest(capacity)
+        self._stops_when_cut = cursor.catch_up is not None and catch_up.narrower(cursor.catch_up, watch) is not None
+        self._rows_of_query = 0
+        self._has_reached_floor = False
+        self._last: Row = {}
+        self._neighbour: datetime | None = None
+
+    # --- which queries --------------------------------------------------------------------------------------------
+    def queries(self) -> Iterator[Bounds]:
+        """The queries to make, each after the one before has been read.
+
+        Further ones follow where Twilio cuts a query off, and a second look at the top: a row may have moved there
+        while the walk was below.
+        """
+        bounds: Bounds | None = self._walk.bounds
+        while bounds is not None:
+            self._rows_of_query = 0
+            yield bounds
+            bounds = self._below_cap(bounds)
+        if self._moves and self.pages > 1 and self._walk.bounds.before is None and self.now is not None:
+            self._floor = max(self._walk.floor, self.now - SLACK)
+            yield Bounds()
+
+    def _below_cap(self, bounds: Bounds) -> Bounds | None:
+        """Where to go on below a query that Twilio cut off; its last second is read again, for the ties in it."""
+        if self._watch.cap is None or self._rows_of_query < self._watch.cap or self._has_reached_floor:
+            return None
+        before = self._sorted(self._last, self._created(self._last)) or self._created(self._last)
+        before += SECOND
+        self.is_capped = bounds.before is not None and before >= bounds.before
+        return None if self.is_capped else Bounds(bounds.since, before)
+
+    # --- which rows -----------------------------------------------------------------------------------------------
+    def read(self, rows: Sequence[Row], date: datetime | None) -> bool:
+        """Take a page's rows; whether the walk goes on to the next page. `date` is Twilio's time of the answer."""
+        if self.now is None:
+            self.now = whole(date or datetime.now(UTC))
+            self.began_at = time.monotonic()
+        self.pages += 1
+        self._rows_of_query += len(rows)
+        for row in rows:
+            found = self._find(row)
+            if found is not None:
+                self._oldest.add(found)
+        if rows:
+            self._last = rows[-1]
+            self._has_reached_floor = all(self._is_below_floor(row) for row in rows)
+        return not self._has_reached_floor and not (self._stops_when_cut and self._oldest.is_over)
+
+    def gathered(self) -> Gathered:
+        """What is to be published, oldest first."""
+        now = self.now or whole(datetime.now(UTC))
+        return Gathered(found=self._oldest.ordered(), now=now, is_cut=self._oldest.is_cut)
+
+    def _find(self, row: Row) -> Found | None:
+        """The row as something to publish, None when it is not wanted or published already."""
+        sid = identity(row)
+        seen = self._cursor.seen.get(sid)
+        if seen is None and sid in self._cursor.followed:
+            return self._change(row, sid, self._cursor.followed[sid]) if self._cursor.catch_up is None else None
+        if seen is not None and not self._changes:
+            return None
+        created = self._created(row) if seen is None else seen.created
+        order = self._sorted(row, created) if self._walk.is_ordered else None
+        if not self._walk.wants(created, sid, order):
+            return None
+        if seen is not None:
+            return self._change(row, sid, seen)
+        return found(row, self._watch, sid=sid, created=created, kind="created", changes=self._changes)
+
+    def _change(self, row: Row, sid: str, known: Seen) -> Found | None:
+        """A published row as an update, when its version is another one."""
+        if not self._changes or known.fingerprint in ("", self._watch.fingerprint(row)):
+            return None
+        return found(row, self._watch, sid=sid, created=known.created, kind="updated", changes=True)
+
+    def _is_below_floor(self, row: Row) -> bool:
+        if identity(row) in self._cursor.seen:
+            return False
+        created = self._created(row)
+        return created < self._floor and (self._sorted(row, created) or created) < self._floor
+
+    def _created(self, row: Row) -> datetime:
+        """When the row was created; one that does not say is dated by the row above it."""
+        try:
+            self._neighbour = whole(self._watch.created_at(row))
+        except _UNREADABLE:
+            return self._neighbour or self.now or whole(datetime.now(UTC))
+        return self._neighbour
+
+    def _sorted(self, row: Row, created: datetime) -> datetime | None:
+        """The row's own sort time, None without one."""
+        if not self._moves:
+            return created
+        if not row.get(self._watch.sorted_by[0]):
+            return None
+        try:
+            return self._watch.sorted_at(row)
+        except _UNREADABLE:
+            return created
+
+
+def identity(row: Row) -> str:
+    """The row's SID; a row without one is known by its content."""
+    sid = row.get("sid")
+    return sid if isinstance(sid, str) and sid else "?" + hashlib.blake2s(orjson.dumps(row), digest_size=16).hexdigest()
+
+
+def found(row: Row, watch: Watch, *, sid: str, created: datetime, kind: Kind, changes: bool) -> Found:
+    """The row as something to publish. Its version matters only where changes are published."""
+    fingerprint = watch.fingerprint(row) if changes else ""
+    return Found(created, sid, kind, fingerprint, changes and is_open(row, watch), row)
+
+
+def is_open(row: Row, watch: Watch) -> bool:
+    """Whether the row may still change: it is not final, or its price has not arrived."""
+    return not watch.is_final(row) or ("price" in watch.version and row.get("price") is None)
+
+
+class _Oldest:
+    """The `capacity` oldest of the rows that are added, each SID once, in its latest version."""
+
+    def __init__(self, capacity: int) -> None:
+        self.is_cut = False
+        self._capacity = capacity
+        self._rows: dict[str, Found] = {}
+        self._ceiling: Position | None = None
+
+    def add(self, row: Found) -> None:
+        if self._ceiling is not None and (row.created, row.sid) > self._ceiling:
+            return
+        self._rows[row.sid] = row
+        if len(self._rows) >= 2 * self._capacity:
+            self._cut()
+
+    def ordered(self) -> list[Found]:
+        if len(self._rows) > self._capacity:
+            self._cut()
+        return sorted(self._rows.values(), key=_position)
+
+    @property
+    def is_over(self) -> bool:
+        return self.is_cut or len(self._rows) > self._capacity
+
+    def _cut(self) -> None:
+        kept = sorted(self._rows.values(), key=_position)[: self._capacity]
+        self._rows = {row.sid: row for row in kept}
+        self._ceiling = _position(kept[-1])
+        self.is_cut = True
+
+
+def _position(row: Found) -> Position:
+    return row.created, row.sid

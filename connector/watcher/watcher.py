@@ -1,0 +1,265 @@
+"""The engine of one watch: poll, publish and write the cursor in one transaction, wait, again."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from connector.errors import Superseded, TwilioError
+from connector.events import Envelope, Record
+from connector.kafka import control
+from connector.resources.rows import Watch
+from connector.settings.watches import WatchSettings
+from connector.watcher import catch_up, following
+from connector.watcher import cursor as cursors
+from connector.watcher.advance import Advance, Found, Gathered, advance
+from connector.watcher.cursor import DAY, Cursor
+from connector.watcher.pace import Pace
+from connector.watcher.reading import LARGEST_PAGE, Fetch, Pages, Reader, Stopped
+from connector.watcher.records import DeadLetter, Form
+from connector.watcher.report import Report
+from connector.watcher.requests import Moment, carry_out
+from connector.watcher.walk import CAPACITY, Row
+
+Commit = Callable[[Sequence[Record], Cursor], Awaitable[None]]
+
+LARGEST_WRITE = 5000  # rows in one transaction, whatever the limit is: it must end within its time
+ROWS_AT_A_STRETCH = 250  # validated before the event loop has its turn
+IDLE_WRITE_SECONDS = 60.0  # how old the written cursor may get while nothing is published
+LONG_LIVED = DAY  # how long a call may take to reach the status that a watch asks for
+OUTSIDE_RETENTION = 20004
+LARGEST_MARGIN = 30 * DAY
+
+
+class Watcher:
+    """One watch. `cursor` is where it stands, None before its first start.
+
+    `pages(request)` walks a list, `fetch(request)` is one row as JSON; both raise TwilioError. `commit(records,
+    cursor)` writes all in one fenced transaction; whatever it raises ends `run`, since only the topic knows then what
+    was written.
+    """
+
+    def __init__(
+        self,
+        settings: WatchSettings,
+        watch: Watch,
+        *,
+        account_sid: str,
+        prefix: str,
+        pages: Pages,
+        fetch: Fetch,
+        commit: Commit,
+        dead_letter: DeadLetter,
+        envelope: Envelope = "binary",
+        capacity: int = CAPACITY,
+    ) -> None:
+        self.cursor: Cursor | None = None
+        self._settings = settings
+        self._watch = watch
+        self._commit = commit
+        self._reader = Reader(settings, watch, pages=pages, fetch=fetch, capacity=capacity)
+        self._form = Form(
+            name=settings.name,
+            watch=watch,
+            account_sid=account_sid,
+            prefix=prefix,
+            envelope=envelope,
+            dead_letter=dead_letter,
+        )
+        self._report = Report(settings.name)
+        self._pace = Pace(settings.name, settings.interval)
+        self._changes = settings.emit == "changes"
+        # A call appears in a list by status when it reaches that status, which may be long after its creation.
+        self._overlap = max(settings.overlap, LONG_LIVED) if watch.status in settings.filters else settings.overlap
+        self._limit = min(settings.limit, LARGEST_WRITE)
+        self._prefix = prefix
+        # Set to interrupt a walk or a wait: at the end, and when something is asked for.
+        self._attention = asyncio.Event()
+        self._asked: deque[tuple[int, control.Request]] = deque()
+        self._rest: Gathered | None = None
+        self._checked: dict[str, datetime] = {}
+
+    @property
+    def failing(self) -> str | None:
+        """Why Twilio cannot be polled at present, without content; None when it can."""
+        return self._report.failing
+
+    # --- life -----------------------------------------------------------------------------------------------------
+    async def run(self, cursor: Cursor | None, stop: asyncio.Event) -> None:
+        """Watch from this cursor on (None: a first start) until `stop` is set. Raises what `commit` raises."""
+        self.cursor = cursor if cursor is None or self._changes else replace(cursor, followed={})
+        stopping = asyncio.create_task(self._attend(stop), name=f"stop-{self._settings.name}")
+        try:
+            with self._report.measured():
+                while not stop.is_set():
+                    await self._carry_out_requests()
+                    if self.is_paused:
+                        await self._attention.wait()
+                    else:
+                        await self._wait(await self._turn())
+        finally:
+            stopping.cancel()
+
+    async def _attend(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._attention.set()
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether somebody has asked that nobody polls."""
+        return self.cursor is not None and self.cursor.paused_at is not None
+
+    def ask(self, offset: int, request: control.Request) -> None:
+        """Have a request of the control topic carried out: between two polls, or when there is a cursor."""
+        self._asked.append((offset, request))
+        self._attention.set()
+
+    async def _carry_out_requests(self) -> None:
+        """Write what each request leads to together with the answer to it."""
+        self._attention.clear()
+        while self._asked and self.cursor is not None:
+            offset, request = self._asked[0]
+            moment = Moment(now=self._reader.now, overlap=self._overlap)
+            cursor, answer = carry_out(self.cursor, request, moment, offset=offset)
+            await self._write([control.encode(self._prefix, answer)], cursor)
+            self._asked.popleft()
+            self._rest, self._checked = None, {}
+            self._report.asked(answer)
+
+    async def _turn(self) -> float:
+        """One poll, or the next part of one; the seconds to wait after it."""
+        try:
+            step = await self._poll()
+        except Stopped:
+            return 0.0
+        except Superseded:
+            self._report.counted("superseded")
+            raise
+        except TwilioError as error:
+            self._report.counted("failed")
+            return self._failed(error)
+        self._report.counted("published" if step.fresh else "idle")
+        self._report.recovered()
+        return 0.0 if step.is_waiting else self._pace.after_poll(published=bool(step.fresh))
+
+    async def _poll(self) -> Advance:
+        cursor, gathered = await self._walked(await self._opened())
+        step = advance(cursor, gathered, watch=self._watch, overlap=self._overlap, limit=self._limit)
+        await self._publish(step, cursor)
+        if self._changes and not step.is_waiting:
+            await self._follow(step.cursor, gathered.now)
+        return step
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait, less when stopped."""
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._attention.wait()
+
+    def _failed(self, error: TwilioError) -> float:
+        """What a failed poll means; the seconds to wait."""
+        if error.code == OUTSIDE_RETENTION and self._reader.margin < LARGEST_MARGIN:
+            self._reader.margin += DAY
+            self._report.retention_is_shorter(self._reader.margin)
+            return 0.0
+        self._report.failed(error)
+        return self._pace.after_failure(error)
+
+    # --- reading --------------------------------------------------------------------------------------------------
+    async def _opened(self) -> Cursor:
+        """The present cursor. At the start Twilio's time is asked for; a first cursor is written at once."""
+        if self.cursor is not None and self._reader.knows_time:
+            return self.cursor
+        is_from_now = self.cursor is None and self._settings.start == "now"
+        page = await self._reader.top(LARGEST_PAGE if is_from_now else 1)
+        if self.cursor is not None:
+            return self.cursor
+        cursor = self._first(page.rows)
+        await self._write((), cursor)
+        self._report.started(cursor)
+        return cursor
+
+    def _first(self, rows: Iterable[Row]) -> Cursor:
+        if isinstance(self._settings.start, datetime):
+            return cursors.first(self._reader.now, since=cursors.whole(self._settings.start))
+        return cursors.first(self._reader.now, present=created_times(rows, self._watch))
+
+    async def _walked(self, cursor: Cursor) -> tuple[Cursor, Gathered]:
+        """What is to be published next, and the cursor with which it was found: the rest of a walk, or a new walk."""
+        if self._rest is not None:
+            return cursor, self._rest
+        cursor = self._catching_up_if_due(cursor)
+        while True:
+            sweep = await self._reader.walk(cursor, self._attention)
+            gathered = sweep.gathered()
+            self._report.condition("Twilio shows a part of a second's records: set filters", holds=sweep.is_capped)
+            smaller = cursor.catch_up and gathered.is_cut and catch_up.narrower(cursor.catch_up, self._watch)
+            if not smaller:
+                return cursor, gathered
+            cursor = replace(cursor, catch_up=smaller)
+
+    def _catching_up_if_due(self, cursor: Cursor) -> Cursor:
+        now = self._reader.now
+        if not catch_up.is_due(cursor, self._watch, now=now, overlap=self._overlap):
+            return cursor
+        begun = catch_up.begin(cursor, self._watch, now=now, overlap=self._overlap)
+        self._report.catching_up(cursor, begun)
+        return begun
+
+    # --- publishing -----------------------------------------------------------------------------------------------
+    async def _publish(self, step: Advance, before: Cursor) -> None:
+        """Write the fresh rows and the cursor; the cursor alone when it was not written for long."""
+        if step.fresh or time.monotonic() - self._report.written_at >= IDLE_WRITE_SECONDS:
+            records, dead_letters = await self._records(step.fresh)
+            await self._write(records, step.cursor)
+            if step.fresh:
+                self._report.published(step, dead_letters=dead_letters)
+        self._report.advanced(before, step)
+        self.cursor, self._rest = step.cursor, step.rest
+        self._report.lagging(self._lag(step))
+
+    async def _records(self, fresh: Sequence[Found]) -> tuple[list[Record], int]:
+        """The records, and how many of them are dead letters."""
+        records, dead_letters = [], 0
+        for count, found in enumerate(fresh, start=1):
+            record, is_dead = self._form.record(found)
+            records.append(record)
+            dead_letters += is_dead
+            if count % ROWS_AT_A_STRETCH == 0:
+                await asyncio.sleep(0)
+        return records, dead_letters
+
+    async def _write(self, records: Sequence[Record], cursor: Cursor) -> None:
+        await self._commit(records, cursor)
+        self.cursor = cursor
+        self._report.written_at = time.monotonic()
+
+    def _lag(self, step: Advance) -> timedelta:
+        if step.rest is not None:
+            return self._reader.now - step.rest.found[0].created
+        if step.cursor.catch_up is not None:
+            return self._reader.now - step.cursor.catch_up.low
+        return timedelta(0)
+
+    # --- rows that may still change -------------------------------------------------------------------------------
+    async def _follow(self, cursor: Cursor, now: datetime) -> None:
+        """Fetch what left the window before it was final, and publish what has changed."""
+        self._checked = {sid: at for sid, at in self._checked.items() if sid in cursor.followed}
+        due = following.due(cursor, self._checked, now=now, interval=self._settings.interval)[: self._limit]
+        if due:
+            answers = await self._reader.fetch(due, name=f"follow-{self._settings.name}")
+            self._checked |= dict.fromkeys(due, now)
+            await self._publish(following.settle(cursor, answers, self._watch), cursor)
+
+
+def created_times(rows: Iterable[Row], watch: Watch) -> Iterable[tuple[str, datetime]]:
+    """SID and creation time of the rows that tell both."""
+    for row in rows:
+        with suppress(LookupError, TypeError, ValueError):
+            yield str(row["sid"]), cursors.whole(watch.created_at(row))

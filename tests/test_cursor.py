@@ -1,0 +1,570 @@
+"""The pure core of the watcher against a model of Twilio's lists: exactly once, oldest first, whatever happens."""
+
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+
+from connector.errors import InvalidRecord
+from connector.resources.rows import Watch
+from connector.watcher import catch_up, following
+from connector.watcher.advance import FOLLOWED_LIMIT, SEEN_LIMIT, Found, Gathered, advance
+from connector.watcher.cursor import DAY, CatchUp, Cursor, Seen, first
+from connector.watcher.walk import Bounds, Sweep, date_filters
+from tests.watch_model import EPOCH, FIXED, MOVING, PLAIN, PRECISE, Item, Listing, Process, at
+
+OVERLAP = 60
+DAY_SECONDS = 86_400
+WATCHES = st.sampled_from([MOVING, MOVING, FIXED, PLAIN, PRECISE])
+
+
+# --- the model's histories ----------------------------------------------------------------------------------------
+def quarters(low: float, high: float) -> st.SearchStrategy[float]:
+    return st.integers(int(low * 4), int(high * 4)).map(lambda ticks: ticks / 4)
+
+
+@st.composite
+def items(draw: st.DrawFn, *, days: int) -> list[Item]:
+    """Rows in clusters, so that seconds, midnights and the ends of windows are shared."""
+    clusters = draw(st.lists(quarters(0, days * DAY_SECONDS), min_size=1, max_size=5))
+    clusters += [float(day * DAY_SECONDS) for day in range(days + 1)]
+    rows = []
+    for number in range(draw(st.integers(0, 25))):
+        created = max(0.0, draw(st.sampled_from(clusters)) + draw(quarters(-3, 3)))
+        visible = created + draw(st.just(0.0) | quarters(0, OVERLAP))
+        sent = draw(st.none() | quarters(0, 5) | quarters(0, days * DAY_SECONDS))
+        deleted = draw(st.none() | st.none() | st.none() | quarters(0, days * DAY_SECONDS))
+        rows.append(
+            Item(
+                number,
+                created,
+                visible,
+                None if sent is None else created + sent,
+                None if deleted is None else visible + deleted,
+            )
+        )
+    return rows
+
+
+@st.composite
+def listings(draw: st.DrawFn, *, days: int) -> Listing:
+    watch: Watch = draw(WATCHES)
+    return Listing(
+        watch=watch,
+        items=draw(items(days=days)),
+        now=draw(quarters(0, days * DAY_SECONDS)),
+        latency=draw(st.sampled_from([0.25, 1.0, 7.0])),
+        by_second=draw(st.booleans()),
+        before_includes_day=draw(st.booleans()),
+        undated_match_filters=draw(st.booleans()),
+        ties_reversed=draw(st.booleans()),
+        tokens_follow_moves=draw(st.booleans()),
+    )
+
+
+ACTIONS = st.lists(
+    st.tuples(
+        st.sampled_from(["", "", "", "before", "after"]),
+        st.sampled_from([0.0, 5.0, 15.0, 15.0, 45.0, 600.0, 0.4 * DAY_SECONDS, 1.7 * DAY_SECONDS]),
+        st.booleans(),
+    ),
+    max_size=25,
+)
+
+
+@st.composite
+def histories(draw: st.DrawFn, *, days: int = 4) -> tuple[Process, list[tuple[str, float, bool]]]:
+    listing = draw(listings(days=days))
+    start = draw(st.none() | quarters(0, days * DAY_SECONDS).map(lambda seconds: at(int(seconds))))
+    process = Process(
+        listing=listing,
+        overlap=OVERLAP,
+        limit=draw(st.sampled_from([1, 2, 3, 100])),
+        page_size=draw(st.sampled_from([1, 2, 3, 5, 100])),
+        capacity=draw(st.sampled_from([4, 6, 50])),
+        start=start,
+    )
+    return process, draw(ACTIONS)
+
+
+def live_through(process: Process, actions: list[tuple[str, float, bool]]) -> None:
+    """Play the history, then poll on until every row has become visible and has left the overlap."""
+    for crash, pause, write_idle in actions:
+        process.poll(crash=crash, write_idle=write_idle)
+        process.listing.now += pause
+    events = sorted(moment for item in process.listing.items for moment in (item.created, item.visible, item.sent or 0))
+    process.drain()
+    while process.listing.now <= max(events, default=0.0) + 3 * OVERLAP:
+        nearest = min((abs(moment - process.listing.now) for moment in events), default=0.0)
+        process.listing.now += 15 if nearest < 3 * OVERLAP else max(nearest - 2 * OVERLAP, 15)
+        process.drain()
+
+
+def wanted(process: Process, opened_at: float) -> tuple[set[str], set[str]]:
+    """SIDs that must be published, and those that may be."""
+    start = int(opened_at) if process.start is None else (process.start - EPOCH).total_seconds()
+    may = {item for item in process.listing.items if int(item.created) >= start}
+    must = {item for item in may if item.deleted is None and (process.start or item.visible > opened_at)}
+    return {item.sid for item in must}, {item.sid for item in may}
+
+
+def versions(process: Process) -> dict[str, list[str]]:
+    """The versions of each row in the order in which they were published."""
+    published: dict[str, list[str]] = {}
+    for found in (found for step in process.published for found in step):
+        published.setdefault(found.sid, []).append(f"{found.kind} {found.fingerprint}")
+    return published
+
+
+EXAMPLES = settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+History = tuple[Process, list[tuple[str, float, bool]]]
+
+
+@settings(EXAMPLES, max_examples=300)
+@given(histories())
+def test_every_row_is_published_exactly_once(history: History) -> None:
+    process, actions = history
+    opened_at = process.listing.now
+    live_through(process, actions)
+    published = Counter(found.sid for step in process.published for found in step)
+    must, may = wanted(process, opened_at)
+    note(f"requests {process.listing.requests}, queries {process.listing.queries}")
+    assert must <= set(published), "lost"
+    assert set(published) <= may, "not wanted"
+    assert set(published.values()) <= {1}, "repeated"
+
+
+@EXAMPLES
+@given(histories())
+def test_a_transaction_holds_at_most_the_limit_oldest_first(history: History) -> None:
+    process, actions = history
+    live_through(process, actions)
+    for step in process.published:
+        assert len(step) <= process.limit
+        assert list(step) == sorted(step, key=lambda found: (found.created, found.sid))
+
+
+@EXAMPLES
+@given(histories())
+def test_what_was_created_before_the_watermark_has_been_published(history: History) -> None:
+    process, actions = history
+    opened_at = process.listing.now
+    done: set[str] = set()
+    for crash, pause, write_idle in [*actions, *[("", 15.0, True)] * 20]:
+        before = len(process.published)
+        process.poll(crash=crash, write_idle=write_idle)
+        done |= {found.sid for step in process.published[before:] for found in step}
+        cursor = Cursor.from_json(process.written or b"")
+        must, _ = wanted(process, opened_at)
+        start = process.start or EPOCH
+        complete = [item for item in process.listing.items if start <= at(int(item.created)) < cursor.complete_until]
+        assert {item.sid for item in complete} & must <= done
+        assert cursor.complete_until <= max(cursor.started_at, start, at(process.listing.now - OVERLAP))
+        process.listing.now += pause
+
+
+@st.composite
+def moving_lists(draw: st.DrawFn) -> Process:
+    """Rows that were created during an outage and are sent while the first walks after it go through them."""
+    created = draw(st.lists(quarters(0, 300), max_size=15))
+    rows = [Item(number, moment, moment, draw(st.none() | quarters(400, 450))) for number, moment in enumerate(created)]
+    listing = Listing(
+        watch=MOVING,
+        items=rows,
+        now=400.0,
+        latency=draw(st.sampled_from([0.25, 1.0, 3.0])),
+        ties_reversed=draw(st.booleans()),
+        tokens_follow_moves=draw(st.booleans()),
+    )
+    limit = draw(st.sampled_from([1, 3, 100]))
+    page_size = draw(st.integers(1, 4))
+    return Process(listing=listing, overlap=OVERLAP, limit=limit, page_size=page_size, capacity=6, start=EPOCH)
+
+
+@EXAMPLES
+@given(moving_lists())
+def test_rows_that_move_to_the_top_while_a_walk_is_below_are_not_lost(process: Process) -> None:
+    for _ in range(60):
+        process.poll()
+        process.listing.now += 5
+    published = Counter(found.sid for step in process.published for found in step)
+    assert published == {item.sid: 1 for item in process.listing.items}
+
+
+@st.composite
+def moving_catch_ups(draw: st.DrawFn) -> Process:
+    """Rows of the past days that are sent while the connector catches up."""
+    ages = draw(st.lists(st.sampled_from([0.5, 1.0, 1.5, 2.0, 2.5]) | quarters(0, 3), max_size=12))
+    now = 3.0 * DAY_SECONDS
+    rows = []
+    for number, age in enumerate(ages):
+        created = now - age * DAY_SECONDS
+        sent = draw(
+            st.none() | quarters(-90, 90).map(lambda moment: now + moment) | quarters(0, 9).map(created.__add__)
+        )
+        rows.append(Item(number, created, created, sent if sent is None else max(sent, created)))
+    listing = Listing(
+        watch=MOVING,
+        items=rows,
+        now=now,
+        latency=draw(st.sampled_from([0.25, 3.0, 11.0])),
+        by_second=draw(st.booleans()),
+        before_includes_day=draw(st.booleans()),
+        undated_match_filters=draw(st.booleans()),
+        tokens_follow_moves=draw(st.booleans()),
+    )
+    limit = draw(st.sampled_from([1, 2, 100]))
+    page_size = draw(st.integers(1, 3))
+    return Process(listing=listing, overlap=OVERLAP, limit=limit, page_size=page_size, capacity=4, start=EPOCH)
+
+
+@EXAMPLES
+@given(moving_catch_ups(), st.lists(st.sampled_from(["", "", "before", "after"]), max_size=20))
+def test_rows_that_are_sent_during_a_catch_up_are_published_once(process: Process, crashes: list[str]) -> None:
+    for crash in crashes:
+        process.poll(crash=crash)
+    for _ in range(40):
+        process.drain()
+        process.listing.now += 15
+    published = Counter(found.sid for step in process.published for found in step)
+    assert published == {item.sid: 1 for item in process.listing.items}
+
+
+@EXAMPLES
+@given(histories(days=3))
+def test_each_version_that_is_seen_is_published_once(history: History) -> None:
+    process, actions = history
+    process.listing.watch = MOVING
+    process.changes = True
+    live_through(process, actions)
+    for published in versions(process).values():
+        assert [version.startswith("created") for version in published] == [True] + [False] * (len(published) - 1)
+        assert all(before != after for before, after in pairwise(published))
+
+
+@EXAMPLES
+@given(histories(days=3))
+def test_the_last_version_is_published_however_late_it_comes(history: History) -> None:
+    process, actions = history
+    process.listing.watch = MOVING
+    process.changes = True
+    live_through(process, actions)
+    end = max([process.listing.now, *(item.sent or 0 for item in process.listing.items)])
+    while process.listing.now < end + 6 * DAY_SECONDS:
+        process.drain()
+        process.listing.now += DAY_SECONDS / 2
+    published = versions(process)
+    for item in process.listing.items:
+        if item.sid in published and item.deleted is None:
+            final = MOVING.fingerprint(process.listing.row(item))
+            assert published[item.sid][-1].endswith(final), item
+
+
+# --- single rules -------------------------------------------------------------------------------------------------
+NOW = at(10 * DAY_SECONDS)
+LONG = timedelta(minutes=10)
+
+
+def row(sid: str, created: datetime, **fields: Any) -> dict[str, Any]:
+    return {"sid": sid, "date_created": created.strftime("%a, %d %b %Y %H:%M:%S +0000"), "date_sent": None} | fields
+
+
+def found(sid: str, created: datetime, **fields: Any) -> Found:
+    return Found(created, sid, "created", "", False, row(sid, created, **fields))  # noqa: FBT003 - a tuple's field
+
+
+def live(**fields: Any) -> Cursor:
+    cursor = first(NOW - timedelta(minutes=20), since=NOW - LONG)
+    return replace(cursor, **fields)
+
+
+def sweep_of(cursor: Cursor, *pages: list[dict[str, Any]], watch: Watch = MOVING, changes: bool = False) -> Sweep:
+    """A sweep that has read these pages with its first query."""
+    sweep = Sweep(cursor, watch, changes=changes)
+    next(sweep.queries())
+    for page in pages:
+        sweep.read(page, NOW)
+    return sweep
+
+
+def sids(gathered: Gathered) -> list[str]:
+    return [item.sid for item in gathered.found]
+
+
+moments = quarters(0, 30 * DAY_SECONDS).map(lambda seconds: at(int(seconds)))
+seen_rows = st.dictionaries(
+    st.text("0123456789abcdef", min_size=4, max_size=8),
+    st.builds(Seen, moments, st.sampled_from(["", "0a1b2c3d"]), st.booleans()),
+    max_size=5,
+)
+catch_ups = st.builds(
+    CatchUp,
+    phase=st.sampled_from(["windows", "undated"]),
+    until=moments,
+    low=moments,
+    high=moments,
+    size=st.integers(1, 90).map(lambda days: days * DAY),
+    position=st.none() | st.tuples(moments, st.text(max_size=5)),
+)
+cursors = st.builds(
+    Cursor,
+    since=moments,
+    complete_until=moments,
+    started_at=moments,
+    polled_at=moments,
+    seen=seen_rows,
+    followed=seen_rows,
+    catch_up=st.none() | catch_ups,
+)
+
+
+@given(cursors)
+def test_a_cursor_survives_as_json(cursor: Cursor) -> None:
+    assert Cursor.from_json(cursor.to_json()) == cursor
+
+
+def test_a_cursor_ignores_what_a_newer_version_added() -> None:
+    raw = live().to_json().replace(b'{"v":1,', b'{"v":1,"colour":"red",')
+    assert Cursor.from_json(raw) == live()
+
+
+@pytest.mark.parametrize("raw", [b"", b"null", b"[]", b'{"v":2}', b'{"v":1}', b'{"v":1,"since":"yesterday"}'])
+def test_what_is_no_cursor_is_refused_with_a_remedy(raw: bytes) -> None:
+    with pytest.raises(InvalidRecord, match="start the watch anew"):
+        Cursor.from_json(raw)
+
+
+def test_the_fullest_cursor_fits_into_a_record() -> None:
+    seen = {f"SM{number:032x}": Seen(NOW, "0a1b2c3d", is_open=True) for number in range(SEEN_LIMIT)}
+    followed = dict(list(seen.items())[:FOLLOWED_LIMIT])
+    assert len(live(seen=seen, followed=followed).to_json()) < 900_000
+
+
+def test_the_first_second_publishes_only_what_was_not_there() -> None:
+    cursor = first(NOW, present=[("TY1", NOW), ("TY0", NOW - timedelta(seconds=1))])
+    assert set(cursor.seen) == {"TY1"}
+    assert sids(sweep_of(cursor, [row("TY2", NOW), row("TY1", NOW)]).gathered()) == ["TY2"]
+
+
+def test_an_old_row_that_is_sent_now_is_not_published_again() -> None:
+    old = row("TY1", NOW - DAY, date_sent="Fri, 20 Mar 2026 00:00:00 +0000")
+    assert sids(sweep_of(live(), [old]).gathered()) == []
+
+
+def test_rows_of_one_second_are_cut_by_the_limit_and_not_lost() -> None:
+    gathered = Gathered(found=[found(f"TY{number}", NOW) for number in range(5)], now=NOW)
+    published: list[str] = []
+    cursor = live()
+    for _ in range(3):
+        step = advance(cursor, gathered, watch=MOVING, overlap=LONG, limit=2)
+        published += [item.sid for item in step.fresh]
+        cursor, again = step.cursor, [row(f"TY{number}", NOW) for number in range(5)]
+        gathered = sweep_of(Cursor.from_json(cursor.to_json()), again).gathered()
+    assert published == ["TY0", "TY1", "TY2", "TY3", "TY4"]
+
+
+def test_a_full_cursor_shortens_the_overlap_and_says_so() -> None:
+    seen = {f"TY{number}": Seen(NOW - timedelta(seconds=500 - number // 50)) for number in range(SEEN_LIMIT)}
+    new = [found(f"NEW{number}", NOW - timedelta(seconds=100)) for number in range(100)]
+    step = advance(live(seen=seen), Gathered(found=new, now=NOW), watch=MOVING, overlap=LONG, limit=1000)
+    assert step.is_shrunk
+    assert len(step.cursor.seen) <= SEEN_LIMIT
+    assert step.cursor.since == NOW - timedelta(seconds=498)
+    assert step.cursor.complete_until == NOW - LONG
+
+
+def test_a_full_cursor_does_not_advance_over_what_is_not_published() -> None:
+    seen = {f"TY{number}": Seen(NOW - timedelta(seconds=100)) for number in range(SEEN_LIMIT)}
+    new = [found("OLD1", NOW - timedelta(seconds=500)), found("OLD2", NOW - timedelta(seconds=499))]
+    step = advance(live(seen=seen), Gathered(found=new, now=NOW), watch=MOVING, overlap=LONG, limit=1)
+    assert step.rest is not None
+    assert step.cursor.since <= step.rest.found[0].created
+
+
+def test_more_rows_in_the_present_second_than_a_cursor_holds_are_all_remembered() -> None:
+    new = [found(f"TY{number}", NOW) for number in range(SEEN_LIMIT + 10)]
+    step = advance(live(), Gathered(found=new, now=NOW), watch=MOVING, overlap=LONG, limit=SEEN_LIMIT + 10)
+    assert len(step.cursor.seen) == SEEN_LIMIT + 10
+
+
+def test_a_walk_keeps_the_oldest_rows_when_there_are_too_many() -> None:
+    sweep = Sweep(live(), MOVING, changes=False, capacity=3)
+    next(sweep.queries())
+    sweep.read([row(f"TY{number}", NOW - timedelta(seconds=number)) for number in range(10)], NOW)
+    gathered = sweep.gathered()
+    assert sids(gathered) == ["TY9", "TY8", "TY7"]
+    step = advance(live(), gathered, watch=MOVING, overlap=timedelta(0), limit=100)
+    assert step.is_waiting
+    assert step.cursor.since == NOW - timedelta(seconds=7)
+
+
+def test_a_walk_of_one_page_needs_no_second_look() -> None:
+    sweep = Sweep(live(), MOVING, changes=False)
+    queries = sweep.queries()
+    assert next(queries) == Bounds()
+    sweep.read([row("TY1", NOW - DAY)], NOW)
+    assert next(queries, None) is None
+
+
+def test_an_empty_page_does_not_end_a_walk() -> None:
+    sweep = Sweep(live(), MOVING, changes=False)
+    next(sweep.queries())
+    assert sweep.read([], NOW)
+    assert sweep.read([row("TY1", NOW)], NOW)
+    assert not sweep.read([row("TY2", NOW - DAY)], NOW)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"sid": "TY1", "date_created": None, "date_sent": None},
+        {"sid": "TY1", "date_created": "yesterday", "date_sent": "soon"},
+        {"sid": "TY1", "date_created": 5, "date_sent": 5},
+        {"status": "waiting", "date_created": None},
+        {"sid": None},
+        {"sid": ""},
+        {},
+    ],
+)
+@pytest.mark.parametrize("catching_up", [False, True])
+def test_a_row_that_cannot_be_read_is_found_once_and_stops_nothing(odd: dict[str, Any], catching_up: bool) -> None:  # noqa: FBT001 - parametrised
+    cursor = live()
+    if catching_up:
+        cursor = catch_up.begin(live(since=NOW - 3 * DAY), FIXED, now=NOW, overlap=LONG)
+        cursor = replace(cursor, catch_up=replace(cursor.catch_up, high=NOW) if cursor.catch_up else None)
+    above = row("TY9", NOW - timedelta(minutes=10.5 if catching_up else 5))
+    below = row("TY8", NOW - timedelta(minutes=12 if catching_up else 6))
+    gathered = sweep_of(cursor, [above, odd, below], watch=FIXED).gathered()
+    assert len(gathered.found) == 3
+    step = advance(cursor, gathered, watch=FIXED, overlap=LONG, limit=10)
+    assert sids(sweep_of(step.cursor, [above, odd, below], watch=FIXED).gathered()) == []
+
+
+# --- windows ------------------------------------------------------------------------------------------------------
+def test_filters_by_day_let_through_at_least_what_is_between_the_bounds() -> None:
+    bounds = Bounds(datetime(2026, 3, 11, 15, 30, tzinfo=UTC), datetime(2026, 3, 13, 7, tzinfo=UTC))
+    early = datetime(2020, 1, 1, tzinfo=UTC)
+    assert date_filters(MOVING, bounds, earliest=early) == (("DateSent>", "2026-03-11"), ("DateSent<", "2026-03-14"))
+    assert date_filters(PRECISE, bounds, earliest=early) == (
+        ("StartDate", "2026-03-11T15:30:00Z"),
+        ("EndDate", "2026-03-13T07:00:00Z"),
+    )
+
+
+def test_filters_never_ask_for_what_is_beyond_the_retention() -> None:
+    watch = replace(MOVING, retention=timedelta(days=400))
+    now = datetime(2026, 3, 11, 15, 30, tzinfo=UTC)
+    earliest = catch_up.earliest(watch, now)
+    assert now - timedelta(days=400) <= earliest < now - timedelta(days=399)
+    assert date_filters(watch, Bounds(now - timedelta(days=500)), earliest=earliest) == (
+        ("DateSent>", earliest.date().isoformat()),
+    )
+
+
+def test_a_start_beyond_the_retention_is_moved_up() -> None:
+    watch = replace(MOVING, retention=timedelta(days=400))
+    begun = catch_up.begin(live(since=NOW - timedelta(days=1000)), watch, now=NOW, overlap=LONG)
+    assert begun.since == catch_up.earliest(watch, NOW)
+
+
+@pytest.mark.parametrize(
+    ("back", "watch", "due"),
+    [(timedelta(hours=23), MOVING, False), (timedelta(hours=25), MOVING, True), (timedelta(days=90), PLAIN, False)],
+)
+def test_only_a_watch_that_is_far_back_and_has_filters_catches_up(back: timedelta, watch: Watch, due: bool) -> None:  # noqa: FBT001 - parametrised
+    assert catch_up.is_due(live(since=NOW - LONG - back), watch, now=NOW, overlap=LONG) is due
+
+
+def test_a_long_overlap_is_no_reason_to_catch_up() -> None:
+    assert not catch_up.is_due(live(since=NOW - 30 * DAY), MOVING, now=NOW, overlap=30 * DAY)
+
+
+def test_windows_grow_over_empty_time_and_end_at_midnight() -> None:
+    cursor = catch_up.begin(live(since=NOW - 100 * DAY + LONG), MOVING, now=NOW, overlap=LONG)
+    ends = []
+    while cursor.catch_up is not None and cursor.catch_up.phase == "windows":
+        ends.append(cursor.catch_up.high)
+        cursor = advance(cursor, Gathered(found=[], now=NOW), watch=MOVING, overlap=LONG, limit=10).cursor
+    assert len(ends) < 10
+    assert all((end.hour, end.minute, end.second) == (0, 0, 0) for end in ends[:-1])
+    assert ends[-1] == NOW - LONG
+
+
+def test_a_window_with_too_many_rows_is_halved_down_to_what_filters_can_tell_apart() -> None:
+    cursor = catch_up.begin(live(since=NOW - 100 * DAY), MOVING, now=NOW, overlap=LONG)
+    assert cursor.catch_up is not None
+    large = replace(cursor.catch_up, size=8 * DAY, high=cursor.since + 8 * DAY)
+    sizes = []
+    smaller = catch_up.narrower(large, MOVING)
+    while smaller is not None:
+        sizes.append((smaller.high - smaller.low) / DAY)
+        smaller = catch_up.narrower(smaller, MOVING)
+    assert sizes == [4, 2, 1]
+
+
+def test_a_window_that_is_published_in_part_keeps_its_end() -> None:
+    cursor = catch_up.begin(live(since=NOW - 100 * DAY), MOVING, now=NOW, overlap=LONG)
+    assert cursor.catch_up is not None
+    assert catch_up.narrower(replace(cursor.catch_up, size=8 * DAY, position=(NOW, "TY1")), MOVING) is None
+
+
+# --- rows that may still change -----------------------------------------------------------------------------------
+def test_a_row_that_is_open_when_it_leaves_the_window_is_followed() -> None:
+    old, young = NOW - timedelta(minutes=9), NOW - timedelta(minutes=1)
+    seen = {"OPEN": Seen(old, "a", is_open=True), "DONE": Seen(old, "b"), "NEW": Seen(young, "c", is_open=True)}
+    later = NOW + timedelta(minutes=5)
+    step = advance(live(seen=seen), Gathered(found=[], now=later), watch=MOVING, overlap=LONG, limit=10)
+    assert set(step.cursor.followed) == {"OPEN"}
+    assert set(step.cursor.seen) == {"NEW"}
+
+
+def test_only_so_many_rows_are_followed_the_newest_and_only_for_so_long() -> None:
+    followed = {f"TY{number}": Seen(NOW - timedelta(minutes=20 + number), "a", is_open=True) for number in range(1500)}
+    followed["ANCIENT"] = Seen(NOW - 15 * DAY, "a", is_open=True)
+    step = advance(live(followed=followed), Gathered(found=[], now=NOW), watch=MOVING, overlap=LONG, limit=10)
+    assert set(step.cursor.followed) == {f"TY{number}" for number in range(FOLLOWED_LIMIT)}
+    assert step.unfollowed == 500
+
+
+def test_a_followed_row_is_fetched_ever_less_often() -> None:
+    cursor = live(followed={"TY1": Seen(NOW - timedelta(hours=4), "a", is_open=True)})
+    interval = timedelta(seconds=15)
+    assert following.due(cursor, {}, now=NOW, interval=interval) == ["TY1"]
+    for minutes, expected in ((30, []), (59, []), (60, ["TY1"])):
+        checked = {"TY1": NOW - timedelta(minutes=minutes)}
+        assert following.due(cursor, checked, now=NOW, interval=interval) == expected
+    young = live(followed={"TY1": Seen(NOW - timedelta(minutes=2), "a", is_open=True)})
+    assert following.due(young, {"TY1": NOW - timedelta(seconds=59)}, now=NOW, interval=interval) == []
+
+
+def test_a_followed_row_is_let_go_when_it_is_final_and_priced_or_gone() -> None:
+    created = NOW - timedelta(hours=1)
+    unpriced = row("TY1", created, status="done", price=None)
+    priced = row("TY2", created, status="done", price="-0.1")
+    fingerprints = {"TY1": MOVING.fingerprint(unpriced), "TY2": "old", "TY3": "old", "TY4": "old"}
+    followed = {sid: Seen(created, fingerprint, is_open=True) for sid, fingerprint in fingerprints.items()}
+    step = following.settle(live(followed=followed), {"TY1": unpriced, "TY2": priced, "TY3": None}, MOVING)
+    assert [(item.sid, item.kind) for item in step.fresh] == [("TY2", "updated")]
+    assert set(step.cursor.followed) == {"TY1", "TY4"}
+
+
+def test_a_followed_row_that_moves_to_the_top_of_the_list_is_updated_from_there() -> None:
+    cursor = live(followed={"TY1": Seen(NOW - DAY, "old", is_open=True)})
+    moved = row("TY1", NOW - DAY, date_sent="Fri, 20 Mar 2026 00:00:00 +0000", status="done", price="-0.1")
+    gathered = sweep_of(cursor, [moved], changes=True).gathered()
+    assert [(item.sid, item.kind) for item in gathered.found] == [("TY1", "updated")]
+    step = advance(cursor, gathered, watch=MOVING, overlap=LONG, limit=10)
+    assert step.cursor.followed == {}
+    assert step.cursor.since == cursor.since
+
+
+def test_rows_published_before_changes_were_asked_for_are_not_updated() -> None:
+    cursor = live(seen={"TY1": Seen(NOW)})
+    assert sids(sweep_of(cursor, [row("TY1", NOW, status="done")], changes=True).gathered()) == []
