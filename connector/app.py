@@ -9,12 +9,15 @@ import contextlib
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import aiohttp
 
 from connector import telemetry
+from connector.admin.console import Console, Parts
+from connector.admin.feed import Feed
+from connector.admin.security import Guard
 from connector.admin.server import AdminServer
 from connector.errors import ConfigurationError, TopicsUnfit, Unavailable
 from connector.events import Record
@@ -30,7 +33,7 @@ from connector.kafka.publisher import Publisher
 from connector.receiver.form import address
 from connector.receiver.receiver import Receiver
 from connector.resources import CALLBACKS, COMMANDS, WATCHES
-from connector.settings import Connection, Loaded, Settings, WatchSettings, reread_secrets
+from connector.settings import Connection, Loaded, Settings, WatchSettings, effective, reread_secrets
 from connector.twilio.client import TwilioClient, open_session
 from connector.twilio.pacing import Pacing
 from connector.twilio.paging import pages
@@ -45,6 +48,29 @@ def topics_of(settings: Settings) -> list[topics.Topic]:
     """Every topic that this configuration uses."""
     events = dict.fromkeys([*(row.topic for row in WATCHES.values()), *(row.topic for row in CALLBACKS.values())])
     return topics.wanted(settings.kafka, events=events, commands=COMMANDS)
+
+
+def flows_of(settings: Settings) -> dict[str, str]:
+    """Each topic that the console reads -> watched, callbacks, commands, results, or its own name."""
+    prefix = settings.kafka.topic_prefix
+    events = dict.fromkeys([*(row.topic for row in CALLBACKS.values()), *(row.topic for row in WATCHES.values())])
+    watched = {f"{prefix}.{row.topic}" for row in WATCHES.values()}
+    flows = {"command": "commands", "result": "results", "event": "callbacks"}
+    named = topics.names(prefix, events=events, commands=COMMANDS)
+    return {
+        name: "watched" if name in watched else flows.get(purpose, purpose)
+        for name, purpose in named.items()
+        if purpose != "media"
+    }
+
+
+@lru_cache(maxsize=1)
+def command_schemas() -> Mapping[str, Any]:
+    """The JSON Schema of each command's parameters."""
+    from connector.schemas.documents import documents  # noqa: PLC0415 - a second of work, for the console's form only
+
+    found = documents()
+    return {name: found[f"commands/{name}.json"] for name in COMMANDS}
 
 
 def client_of(name: str, connection: Connection, session: aiohttp.ClientSession) -> TwilioClient:
@@ -131,20 +157,22 @@ class App:
             await self.publisher.open()
             stack.push_async_callback(self.publisher.close)
             self.probe = Probe(kafka, f"{kafka.topic_prefix}.cursors")
-            await self._serve(stack)
+            await self._serve(stack, session)
 
-    async def _serve(self, stack: contextlib.AsyncExitStack) -> None:
+    async def _serve(self, stack: contextlib.AsyncExitStack, session: aiohttp.ClientSession) -> None:
         self.memberships = [build(self) for role, build in MEMBERSHIPS.items() if role in self.settings.roles]
         if "callbacks" in self.settings.roles:
             self.receiver = receiver_of(self.settings, self.publisher)
             await self.receiver.open(self.settings.callbacks.host, self.settings.callbacks.port)
             stack.push_async_callback(self.receiver.close)
             self.ports["callbacks"] = self.receiver.port
-        admin = AdminServer(live=self.dead, ready=self.unready)
+        feed = Feed(self.settings.kafka, flows_of(self.settings))
+        admin = self._admin(feed, session)
         self.ports["admin"] = await admin.start(host=self.settings.admin.host, port=self.settings.admin.port)
         stack.push_async_callback(admin.stop)
         async with asyncio.TaskGroup() as tasks:
             probing = tasks.create_task(self.probe.run(), name="kafka-probe")
+            reading = tasks.create_task(feed.run(), name="console-feed")
             members = [
                 tasks.create_task(membership.run(self.stop), name=f"{membership.role}-membership")
                 for membership in self.memberships
@@ -157,7 +185,25 @@ class App:
                 self.receiver.drain()
             await asyncio.gather(*members)
             probing.cancel()
+            reading.cancel()
         log.info("stopped")
+
+    def _admin(self, feed: Feed, session: aiohttp.ClientSession) -> AdminServer:
+        token = self.settings.admin.token
+        guard = Guard(token.get_secret_value() if token else None)
+        parts = Parts(
+            settings=lambda: self.settings,
+            rows=lambda: effective(self.loaded) if self.loaded else (),
+            problems=self.unready,
+            running=lambda: self.watch_owners.running if self.watch_owners else {},
+            schemas=command_schemas,
+            publish=self.publisher.publish,
+            receiver=self.receiver,
+            session=session,
+            feed=feed,
+            needs_token=guard.needs_token,
+        )
+        return AdminServer(live=self.dead, ready=self.unready, guard=guard, console=Console(parts))
 
     async def _check_topics(self) -> None:
         wanted = topics_of(self.settings)

@@ -61,7 +61,10 @@ class Stories:
         named = {header: (raw or b"").decode(errors="replace") for header, raw in headers}
         shown_key = (record.key or b"").decode(errors="replace")
         if kind == "command":
-            story = named.get("id") or named.get("ce_id") or shown_key
+            given = named.get("id") or named.get("ce_id")
+            replay = named.get("dlq.replay.count")
+            own = f"{given}#replay-{replay}" if given and replay else given
+            story = own or f"{topic}/{record.partition}/{record.offset}"
             line = Line(moment, kind, name.partition(".")[2], story, "", "", "", topic, "", shown_key)
         else:
             line = self._event(record, moment, kind, name)

@@ -20,7 +20,7 @@ PHONE = "+15551234567"
 
 def receive(simulator: Simulator, count: int = 1) -> list[str]:
     """Messages that come in at Twilio now."""
-    return [simulator.receive(from_="+15550100001", to=PHONE, body="Hi") for _ in range(count)]
+    return [simulator.receive(from_="+15550100001", to=PHONE, body="Hi").sid for _ in range(count)]
 
 
 async def command_line(process: Connector, *arguments: str) -> tuple[int, str, str]:

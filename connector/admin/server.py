@@ -1,4 +1,7 @@
-"""The admin port. Health tells the truth: liveness sees stuck engines, readiness sees Kafka, neither sees Twilio."""
+"""The admin port: health, metrics, and the console.
+
+Health tells the truth: liveness sees stuck engines, readiness sees Kafka, neither sees Twilio.
+"""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -7,18 +10,27 @@ import orjson
 from aiohttp import web
 
 from connector import __version__, telemetry
+from connector.admin import assets
+from connector.admin.console import Console
+from connector.admin.security import Guard
 
 Problems = Callable[[], Sequence[str]]
 
+CLOSE_SECONDS = 2.0
+
 
 class AdminServer:
-    """`live` and `ready` return a sentence for each problem; none means well."""
+    """`live` and `ready` return a sentence for each problem; none means well. Without `console` there is none."""
 
-    def __init__(self, *, live: Problems, ready: Problems) -> None:
+    def __init__(
+        self, *, live: Problems, ready: Problems, guard: Guard | None = None, console: Console | None = None
+    ) -> None:
         self._live = live
         self._ready = ready
+        self._console = console
         self._runner: web.AppRunner | None = None
-        self.app = web.Application()
+        guard = guard or Guard(None)
+        self.app = web.Application(middlewares=[guard.middleware], client_max_size=2 * 1024 * 1024)
         self.app.add_routes(
             [
                 web.get("/livez", self._livez),
@@ -27,10 +39,14 @@ class AdminServer:
                 web.get("/version", self._version),
             ]
         )
+        if console is not None:
+            self.app.add_routes(
+                [*console.routes(), web.post("/logout", guard.log_out), web.get("/{path:.*}", assets.serve)]
+            )
 
     async def start(self, *, host: str, port: int) -> int:
         """Listen; returns the port. Raises OSError when it is taken."""
-        self._runner = web.AppRunner(self.app, access_log=None)
+        self._runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=CLOSE_SECONDS)
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port)
         await site.start()
@@ -38,6 +54,8 @@ class AdminServer:
 
     async def stop(self) -> None:
         """Close the port."""
+        if self._console is not None:
+            self._console.close()
         if self._runner is not None:
             await self._runner.cleanup()
 

@@ -83,9 +83,10 @@ def rescan(
 async def _statuses(settings: "Settings") -> "list[Status]":
     from connector.events import now
     from connector.kafka import cursors
-    from connector.watcher.status import statuses
+    from connector.watcher.status import brief, statuses
 
-    return statuses(settings.watches, await cursors.latest(settings.kafka), now=now())
+    found = {name: brief(raw) for name, raw in (await cursors.latest(settings.kafka)).items()}
+    return statuses(settings.watches, found, now=now())
 
 
 def _ask(

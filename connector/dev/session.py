@@ -15,7 +15,7 @@ from connector.app import App, topics_of
 from connector.dev.broker import Broker, free_port
 from connector.dev.demo import traffic
 from connector.kafka import stream, topics
-from connector.settings import Settings, load
+from connector.settings import Settings, load_with_origins
 from connector.simulator import Simulator
 from connector.stories import Stories
 
@@ -43,9 +43,10 @@ async def run_session(*, kafka: str | None = None, data: Path | None = None, dem
     console = Console(highlight=False, soft_wrap=True)
     began = time.monotonic()
     async with _broker(kafka, data, console) as address, Simulator(settings=PACE) as simulator:
-        settings = load(environ=environment(simulator, kafka=address))
+        loaded = load_with_origins(environ=environment(simulator, kafka=address))
+        settings = loaded.settings
         await topics.apply(settings.kafka, topics_of(settings))
-        app = App(settings)
+        app = App(settings, loaded)
         running = asyncio.create_task(app.run(), name="app")
         starting = asyncio.create_task(app.started.wait(), name="starting")
         await asyncio.wait({running, starting}, return_when=asyncio.FIRST_COMPLETED)

@@ -34,7 +34,8 @@ ACTIONS: tuple[str, ...] = get_args(Action)
 Decision = Literal["discarded", "replayed"]
 
 
-def _new_id() -> str:
+def new_id() -> str:
+    """An id that nothing else has."""
     return str(uuid.uuid4())
 
 
@@ -46,7 +47,7 @@ class Request:
     watch: str
     to: datetime | None = None
     by: str = ""
-    id: str = field(default_factory=_new_id)
+    id: str = field(default_factory=new_id)
     at: datetime = field(default_factory=now)
 
 

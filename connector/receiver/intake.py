@@ -13,6 +13,7 @@ from connector.errors import InvalidRecord
 from connector.events import Envelope, Record, encode, now
 from connector.receiver import form, stream
 from connector.receiver.refusals import Refusal
+from connector.receiver.sightings import BODY
 from connector.resources.rows import Callback
 from connector.telemetry import CALLBACKS
 from connector.twilio.signature import SETTINGS_HEADER, SIGNATURE_HEADER, Keys, verify
@@ -57,7 +58,7 @@ class Intake:
         query = request.raw_path.partition("?")[2]
         try:
             if request.method == "POST":
-                body = await self._body(request)
+                body = request[BODY] = await self._body(request)
                 if route.row.cloudevents:
                     return self._from_json(route, request, body)
                 return [self._from_form(route, request, query, body)]

@@ -19,6 +19,7 @@ from connector.errors import ConfigurationError, Unavailable
 from connector.events import Envelope, Record
 from connector.receiver.intake import Intake, Route, routes
 from connector.receiver.refusals import Refusal, Refusals
+from connector.receiver.sightings import Explanation, Sighting, Sightings, explanation
 from connector.resources.rows import Callback
 from connector.telemetry import CALLBACK_SECONDS
 from connector.twilio.signature import Keys
@@ -64,6 +65,7 @@ class Receiver:
         self._intake = Intake(keys if verify_signatures else None, envelope, max_body)
         self._routes = routes(rows, public_url=(public_url or "").rstrip("/"), prefix=prefix)
         self._refusals = Refusals()
+        self.sightings = Sightings()
         self._draining = False
         self._refusing = False
         self._runner: web.ServerRunner | None = None
@@ -121,12 +123,21 @@ class Receiver:
             await self._store(await self._records(route, request))
         except Refusal as refusal:
             self._refusals.note(route.row.kind, refusal)
+            self._sight(request, route, refusal.status, refusal.reason)
             return self._finished(refusal.answer())
         route.stored.inc()
+        self._sight(request, route, 204)
         CALLBACK_SECONDS.observe(time.perf_counter() - started)
         if route.row.twiml:
             return self._finished(web.Response(text=TWIML, content_type="text/xml"))
         return self._finished(web.Response(status=204))
+
+    def _sight(self, request: web.BaseRequest, route: Route, status: int, reason: str = "") -> None:
+        self.sightings.note(request, kind=route.row.kind, base=route.base, status=status, reason=reason)
+
+    def explain(self, sighting: Sighting) -> Explanation:
+        """Why the check of a callback ended as it did, with the keys as they are now."""
+        return explanation(sighting, self._intake.keys or {})
 
     def _finished(self, answer: web.Response) -> web.Response:
         if self._draining:

@@ -1,7 +1,7 @@
 """Where each watch stands, as its cursor tells: for command line and console. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -52,7 +52,25 @@ class Status:
         }
 
 
-def statuses(watches: Iterable[WatchSettings], cursors: Mapping[str, bytes], *, now: datetime) -> list[Status]:
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """A cursor without the rows that it remembers, only with their numbers; None for one that cannot be read."""
+
+    cursor: Cursor | None
+    remembered: int = 0
+    followed: int = 0
+
+
+def brief(raw: bytes) -> Brief:
+    """What a cursor's record tells of a watch."""
+    try:
+        cursor = Cursor.from_json(raw)
+    except InvalidRecord:
+        return Brief(None)
+    return Brief(replace(cursor, seen={}, followed={}), len(cursor.seen), len(cursor.followed))
+
+
+def statuses(watches: Iterable[WatchSettings], cursors: Mapping[str, Brief], *, now: datetime) -> list[Status]:
     """Every configured watch, in the order of the configuration, and then whatever else has a cursor.
 
     Without any watch, as on a machine that only knows the broker, each cursor is taken for that of a watch.
@@ -62,15 +80,12 @@ def statuses(watches: Iterable[WatchSettings], cursors: Mapping[str, bytes], *, 
     return [_status(name, configured.get(name), cursors.get(name), now) for name in names]
 
 
-def _status(name: str, watch: WatchSettings | None, raw: bytes | None, now: datetime) -> Status:
+def _status(name: str, watch: WatchSettings | None, found: Brief | None, now: datetime) -> Status:
     resource, connection = (watch.resource, watch.connection) if watch else _of_backfill(name)
     bare: dict[str, Any] = {"name": name, "resource": resource, "connection": connection}
-    if raw is None:
-        return Status(**bare, state="not started")
-    try:
-        cursor = Cursor.from_json(raw)
-    except InvalidRecord:
-        return Status(**bare, state="unreadable")
+    if found is None or found.cursor is None:
+        return Status(**bare, state="not started" if found is None else "unreadable")
+    cursor = found.cursor
     return Status(
         **bare,
         state=_state(name, watch, cursor, now),
@@ -80,8 +95,8 @@ def _status(name: str, watch: WatchSettings | None, raw: bytes | None, now: date
         polled_at=cursor.polled_at,
         paused_at=cursor.paused_at,
         until=cursor.catch_up.until if cursor.catch_up else None,
-        remembered=len(cursor.seen),
-        followed=len(cursor.followed),
+        remembered=found.remembered,
+        followed=found.followed,
     )
 
 

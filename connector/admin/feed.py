@@ -1,0 +1,211 @@
+"""What happened lately, read from Kafka by one reader without a group, while somebody looks.
+
+Any process shows everything, whoever did it. What is kept is bounded and holds no content; content is read again, by
+its place, when somebody asks for it.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from connector import telemetry
+from connector.admin import privacy
+from connector.admin.letters import Letter, letter
+from connector.admin.rates import Rates
+from connector.admin.ring import Place, Ring, Step
+from connector.errors import InvalidRecord, Unavailable
+from connector.events import Received
+from connector.kafka import control, cursors, journal
+from connector.kafka.tail import Batch, Depth, batches
+from connector.settings import KafkaSettings
+from connector.stories import Stories
+from connector.watcher.status import Brief, brief
+
+log = telemetry.logger(__name__)
+
+BACK = timedelta(minutes=5)
+PAST = Depth(records=200, back=BACK)
+DEPTHS: Mapping[str, Depth] = {
+    "dead-letters": Depth(records=200),
+    "control": Depth(records=2_000),
+    # Every watch that runs writes its cursor at least once a minute; a cursor may be as large as a record can be.
+    "cursors": Depth(records=20, back=timedelta(minutes=2)),
+}
+LETTERS = 1_000
+VERDICTS = 5_000
+IDLE_SECONDS = 30.0
+AGAIN_SECONDS = 1.0
+FLOWS = ("watched", "callbacks", "commands", "results", "dead letters")
+
+
+class Feed:
+    """The background reader. `flows` maps each topic to watched, callbacks, commands, results, or to its own name."""
+
+    def __init__(self, kafka: KafkaSettings, flows: Mapping[str, str]) -> None:
+        self._kafka = kafka
+        self._flows = flows
+        self._wanted = asyncio.Event()
+        self._looked_at = 0.0
+        self._searched = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self.ring = Ring()
+        self.rates = Rates(FLOWS)
+        self.letters: OrderedDict[tuple[int, int], Letter] = OrderedDict()
+        self.verdicts: OrderedDict[tuple[int, int], control.Verdict] = OrderedDict()
+        self.cursors: dict[str, Brief] = {}
+        self.answers: dict[str, control.Answer] = {}
+        self.version = 0
+        self.skipped = 0
+        self.is_live = False
+        self._searched = False
+        self._stories = Stories(self._kafka.topic_prefix)
+
+    def look(self) -> None:
+        """Somebody looks: read on for a while."""
+        self._looked_at = time.monotonic()
+        self._wanted.set()
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody has looked lately."""
+        return time.monotonic() - self._looked_at < IDLE_SECONDS
+
+    async def run(self) -> None:
+        """Read while somebody looks, until cancelled; forget everything when nobody does."""
+        while True:
+            await self._wanted.wait()
+            with contextlib.suppress(Unavailable):
+                await self._read()
+            if self.is_watched:
+                await asyncio.sleep(AGAIN_SECONDS)
+                continue
+            self._wanted.clear()
+            self._reset()
+
+    async def _read(self) -> None:
+        depths = {topic: DEPTHS.get(flow, PAST) for topic, flow in self._flows.items()}
+        async with aclosing(batches(self._kafka, depths)) as found:  # type: ignore[type-var]  # an async generator
+            async for batch in found:
+                self._take(batch)
+                if self.is_live and not self._searched:
+                    self._searched = True
+                    await self._search_cursors()
+                if not self.is_watched:
+                    return
+
+    async def _search_cursors(self) -> None:
+        """Read all cursors once: that of a watch which has not been written lately is further back."""
+        for name, raw in (await cursors.latest(self._kafka)).items():
+            self.cursors.setdefault(name, brief(raw))
+        self.version += 1
+
+    # --- records --------------------------------------------------------------------------------------------------
+    def _take(self, batch: Batch) -> None:
+        now = int(time.time())
+        newest: dict[bytes, Received] = {}
+        for record in batch.records:
+            flow = self._flows[record.topic]
+            if flow == "cursors":
+                newest[record.key or b""] = record
+                continue
+            try:
+                self._takers[flow](self, record, flow, now)
+            except Exception as error:  # noqa: BLE001 - whatever somebody wrote into a topic, the console goes on
+                log.debug("record left out", topic=record.topic, reason=type(error).__name__)
+        for key, record in newest.items():
+            self._cursor(key.decode(errors="replace"), record.value)
+        for topic, count in batch.skipped.items():
+            self._skip(self._flows[topic], count, now)
+        self.version += bool(batch.records) or batch.is_live != self.is_live
+        self.is_live = batch.is_live
+
+    def _event(self, record: Received, flow: str, now: int) -> None:
+        line = self._stories.line(record)
+        sid = line.sid if privacy.SID.fullmatch(line.sid) else ""
+        step = Step(line.moment, line.kind, line.name, line.state, privacy.sentence(line.detail), sid, _place(record))
+        self.ring.add(line.story, step, is_callback=flow == "callbacks")
+        self.rates.count(flow, record.timestamp // 1000, now=now)
+
+    def _attempt(self, record: Received, flow: str, now: int) -> None:
+        del flow, now
+        if record.value is None:
+            return
+        entry = journal.decode(record.value)
+        if entry.state != "attempting":
+            return
+        name = entry.topic.removeprefix(f"{self._kafka.topic_prefix}.commands.")
+        self.ring.add(entry.id, Step(entry.at, "attempt", name, "sending", "", "", _place(record)))
+
+    def _letter(self, record: Received, flow: str, now: int) -> None:
+        found = letter(record)
+        self.letters[found.partition, found.offset] = found
+        _bound(self.letters, LETTERS)
+        headers = {name: (raw or b"").decode(errors="replace") for name, raw in record.headers}
+        story = self._story_of_letter(found, headers)
+        moment = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+        detail = privacy.sentence(found.reasons.get("message", ""))
+        name = found.topic.removeprefix(f"{self._kafka.topic_prefix}.commands.")
+        step = Step(moment, "dead letter", name, found.reasons.get("stage", ""), detail, "", _place(record))
+        if record.timestamp / 1000 > now - BACK.total_seconds():
+            self.ring.add(story, step)
+        self.rates.count("dead letters", record.timestamp // 1000, now=now)
+        del flow
+
+    def _story_of_letter(self, found: Letter, headers: Mapping[str, str]) -> str:
+        """The command that the letter was, else the letter itself."""
+        given = headers.get("id") or headers.get("ce_id")
+        if given and found.replays:
+            return f"{given}#replay-{found.replays}"
+        place = "/".join(found.reasons.get(name, "") for name in ("topic", "partition", "offset"))
+        return given or (place if found.topic else f"dead-letter/{found.partition}/{found.offset}")
+
+    def _control(self, record: Received, flow: str, now: int) -> None:
+        del flow, now
+        at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+        with contextlib.suppress(InvalidRecord):
+            match control.decode(record.value, at=at, offset=record.offset):
+                case control.Verdict() as verdict:
+                    self.verdicts[verdict.partition, verdict.offset] = verdict
+                    _bound(self.verdicts, VERDICTS)
+                case control.Answer() as answer:
+                    self.answers[answer.watch] = answer
+                case _:
+                    pass
+
+    def _cursor(self, name: str, value: bytes | None) -> None:
+        if value is None:
+            self.cursors.pop(name, None)
+        else:
+            self.cursors[name] = brief(value)
+
+    def _skip(self, flow: str, count: int, now: int) -> None:
+        """Skipped records are counted as of now; markers of transactions among them make this an estimate."""
+        self.skipped += count
+        if flow in FLOWS:
+            self.rates.count(flow, now, now=now, records=count)
+
+    _takers: Mapping[str, Callable[["Feed", Received, str, int], None]] = {
+        "watched": _event,
+        "callbacks": _event,
+        "commands": _event,
+        "results": _event,
+        "journal": _attempt,
+        "dead-letters": _letter,
+        "control": _control,
+    }
+
+
+def _place(record: Received) -> Place:
+    return Place(record.topic, record.partition, record.offset)
+
+
+def _bound(mapping: "OrderedDict[tuple[int, int], Any]", limit: int) -> None:
+    while len(mapping) > limit:
+        mapping.popitem(last=False)
