@@ -218,8 +218,10 @@ class App:
             ) from error
         if problems:
             raise TopicsUnfit(problems)
+        # One replica is what the settings ask for in development.
+        say = log.warning if self.settings.kafka.replication_factor > 1 else log.info
         for sentence in await topics.durability(self.settings.kafka, wanted):
-            log.warning("durability", reason=sentence)
+            say("durability", reason=sentence)
 
     def renew_secrets(self) -> None:
         """Re-read the secrets: credentials, signing keys. What cannot be read is logged, and the old ones stay."""

@@ -21,6 +21,8 @@ async def traffic(settings: Settings, simulator: Simulator) -> None:
     choose = random.Random(7)  # noqa: S311 - a demo
     simulator.configure(outcome_by_number={PEOPLE[-1]: "undelivered"})
     for number in itertools.count(1):
+        # First the pause: whoever watches wants to see the first message too.
+        await asyncio.sleep(PAUSE_SECONDS)
         person = choose.choice(PEOPLE)
         if number % 4 == 0:
             simulator.receive(from_=person, to=PHONE_NUMBER, body="Thank you!")
@@ -28,7 +30,6 @@ async def traffic(settings: Settings, simulator: Simulator) -> None:
             await _send(settings, {"to": "nobody", "from": PHONE_NUMBER, "body": "This one is rejected."}, key=person)
         else:
             await _send(settings, {"to": person, "from": PHONE_NUMBER, "body": choose.choice(TEXTS)}, key=person)
-        await asyncio.sleep(PAUSE_SECONDS)
 
 
 async def _send(settings: Settings, value: dict[str, str], *, key: str) -> None:
