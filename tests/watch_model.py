@@ -203,6 +203,7 @@ class Process:
         now = at(int(self.listing.now))
         if catch_up.is_due(cursor, watch, now=now, overlap=overlap):
             cursor = catch_up.begin(cursor, watch, now=now, overlap=overlap)
+            self.cursor, self.written = cursor, cursor.to_json()
         while True:
             sweep = Sweep(cursor, watch, changes=self.changes, capacity=self.capacity)
             for bounds in sweep.queries():

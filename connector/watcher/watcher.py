@@ -194,7 +194,7 @@ class Watcher:
         """What is to be published next, and the cursor with which it was found: the rest of a walk, or a new walk."""
         if self._rest is not None:
             return cursor, self._rest
-        cursor = self._catching_up_if_due(cursor)
+        cursor = await self._catching_up_if_due(cursor)
         while True:
             sweep = await self._reader.walk(cursor, self._attention)
             gathered = sweep.gathered()
@@ -204,12 +204,15 @@ class Watcher:
                 return cursor, gathered
             cursor = replace(cursor, catch_up=smaller)
 
-    def _catching_up_if_due(self, cursor: Cursor) -> Cursor:
+    async def _catching_up_if_due(self, cursor: Cursor) -> Cursor:
+        """The cursor, which begins to catch up when it is far back; that is written, so that it begins once."""
         now = self._reader.now
         if not catch_up.is_due(cursor, self._watch, now=now, overlap=self._overlap):
             return cursor
         begun = catch_up.begin(cursor, self._watch, now=now, overlap=self._overlap)
-        self._report.catching_up(cursor, begun)
+        if begun is not cursor:
+            await self._write((), begun)
+            self._report.catching_up(cursor, begun)
         return begun
 
     # --- publishing -----------------------------------------------------------------------------------------------

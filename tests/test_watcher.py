@@ -1,0 +1,524 @@
+"""The engine of a watch: what it asks, what it writes, and what happens when Twilio, Kafka or a row misbehaves."""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import orjson
+import pytest
+from structlog.testing import capture_logs
+
+from connector import events, telemetry
+from connector.errors import BadCredentials, InvalidRecord, NotExecuted, Refused, Superseded, TwilioError, Unavailable
+from connector.events import Record
+from connector.resources import WATCHES
+from connector.resources.rows import Request
+from connector.settings import WatchSettings
+from connector.simulator import Simulator
+from connector.twilio.paging import Page, WalkInterrupted, pages
+from connector.watcher.cursor import Cursor, Seen, first
+from connector.watcher.pace import LONGEST_RETRY_SECONDS, Pace
+from connector.watcher.watcher import Watcher
+from tests.twilio_servers import connected
+
+ACCOUNT = "AC" + "0" * 32
+WITHIN = 10.0
+NOW = datetime(2026, 11, 24, 12, 0, 30, tzinfo=UTC)
+QUICK = "20ms"
+
+
+def sid(number: int, prefix: str = "SM") -> str:
+    return f"{prefix}{number:032x}"
+
+
+def message(number: int, created: datetime = NOW, **fields: Any) -> dict[str, Any]:
+    """A message as the list shows it."""
+    date = format_datetime(created)
+    row = {"sid": sid(number), "account_sid": ACCOUNT, "date_created": date, "date_sent": date, "status": "delivered"}
+    return row | {"price": "-0.0075", "body": "secret text", "date_updated": date} | fields
+
+
+class Twilio:
+    """One list, newest first, that a test writes; `failures` are raised by the next requests.
+
+    `unlisted` rows can only be fetched.
+    """
+
+    def __init__(self, *rows: dict[str, Any], now: datetime = NOW) -> None:
+        self.rows = list(rows)
+        self.unlisted: list[dict[str, Any]] = []
+        self.now = now
+        self.failures: deque[TwilioError] = deque()
+        self.requests: list[Request] = []
+        self.fetched: list[str] = []
+        self.on_request: Callable[[Request], None] = lambda _request: None
+
+    async def pages(self, request: Request) -> AsyncIterator[Page]:
+        size = int(dict(request.query)["PageSize"])
+        for start in range(0, max(len(self.rows), 1), size):
+            self.requests.append(request)
+            if self.failures:
+                raise self.failures.popleft()
+            self.on_request(request)
+            await asyncio.sleep(0)
+            yield Page(self.rows[start : start + size], self.now)
+
+    async def fetch(self, request: Request) -> Mapping[str, Any]:
+        wanted = request.path.rpartition("/")[2].removesuffix(".json")
+        self.fetched.append(wanted)
+        for row in (*self.rows, *self.unlisted):
+            if row["sid"] == wanted:
+                return row
+        raise Refused("gone", status=404, code=20404)
+
+
+class Kafka:
+    """What the transactions of a watch have written; `failures` are raised by the next ones."""
+
+    def __init__(self) -> None:
+        self.transactions: list[tuple[Sequence[Record], Cursor]] = []
+        self.failures: deque[Exception] = deque()
+        self.written = asyncio.Event()
+
+    async def commit(self, records: Sequence[Record], cursor: Cursor) -> None:
+        if self.failures:
+            raise self.failures.popleft()
+        await asyncio.sleep(0)
+        self.transactions.append((records, Cursor.from_json(cursor.to_json())))
+        self.written.set()
+
+    @property
+    def records(self) -> list[Record]:
+        return [record for records, _ in self.transactions for record in records]
+
+    @property
+    def sids(self) -> list[str]:
+        return [(record.key or b"").decode() for record in self.records]
+
+    @property
+    def cursor(self) -> Cursor | None:
+        return self.transactions[-1][1] if self.transactions else None
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until a transaction makes it true; a failure tells what is there."""
+        try:
+            async with asyncio.timeout(WITHIN):
+                while not condition():
+                    self.written.clear()
+                    await self.written.wait()
+        except TimeoutError:
+            pytest.fail(
+                f"after {WITHIN} s there are {len(self.transactions)} transactions with {len(self.sids)} records"
+            )
+
+
+def dead_letter(value: bytes, error: InvalidRecord, *, stage: str) -> Record:
+    return Record("t.dead-letters", None, value, [("stage", stage.encode()), ("message", str(error).encode())])
+
+
+def watcher(twilio: Twilio, kafka: Kafka, **settings: Any) -> Watcher:
+    given = {"resource": "messages", "name": "inbox", "interval": QUICK} | settings
+    capacity = given.pop("capacity", 20_000)
+    return Watcher(
+        WatchSettings(**given),
+        WATCHES[given["resource"]],
+        account_sid=ACCOUNT,
+        prefix="t",
+        pages=twilio.pages,
+        fetch=twilio.fetch,
+        commit=kafka.commit,
+        dead_letter=dead_letter,
+        capacity=capacity,
+    )
+
+
+@asynccontextmanager
+async def running(watch: Watcher, cursor: Cursor | None = None) -> AsyncIterator[asyncio.Task[None]]:
+    """The watch at work; at the end it is told to stop, and must."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(watch.run(cursor, stop))
+    try:
+        yield task
+    finally:
+        stop.set()
+        async with asyncio.timeout(WITHIN):
+            await asyncio.wait([task])
+
+
+@contextmanager
+def logged() -> Iterator[list[Any]]:
+    with capture_logs() as lines:
+        yield lines
+
+
+async def test_the_first_start_writes_a_cursor_and_publishes_nothing_older() -> None:
+    twilio, kafka = Twilio(message(1), message(2, NOW - timedelta(hours=1))), Kafka()
+    async with running(watcher(twilio, kafka)):
+        await kafka.until(lambda: kafka.cursor is not None)
+        twilio.rows.insert(0, message(3))
+        await kafka.until(lambda: bool(kafka.sids))
+    assert kafka.transactions[0][0] == ()
+    assert kafka.sids == [sid(3)]
+    assert kafka.cursor is not None
+    assert kafka.cursor.started_at == NOW
+
+
+async def test_an_event_says_what_the_contract_says() -> None:
+    twilio, kafka = Twilio(message(1)), Kafka()
+    async with running(watcher(twilio, kafka, start=NOW - timedelta(minutes=1))):
+        await kafka.until(lambda: bool(kafka.sids))
+    record = kafka.records[0]
+    event = events.decode(record.value, record.headers)
+    assert (record.topic, record.key) == ("t.messages", sid(1).encode())
+    assert (event.id, event.type, event.subject) == (sid(1), "twilio.message.created.v1", sid(1))
+    assert event.source == f"/twilio/{ACCOUNT}/messages"
+    assert event.time == NOW
+    assert event.dataschema == WATCHES["messages"].dataschema
+    assert event.extensions["watch"] == "inbox"
+    assert datetime.fromisoformat(event.extensions["recordedtime"] or "") <= datetime.now(UTC)
+    assert event.data["date_sent"] == "2026-11-24T12:00:30Z"
+
+
+async def test_rows_and_cursor_are_written_together_in_transactions_of_the_limit_oldest_first() -> None:
+    start = NOW - timedelta(minutes=5)
+    twilio = Twilio(*(message(number, NOW - timedelta(seconds=number)) for number in range(25)))
+    kafka = Kafka()
+    async with running(watcher(twilio, kafka, start=start, limit=10, interval="1h")):
+        await kafka.until(lambda: len(kafka.sids) == 25)
+    written = [[(record.key or b"").decode() for record in records] for records, _ in kafka.transactions if records]
+    assert [len(sids) for sids in written] == [10, 10, 5]
+    assert kafka.sids == [sid(number) for number in range(24, -1, -1)]
+    assert [len(cursor.seen) for _, cursor in kafka.transactions] == [0, 10, 20, 25]
+
+
+async def test_a_restart_goes_on_from_the_written_cursor() -> None:
+    start = NOW - timedelta(minutes=5)
+    twilio, kafka = Twilio(message(1)), Kafka()
+    async with running(watcher(twilio, kafka, start=start)):
+        await kafka.until(lambda: bool(kafka.sids))
+    twilio.rows.insert(0, message(2))
+    async with running(watcher(twilio, kafka, start=start), kafka.cursor):
+        await kafka.until(lambda: len(kafka.sids) == 2)
+    assert kafka.sids == [sid(1), sid(2)]
+
+
+async def test_more_rows_than_fit_into_memory_are_published_all_the_same() -> None:
+    twilio = Twilio(*(message(number, NOW - timedelta(seconds=number // 3)) for number in range(100)))
+    kafka = Kafka()
+    async with running(watcher(twilio, kafka, start=NOW - timedelta(minutes=5), limit=7, capacity=20, interval="1h")):
+        await kafka.until(lambda: len(kafka.sids) >= 100)
+    assert Counter(kafka.sids) == {sid(number): 1 for number in range(100)}
+
+
+async def test_an_odd_row_goes_to_the_dead_letters_in_the_same_transaction() -> None:
+    odd = message(2, num_segments="many", body="secret text")
+    twilio, kafka = Twilio(message(3), odd, message(1)), Kafka()
+    async with running(watcher(twilio, kafka, start=NOW - timedelta(minutes=1))):
+        await kafka.until(lambda: bool(kafka.records))
+    records = kafka.transactions[1][0]
+    assert [record.topic for record in records] == ["t.messages", "t.dead-letters", "t.messages"]
+    assert orjson.loads(records[1].value or b"") == odd
+    message_text = dict(records[1].headers)["message"].decode()
+    assert "num_segments (int_parsing)" in message_text
+    assert "many" not in message_text
+    assert dict(records[1].headers)["stage"] == b"watch"
+
+
+async def test_the_log_tells_sids_and_counts_and_no_content() -> None:
+    twilio, kafka = Twilio(message(2), message(1)), Kafka()
+    with logged() as lines:
+        async with running(watcher(twilio, kafka, start=NOW - timedelta(minutes=1))):
+            await kafka.until(lambda: bool(kafka.sids))
+    (line,) = [line for line in lines if line["event"] == "published"]
+    assert (line["watch"], line["events"], line["first"], line["last"]) == ("inbox", 2, sid(1), sid(2))
+    assert "secret" not in str(lines)
+
+
+# --- what is asked ------------------------------------------------------------------------------------------------
+async def test_filters_are_sent_and_pages_fit_what_is_expected() -> None:
+    twilio, kafka = Twilio(), Kafka()
+    cursor = first(NOW, present=[(sid(number), NOW) for number in range(70)])
+    async with running(watcher(twilio, kafka, **{"to": "+15550100001", "from": "+15550100002"}), cursor):
+        await wait_for(lambda: len(twilio.requests) >= 4)
+    queries = [dict(request.query) for request in twilio.requests]
+    assert all((query["To"], query["From"]) == ("+15550100001", "+15550100002") for query in queries)
+    assert [query["PageSize"] for query in queries[:4]] == ["1", "1000", "120", "120"]
+    assert not any("DateSent" in name for query in queries for name in query)
+
+
+async def test_a_start_in_the_past_is_caught_up_with_in_windows_of_days() -> None:
+    old = [message(number, NOW - timedelta(days=number)) for number in range(5)]
+    twilio, kafka = Twilio(*old), Kafka()
+    start = NOW - timedelta(days=10)
+    async with running(watcher(twilio, kafka, start=start, interval="1h")):
+        await kafka.until(lambda: len(kafka.sids) == 5)
+        await wait_for(lambda: kafka.cursor is not None and kafka.cursor.catch_up is None)
+    assert kafka.sids == [sid(number) for number in range(4, -1, -1)]
+    windows = [dict(request.query) for request in twilio.requests if "DateSent>" in dict(request.query)]
+    assert windows[0]["DateSent>"] == "2026-11-14"
+    assert windows[-1]["DateSent<"] == "2026-11-25"
+    assert all(query["PageSize"] == "1000" for query in windows)
+
+
+async def test_dates_of_the_settings_bound_the_windows() -> None:
+    twilio, kafka = Twilio(), Kafka()
+    bounds = {"start_date": "2026-11-10T00:00:00Z", "end_date": "2026-11-12T00:00:00Z"}
+    start = NOW - timedelta(days=20)
+    async with running(watcher(twilio, kafka, resource="alerts", start=start, interval="1h", **bounds)):
+        await wait_for(lambda: len(twilio.requests) >= 3)
+    queries = [dict(request.query) for request in twilio.requests]
+    assert all(query["StartDate"] >= "2026-11-10T00:00:00Z" for query in queries)
+    assert all(query["EndDate"] <= "2026-11-12T00:00:00Z" for query in queries)
+    assert twilio.requests[0].host == "monitor"
+
+
+async def test_a_call_that_takes_long_to_reach_the_wanted_status_is_published() -> None:
+    date = format_datetime(NOW - timedelta(hours=3))
+    call = {"sid": sid(1, "CA"), "date_created": date, "start_time": date, "status": "completed"}
+    twilio, kafka = Twilio(), Kafka()
+    cursor = first(NOW - timedelta(hours=4))
+    async with running(watcher(twilio, kafka, resource="calls", status="completed"), cursor):
+        await wait_for(lambda: len(twilio.requests) >= 4)
+        twilio.rows.append(call)
+        await kafka.until(lambda: bool(kafka.sids))
+    assert kafka.sids == [sid(1, "CA")]
+
+
+# --- changes ------------------------------------------------------------------------------------------------------
+async def test_a_changed_row_is_published_as_an_update_with_its_version_in_the_id() -> None:
+    twilio, kafka = Twilio(message(1, status="sent", price=None)), Kafka()
+    async with running(watcher(twilio, kafka, start=NOW - timedelta(minutes=1), emit="changes")):
+        await kafka.until(lambda: len(kafka.sids) == 1)
+        twilio.rows[0] = message(1, date_updated=format_datetime(NOW + timedelta(seconds=9)))
+        await kafka.until(lambda: len(kafka.sids) == 2)
+    fingerprint = WATCHES["messages"].fingerprint(twilio.rows[0])
+    event = events.decode(kafka.records[1].value, kafka.records[1].headers)
+    assert (event.id, event.type) == (f"{sid(1)}@{fingerprint}", "twilio.message.updated.v1")
+    assert event.time == NOW + timedelta(seconds=9)
+
+
+async def test_a_row_that_changes_after_it_left_the_window_is_fetched_by_sid() -> None:
+    followed = {sid(number): Seen(NOW - timedelta(hours=1), "0a1b2c3d", is_open=True) for number in (1, 2)}
+    cursor = Cursor(since=NOW, complete_until=NOW, started_at=NOW, polled_at=NOW, followed=followed)
+    twilio, kafka = Twilio(), Kafka()
+    twilio.unlisted.append(message(1, NOW - timedelta(hours=1)))
+    async with running(watcher(twilio, kafka, emit="changes"), cursor):
+        await kafka.until(lambda: bool(kafka.sids))
+    assert kafka.sids == [sid(1)]
+    assert sorted(set(twilio.fetched)) == [sid(1), sid(2)]
+    assert kafka.cursor is not None
+    assert kafka.cursor.followed == {}
+
+
+# --- failures -----------------------------------------------------------------------------------------------------
+async def test_a_failure_is_logged_once_and_once_when_it_is_over() -> None:
+    twilio, kafka = Twilio(message(1)), Kafka()
+    twilio.failures.extend([NotExecuted("busy with +15550100001", status=429, code=20429)] * 2)
+    with logged() as lines:
+        async with running(watcher(twilio, kafka, start=NOW - timedelta(minutes=1))):
+            await kafka.until(lambda: bool(kafka.sids))
+    assert [line["event"] for line in lines if "poll" in line["event"]] == ["polling fails", "polling works again"]
+    assert lines[0]["reason"] == "NotExecuted status=429 code=20429"
+    assert "+1555" not in str(lines)
+
+
+async def test_a_forgotten_page_token_starts_the_walk_again() -> None:
+    twilio, kafka = Twilio(message(1)), Kafka()
+    async with running(watcher(twilio, kafka, start=NOW - timedelta(minutes=1))):
+        await kafka.until(lambda: bool(kafka.sids))
+        twilio.failures.append(WalkInterrupted("token", status=400, code=21481))
+        twilio.rows.insert(0, message(2))
+        await kafka.until(lambda: len(kafka.sids) == 2)
+    assert kafka.sids == [sid(1), sid(2)]
+
+
+async def test_a_date_outside_the_retention_is_moved_up_until_twilio_accepts_it() -> None:
+    twilio, kafka = Twilio(message(1)), Kafka()
+
+    def refuse_older(request: Request) -> None:
+        if dict(request.query).get("DateSent>", "9") < "2025-10-23":
+            raise Refused("outside", status=400, code=20004)
+
+    twilio.on_request = refuse_older
+    with logged() as lines:
+        async with running(watcher(twilio, kafka, start=NOW - timedelta(days=500), interval="1h")):
+            await kafka.until(lambda: bool(kafka.sids))
+    oldest = [dict(request.query)["DateSent>"] for request in twilio.requests if "DateSent>" in dict(request.query)]
+    assert oldest[:3] == ["2025-10-21", "2025-10-22", "2025-10-23"]
+    said = [line["event"] for line in lines if line["log_level"] == "warning"]
+    assert said[0] == "the start is beyond Twilio's retention, older records cannot be had"
+    assert said.count(said[0]) == 1
+
+
+async def test_an_owner_that_was_superseded_writes_nothing_more() -> None:
+    twilio, kafka = Twilio(message(1)), Kafka()
+    before = polls("superseded")
+    async with running(watcher(twilio, kafka, start=NOW - timedelta(minutes=1))) as task:
+        await kafka.until(lambda: bool(kafka.sids))
+        kafka.failures.append(Superseded("taken over"))
+        twilio.rows.insert(0, message(2))
+        with pytest.raises(Superseded):
+            await asyncio.wait_for(asyncio.shield(task), WITHIN)
+    assert kafka.sids == [sid(1)]
+    assert polls("superseded") == before + 1
+
+
+async def test_a_write_of_unknown_outcome_ends_the_watch() -> None:
+    twilio, kafka = Twilio(message(1)), Kafka()
+    async with running(watcher(twilio, kafka, start=NOW - timedelta(minutes=1))) as task:
+        await kafka.until(lambda: bool(kafka.sids))
+        kafka.failures.append(Unavailable("perhaps written"))
+        twilio.rows.insert(0, message(2))
+        with pytest.raises(Unavailable):
+            await asyncio.wait_for(asyncio.shield(task), WITHIN)
+
+
+async def test_stopping_interrupts_the_wait_between_polls() -> None:
+    twilio, kafka = Twilio(), Kafka()
+    async with running(watcher(twilio, kafka, interval="7d")):
+        await wait_for(lambda: len(twilio.requests) >= 2)
+
+
+async def test_stopping_interrupts_a_walk_and_gives_up_what_was_read() -> None:
+    twilio, kafka = Twilio(*(message(number) for number in range(3000))), Kafka()
+    watch, stop = watcher(twilio, kafka, start=NOW - timedelta(minutes=1)), asyncio.Event()
+    twilio.on_request = lambda _request: stop.set() if len(twilio.requests) == 3 else None
+    async with asyncio.timeout(WITHIN):
+        await watch.run(None, stop)
+    assert kafka.sids == []
+    assert len(twilio.requests) == 3
+
+
+async def test_the_metrics_of_a_watch_end_with_it() -> None:
+    twilio, kafka = Twilio(message(1)), Kafka()
+    async with running(watcher(twilio, kafka, name="ephemeral", start=NOW - timedelta(minutes=1))):
+        await kafka.until(lambda: bool(kafka.sids))
+        shown = telemetry.exposition().decode()
+        assert 'watch_cursor_age_seconds{watch="ephemeral"}' in shown
+        assert 'watch_lag_seconds{watch="ephemeral"}' in shown
+    gone = telemetry.exposition().decode()
+    assert 'watch_cursor_age_seconds{watch="ephemeral"}' not in gone
+    assert 'watch_published_total{watch="ephemeral"} 1.0' in gone
+
+
+# --- waiting ------------------------------------------------------------------------------------------------------
+def test_the_interval_is_never_exceeded_and_shrinks_to_a_quarter_with_traffic() -> None:
+    pace = Pace("inbox", timedelta(seconds=16))
+    busy = [pace.after_poll(published=True) for _ in range(5)]
+    idle = [pace.after_poll(published=False) for _ in range(5)]
+    assert busy[0] <= 8
+    assert all(3.6 <= seconds <= 4 for seconds in busy[2:])
+    assert all(14.4 <= seconds <= 16 for seconds in idle[2:])
+
+
+def test_failures_are_retried_ever_later_and_not_before_twilio_says() -> None:
+    pace = Pace("inbox", timedelta(seconds=15))
+    delays = [pace.after_failure(NotExecuted("busy")) for _ in range(12)]
+    assert delays[0] <= 1
+    assert delays[-1] > 50
+    assert max(delays) <= LONGEST_RETRY_SECONDS
+    assert Pace("inbox", timedelta(seconds=15)).after_failure(NotExecuted("busy", retry_after=300)) == 300
+
+
+def test_wrong_credentials_are_tried_once_a_minute_when_they_are_certain() -> None:
+    pace = Pace("inbox", timedelta(seconds=15))
+    delays = [pace.after_failure(BadCredentials("no", status=401)) for _ in range(3)]
+    assert delays[1] <= 2
+    assert delays[2] > 50
+
+
+# --- against the simulator ----------------------------------------------------------------------------------------
+@asynccontextmanager
+async def simulated(simulator: Simulator, kafka: Kafka, **settings: Any) -> AsyncIterator[Callable[[], Watcher]]:
+    """Makes watchers of the simulator's lists, with the real client."""
+    given = {"resource": "messages", "interval": QUICK} | settings
+    row = WATCHES[given["resource"]]
+    async with connected(simulator.url) as client:
+
+        async def fetch(request: Request) -> Mapping[str, Any]:
+            document: Mapping[str, Any] = (await client.request(request)).json()
+            return document
+
+        def build() -> Watcher:
+            return Watcher(
+                WatchSettings(**given),
+                row,
+                account_sid=simulator.account_sid,
+                prefix="t",
+                pages=lambda request: pages(client, request, items=row.items),
+                fetch=fetch,
+                commit=kafka.commit,
+                dead_letter=dead_letter,
+                capacity=300,
+            )
+
+        yield build
+
+
+@pytest.mark.parametrize("granularity", ["day", "second"])
+@pytest.mark.parametrize("resource", ["messages", "calls", "recordings", "transcriptions", "alerts"])
+async def test_a_back_fill_publishes_each_row_once_through_crashes(resource: str, granularity: str) -> None:
+    kafka = Kafka()
+    async with Simulator(seed=7, settings={"granularity": granularity}) as simulator:
+        simulator.fault("short-page", "List*", rows=40, probability=0.2)
+        wanted = simulator.fill(resource, count=900, step=2 * 3600 / 3)
+        start = datetime.now(UTC) - timedelta(days=29)
+        async with simulated(simulator, kafka, resource=resource, limit=90, start=start) as build:
+            for crash in (3, 5, 8):
+                async with crashing(build(), kafka.cursor):
+                    await kafka.until(lambda crash=crash: len(kafka.transactions) >= crash)  # type: ignore[misc]  # mypy cannot type the default
+            async with running(build(), kafka.cursor):
+                await kafka.until(lambda: len(kafka.sids) >= 900)
+    assert Counter(kafka.sids) == Counter(wanted)
+
+
+async def test_rows_that_come_late_move_or_vanish_are_published_once_while_traffic_goes_on() -> None:
+    kafka = Kafka()
+    sent: list[str] = []
+    async with Simulator(seed=3, settings={"ties": "sid", "send_delay": 0.3}) as simulator:
+        simulator.fault("late-visibility", "InboundMessage", seconds=0.5, probability=0.5)
+        simulator.fault("delete-while-paging", "ListMessage", rows=2, probability=0.02)
+        simulator.fault("bad-token", "ListMessage", probability=0.02)
+        async with simulated(simulator, kafka, limit=15, overlap="30s") as build:
+            watch = running(build())
+            await watch.__aenter__()
+            await kafka.until(lambda: kafka.cursor is not None)
+            for round_ in range(12):
+                rows = [simulator.receive(from_="+15550100002", to="+15550100001", body="x") for _ in range(20)]
+                sent += [row.sid for row in rows]
+                await kafka.until(lambda round_=round_: len(kafka.sids) >= 12 * round_)  # type: ignore[misc]  # mypy cannot type the default
+            kept = [one for one in sent if one in simulator.state.stores[simulator.account_sid].messages.rows]
+            await kafka.until(lambda: set(kept) <= set(kafka.sids))
+            await watch.__aexit__(None, None, None)
+    assert set(Counter(kafka.sids).values()) == {1}
+    assert set(kafka.sids) <= set(sent)
+
+
+@asynccontextmanager
+async def crashing(watch: Watcher, cursor: Cursor | None) -> AsyncIterator[None]:
+    """The watch at work, cancelled wherever it is at the end."""
+    task = asyncio.create_task(watch.run(cursor, asyncio.Event()))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait for something that no transaction announces."""
+    async with asyncio.timeout(WITHIN):
+        while not condition():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.005)
+
+
+def polls(outcome: str) -> float:
+    value = telemetry.REGISTRY.get_sample_value(
+        "twilio_kafka_watch_polls_total", {"watch": "inbox", "outcome": outcome}
+    )
+    return value or 0.0
