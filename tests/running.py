@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +208,15 @@ async def wait_for_records(kafka: str, topic: str, count: int, *, within: float 
             if len(found) >= count:
                 return found
             await asyncio.sleep(0.1)
+
+
+async def until(condition: Callable[[], object], *, within: float = 30.0) -> None:
+    """Wait until the condition holds."""
+    async with asyncio.timeout(within):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.02)
 
 
 def values(records: Sequence[ConsumerRecord]) -> list[Any]:
