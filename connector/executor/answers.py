@@ -1,19 +1,27 @@
 """What Twilio's answer becomes in a result: bundles in portions that fit a record, one way for each shape of answer."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from pydantic import ValidationError
 
 from connector.errors import NotExecuted
+from connector.events import Record
 from connector.executor.results import pages_of
-from connector.kafka.transactions import Transactions
 from connector.resources.rows import Bundle, Operation, Parameters, Request
 from connector.twilio.answers import Response
 from connector.twilio.client import TwilioClient
 from connector.twilio.paging import Page, pages
+
+
+class MediaSink(Protocol):
+    """Takes the chunks of a large file."""
+
+    async def write(self, chunks: AsyncIterator[Record]) -> int:
+        """Write all or none; returns how many. Raises NotExecuted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +36,7 @@ class Portion:
 class Call:
     """One attempt of an operation.
 
-    `store` takes media, through `media` where it is a topic;
-    `timeout_seconds` bounds a request.
+    `store` takes media, through `media` where it is a topic; `timeout_seconds` bounds a request.
     """
 
     client: TwilioClient
@@ -37,7 +44,7 @@ class Call:
     parameters: Parameters
     request: Request
     store: "Store"
-    media: Transactions
+    media: MediaSink
     timeout_seconds: float
 
     async def response(self) -> Response:
@@ -58,16 +65,16 @@ def bundle_bytes(model: type[Bundle] | None, row: Any) -> bytes:
         return orjson.dumps(row)
 
 
-async def _one(call: Call) -> AsyncIterator[Portion]:
+async def _one(call: Call) -> AsyncGenerator[Portion, None]:
     response = await call.response()
     yield Portion((bundle_bytes(call.operation.bundle, response.json()),), response.request_id)
 
 
-async def _none(call: Call) -> AsyncIterator[Portion]:
+async def _none(call: Call) -> AsyncGenerator[Portion, None]:
     yield Portion((), (await call.response()).request_id)
 
 
-async def _raw(call: Call) -> AsyncIterator[Portion]:
+async def _raw(call: Call) -> AsyncGenerator[Portion, None]:
     response = await call.response()
     yield Portion((as_json(response.body),) if response.body else (), response.request_id)
 
@@ -81,20 +88,20 @@ def as_json(body: bytes) -> bytes:
     return body
 
 
-async def _many(call: Call) -> AsyncIterator[Portion]:
+async def _many(call: Call) -> AsyncGenerator[Portion, None]:
     limit = getattr(call.parameters, "limit", None)
     left = limit if limit is not None else float("inf")
     held: list[bytes] = []
-    async for page in pages(
-        call.client, call.request, items=call.operation.items, timeout_seconds=call.timeout_seconds
-    ):
-        held += [bundle_bytes(call.operation.bundle, row) for row in _until(page, left)]
-        left -= len(page.rows)
-        *full, held = pages_of(held)
-        for bundles in full:
-            yield Portion(bundles)
-        if left <= 0:
-            break
+    walk = pages(call.client, call.request, items=call.operation.items, timeout_seconds=call.timeout_seconds)
+    async with aclosing(walk):
+        async for page in walk:
+            held += [bundle_bytes(call.operation.bundle, row) for row in _until(page, left)]
+            left -= len(page.rows)
+            *full, held = pages_of(held)
+            for bundles in full:
+                yield Portion(bundles)
+            if left <= 0:
+                break
     yield Portion(held)
 
 
@@ -102,7 +109,7 @@ def _until(page: Page, left: float) -> Sequence[Any]:
     return page.rows if left >= len(page.rows) else page.rows[: int(left)]
 
 
-async def _binary(call: Call) -> AsyncIterator[Portion]:
+async def _binary(call: Call) -> AsyncGenerator[Portion, None]:
     if call.operation.ready is not None:
         await _until_ready(call)
     async for bundle in call.store(call):
@@ -121,7 +128,10 @@ async def _until_ready(call: Call) -> None:
         raise NotExecuted(f"The resource is still {found[ready.status]}.")
 
 
-SHAPES: dict[str, Callable[[Call], AsyncIterator[Portion]]] = {
+# Every request of such an answer waits for its turn by itself.
+WALKED = frozenset({"many"})
+
+SHAPES: dict[str, Callable[[Call], AsyncGenerator[Portion, None]]] = {
     "one": _one,
     "many": _many,
     "none": _none,
@@ -130,6 +140,6 @@ SHAPES: dict[str, Callable[[Call], AsyncIterator[Portion]]] = {
 }
 
 
-def portions(call: Call) -> AsyncIterator[Portion]:
+def portions(call: Call) -> AsyncGenerator[Portion, None]:
     """Make the call. Raises TwilioError, before or between portions."""
     return SHAPES[call.operation.answer](call)

@@ -10,8 +10,11 @@ PerhapsExecuted, a create        in doubt: reconciled -> succeeded; not found ->
 
 import random
 import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import orjson
 
@@ -23,75 +26,125 @@ from connector.errors import (
     Refused,
     Rejected,
     TwilioError,
+    Unavailable,
+    Unwritable,
 )
 from connector.events import Record, now
 from connector.executor import reconcile, results
-from connector.executor.answers import Call, Portion, bundle_bytes, portions
+from connector.executor.answers import WALKED, Call, Portion, bundle_bytes, portions
+from connector.executor.ids import home_of
 from connector.executor.job import Job
-from connector.executor.owner import Owner
-from connector.executor.pending import Pending
+from connector.executor.owner import Owner, Waiting
+from connector.executor.pending import pending
 from connector.executor.process import Process
 from connector.executor.results import Answer
+from connector.kafka import journal
 from connector.twilio.client import backoff_seconds
 
 log = telemetry.logger(__name__)
 
-# How long an attempt that was written down may take to begin. A successor waits this and the HTTP timeout before it
-# concludes anything.
-LEASE_SECONDS = 2.0
-HTTP_SECONDS = 10.0
+# How long an attempt that was written down may take to begin. A successor waits this and the request's timeout before
+# it concludes anything.
+LEASE = timedelta(seconds=2)
 CREDENTIAL_TRIES = 3
 # For refusals that pass with time, such as deleting a message that is still being sent (20009).
 DELAY_BUDGET = timedelta(hours=1)
 DELAY_SECONDS = (1.0, 2.0, 5.0, 15.0, 30.0, 60.0)
 FIRST_LOOK_SECONDS = 0.25
 LONGEST_LOOK_SECONDS = 10.0
+# Bundles of a list that are held back, so that nearly every list becomes visible as a whole.
+HELD_BYTES = 2 * 1024 * 1024
 
 
 class Execution:
     """Executes one command for its owner; `process` is what all owners of this process share."""
 
-    def __init__(self, owner: Owner, command: Pending, process: Process) -> None:
+    def __init__(self, owner: Owner, waiting: Waiting, process: Process) -> None:
+        record = waiting.record
         self._owner = owner
-        self._command = command
         self._process = process
+        self._clock = waiting.clock
         self._started = now()
-        self._clock = time.monotonic()
         self._attempts = 0
         self._perhaps = False
         self._attempted_at = self._started
+        self._command = pending(
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            key=record.key,
+            value=record.value,
+            headers=record.headers,
+            milliseconds=record.timestamp,
+            command=waiting.name,
+        )
 
     async def run(self) -> None:
         """Return when the command's result is durable."""
-        if self._owner.was_finished(self._command):
+        if await self._forwarded():
             return
-        first = await self._owner.first_of_id(self._command)
+        first = await self._owner.dedupe.first(self._command, self._owner.waiting)
         if first is not None:
-            await self._finish(await self._process.first_answer(self._command, first))
+            await self._finish(await self._repeated(first))
             return
         try:
             job = await self._process.prepare(self._command, self._owner.seat.transactions.has_topic)
         except Rejected as error:
             await self._reject(error)
             return
-        await self._finish(await self._answer(job))
+        await self._finish(*await self._answer(job))
+
+    async def _forwarded(self) -> bool:
+        """Without a key, commands of one id come to any partition: they meet in one, so that a repeat is recognised."""
+        command = self._command
+        home = home_of(command.id, self._process.kafka.partitions)
+        was_sent_here = command.sent_to == (command.partition, command.offset)
+        if command.key is not None or not command.explicit or not was_sent_here or home == command.partition:
+            return False
+        record = results.forwarded_record(command, partition=home)
+        try:
+            await self._owner.finish(command, [record], results.forwarded(command))
+        except Unwritable as error:
+            log.warning("command not forwarded", id=command.id, reason=f"{error!r:.200}")
+            return False
+        return True
+
+    async def _repeated(self, first: journal.Entry) -> Answer:
+        while True:
+            try:
+                return await self._process.first_answer(self._command, first)
+            except Unavailable as error:
+                log.info("first result waits", id=self._command.id, reason=f"{error!r:.120}")
+            await self._owner.wait(FIRST_LOOK_SECONDS)
 
     # --- attempts -------------------------------------------------------------------------------------------------
-    async def _answer(self, job: Job) -> Answer:
-        doubt = self._owner.open_attempt(self._command)
-        if doubt is not None and not job.repeatable:
-            running = timedelta(seconds=LEASE_SECONDS + HTTP_SECONDS)
-            resolved = await self._resolve(job, doubt.at, settled=doubt.at + running + self._process.settle_time)
-            if resolved is not None:
-                return resolved
+    async def _answer(self, job: Job) -> list[Answer]:
+        """The answers: one, or a list's last portions."""
+        resolved = await self._after_predecessor(job)
+        if resolved is not None:
+            return [resolved]
         while not job.expired:
             try:
                 return await self._attempt(job)
             except TwilioError as error:
                 answer = await self._after(job, error)
                 if answer is not None:
-                    return answer
-        return Answer("expired", error=results.EXPIRED)
+                    return [answer]
+        # What may have been executed has not expired unexecuted.
+        return [Answer("unknown", error=results.UNKNOWN) if self._perhaps else results.EXPIRED_ANSWER]
+
+    async def _after_predecessor(self, job: Job) -> Answer | None:
+        """What a predecessor's open attempt comes to; None: there is none, or it may be sent again."""
+        doubt = self._owner.open_attempt(self._command)
+        if doubt is None:
+            return None
+        self._perhaps = True
+        over = doubt.at + LEASE + self._process.request_timeout
+        if job.repeatable or job.operation.reconciliation is None:
+            await self._owner.wait(max(0.0, (over - now()).total_seconds()))
+        if job.repeatable:
+            return None
+        return await self._resolve(job, doubt.at, settled=over + self._process.settle_time)
 
     async def _after(self, job: Job, error: TwilioError) -> Answer | None:
         """What an attempt without a 2xx comes to; None: try again, the wait is over."""
@@ -108,42 +161,67 @@ class Execution:
                 await self._later(job, backoff_seconds(self._attempts, error.retry_after))
         return None
 
-    async def _attempt(self, job: Job) -> Answer:
-        """Send once. A create is written down and awaited first; the lease check is the last statement before it."""
-        async with self._process.slots, job.client.slot(job.request):
-            if self._owner.seat.leaving.is_set():
-                await self._owner.wait(0.001)
-            if job.expired:
-                return Answer("expired", error=results.EXPIRED)
-            self._attempts += 1
-            telemetry.COMMANDS_IN_FLIGHT.inc()
-            try:
-                if job.repeatable:
-                    return await self._send(job)
-                with self._process.similar(job.alike):
-                    leased = boot_seconds()
-                    entry = results.attempting(self._command, alike=job.alike)
-                    self._attempted_at = entry.at
-                    await self._owner.attempt(self._command, entry)
-                    if boot_seconds() - leased > LEASE_SECONDS:
-                        raise NotExecuted("The attempt's lease ran out before it began.")
-                    return await self._send(job)
-            finally:
-                telemetry.COMMANDS_IN_FLIGHT.dec()
+    async def _attempt(self, job: Job) -> list[Answer]:
+        """Send once.
 
-    async def _send(self, job: Job) -> Answer:
-        """The answer of one attempt; all but the last portion of a long one are written on the way."""
-        page = 0
-        held: Portion | None = None
+        What changes something is written down and awaited first, so that a superseded owner sends nothing; the lease
+        check is the last statement before it.
+        """
+        async with self._turn(job):
+            if job.expired:
+                return [Answer("unknown", error=results.UNKNOWN) if self._perhaps else results.EXPIRED_ANSWER]
+            self._attempts += 1
+            if job.request.method == "GET":
+                # Reading does no harm twice: a drain does not wait for it.
+                with self._owner.waiting():
+                    return await self._send(job)
+            leased = boot_seconds()
+            entry = results.attempting(self._command, alike=job.alike)
+            self._attempted_at = entry.at
+            await self._owner.attempt(self._command, entry)
+            if boot_seconds() - leased > LEASE.total_seconds():
+                raise NotExecuted("The attempt's lease ran out before it began.")
+            return await self._send(job)
+
+    @asynccontextmanager
+    async def _turn(self, job: Job) -> AsyncIterator[None]:
+        """Wait for Twilio's pace first, then for a slot of this process: who waits for the former keeps nobody off."""
+        async with AsyncExitStack() as stack:
+            with self._owner.waiting():
+                if job.operation.answer not in WALKED:
+                    await stack.enter_async_context(job.client.slot(job.request))
+                await stack.enter_async_context(self._process.slots)
+            with telemetry.COMMANDS_IN_FLIGHT.track_inprogress():
+                yield
+
+    async def _send(self, job: Job) -> list[Answer]:
+        """The answers of one attempt. Those that are not returned were written on the way: a long list's first pages.
+
+        A list that begins anew writes its pages anew; the later page of a number counts.
+        """
+        process = self._process
         call = Call(
-            job.client, job.operation, job.parameters, job.request, self._process.store, self._owner.media, HTTP_SECONDS
+            client=job.client,
+            operation=job.operation,
+            parameters=job.parameters,
+            request=job.request,
+            store=process.store,
+            media=self._owner.media,
+            timeout_seconds=process.request_timeout.total_seconds(),
         )
-        async for portion in portions(call):
-            if held is not None:
-                await self._owner.write(self._records(self._succeeded(job, held, page=page, last=False)))
+        held: list[Answer] = []
+        page = size = 0
+        found = portions(call)
+        async with aclosing(found):
+            async for portion in found:
+                held.append(self._succeeded(job, portion, page=page))
                 page += 1
-            held = portion
-        return self._succeeded(job, held or Portion(()), page=page)
+                size += sum(len(bundle) for bundle in portion.bundles)
+                if size > HELD_BYTES:
+                    *pages, last = held
+                    await self._owner.write(self._pages(pages))
+                    held, size = [last], sum(len(bundle) for bundle in last.bundles)
+        return held or [self._succeeded(job, Portion(()))]
 
     async def _later(self, job: Job, seconds: float) -> None:
         """Wait before the next attempt, not longer than the command is valid."""
@@ -168,55 +246,48 @@ class Execution:
 
         `settled` is when what was made must be in Twilio's list: a predecessor's lease and request, too, are over then.
         """
-        with telemetry.COMMANDS_IN_DOUBT.track_inprogress():
-            row = await self._find(job, attempted_at, settled=settled) if job.operation.reconciliation else None
+        row = None
+        if job.operation.reconciliation is not None:
+            with telemetry.COMMANDS_IN_DOUBT.track_inprogress():
+                async with self._process.claims.used():
+                    row = await self._find(job, attempted_at, settled=settled)
         if row is not None:
             log.info("reconciled", command=self._command.command, id=self._command.id, sid=row["sid"])
             bundle = bundle_bytes(job.operation.bundle, row)
-            return self._succeeded(job, Portion((bundle,)), reconciled=True)
+            return replace(self._succeeded(job, Portion((bundle,))), reconciled=True)
         if self._process.resend:
             return None
         log.warning("unknown", command=self._command.command, id=self._command.id)
         return Answer("unknown", error=results.UNKNOWN)
 
     async def _find(self, job: Job, attempted_at: datetime, *, settled: datetime) -> reconcile.Row | None:
-        """Look until something is found, or until nothing can appear any more.
-
-        While another attempt of this process looks alike, the choice waits for its answer: what is found may be its.
-        """
+        """Look until something is found, or until nothing can appear any more."""
         pause = FIRST_LOOK_SECONDS
         while True:
             final = now() >= settled
             try:
-                found = await reconcile.candidates(job.client, job.operation, job.parameters, attempted_at=attempted_at)
-                if found and (final or not self._process.has_similar(job.alike)):
-                    row = await self._process.claim(found, since=attempted_at)
-                    if row is not None:
-                        return row
-                if final:
+                with self._owner.waiting():
+                    row = await self._process.look(job, attempted_at=attempted_at, final=final)
+                if row is not None or final:
+                    return row
+            except (TwilioError, Unavailable) as error:
+                reason = error.label if isinstance(error, TwilioError) else f"{error!r:.120}"
+                log.info("reconciliation waits", id=self._command.id, reason=reason)
+                if final and isinstance(error, Refused) and not isinstance(error, BadCredentials):
                     return None
-            except TwilioError as error:
-                log.info("reconciliation waits", id=self._command.id, reason=error.label)
             left = (settled - now()).total_seconds()
             await self._owner.wait(pause if left <= 0 else min(pause, left))
             pause = min(pause * 2, LONGEST_LOOK_SECONDS)
 
     # --- the end --------------------------------------------------------------------------------------------------
-    def _succeeded(
-        self, job: Job, portion: Portion, *, page: int = 0, last: bool = True, reconciled: bool = False
-    ) -> Answer:
-        sid = results.subject(portion.bundles, "") or None
-        if sid is not None and not job.repeatable:
-            self._process.note_claim(sid)
+    def _succeeded(self, job: Job, portion: Portion, *, page: int = 0) -> Answer:
         return Answer(
             "succeeded",
             bundles=portion.bundles,
             request_id=portion.request_id,
-            sid=sid,
+            sid=results.subject(portion.bundles, "") or None,
             account_sid=job.client.account_sid,
-            reconciled=reconciled,
             page=page,
-            last=last,
         )
 
     def _failed(self, job: Job, error: Refused) -> Answer:
@@ -225,20 +296,46 @@ class Execution:
         return Answer("failed", bundles=bundles, error=results.error_of(error), request_id=error.request_id)
 
     async def _reject(self, error: Rejected) -> None:
-        process = self._process
-        letter = results.rejected_record(self._command, error, prefix=process.prefix, group=process.group)
         telemetry.DEAD_LETTERS.labels("command").inc()
-        await self._finish(Answer("rejected", error=results.error_of(error)), letter)
+        answer = Answer("rejected", error=results.error_of(error))
+        await self._finish(answer, letter=error)
 
-    def _records(self, answer: Answer) -> list[Record]:
-        complete = replace(answer, attempts=self._attempts, started_at=self._started)
+    def _complete(self, answer: Answer, *, last: bool) -> Answer:
+        return replace(results.fitting(answer), attempts=self._attempts, started_at=self._started, last=last)
+
+    def _records(self, answer: Answer, *, last: bool = True) -> list[Record]:
+        return results.result_records(self._command, self._complete(answer, last=last), **self._form)
+
+    def _pages(self, answers: Sequence[Answer]) -> list[Record]:
+        return [record for answer in answers for record in self._records(answer, last=False)]
+
+    @property
+    def _form(self) -> dict[str, Any]:
+        return {"prefix": self._process.prefix, "envelope": self._process.envelope}
+
+    def _letter(self, error: Rejected, *, whole: bool) -> Record:
         process = self._process
-        return results.result_records(self._command, complete, prefix=process.prefix, envelope=process.envelope)
+        return results.rejected_record(self._command, error, prefix=process.prefix, group=process.group, whole=whole)
 
-    async def _finish(self, answer: Answer, *more: Record) -> None:
+    async def _finish(self, *answers: Answer, letter: Rejected | None = None) -> None:
+        """Write the result, all pages of it, the journal's entry and a dead letter: all of them, or none."""
         command = self._command
+        *pages, answer = answers
         entry = results.done(command, answer)
-        await self._owner.finish(command, answer, [*self._records(answer), *more], entry)
+        records = self._pages(pages) + self._records(answer)
+        letters = [self._letter(letter, whole=True)] if letter else []
+        try:
+            await self._owner.finish(command, [*records, *letters], entry)
+        except Unwritable as error:
+            # A reply topic that may not be written, a value that no topic takes: the result itself must not be missing.
+            log.warning("result reduced", id=command.id, reason=f"{error!r:.200}")
+            least = results.least_record(command, self._complete(answer, last=True), **self._form)
+            letters = [self._letter(letter, whole=False)] if letter else []
+            await self._owner.finish(command, [least, *letters], entry)
+        self._note_end(answer)
+
+    def _note_end(self, answer: Answer) -> None:
+        command = self._command
         telemetry.COMMANDS.labels(command.command, answer.outcome).inc()
         telemetry.COMMAND_SECONDS.labels(command.command).observe(time.monotonic() - self._clock)
         log.info(

@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 
 from connector.executor.execution import Execution
-from connector.executor.owner import HELD_PER_SLOT, Owner
-from connector.executor.pending import Pending
+from connector.executor.owner import Owner, Waiting
 from connector.executor.process import Process
 from connector.kafka.ownership import Seat
+
+# Commands that are read and not finished, of the whole process: the more, the longer the others of a partition go on
+# while one key has much to do.
+HELD_BYTES = 48 * 1024 * 1024
 
 
 class Executor:
@@ -18,7 +22,8 @@ class Executor:
     ) -> None:
         self._process = process
         self._topics = topics
-        self._hold = max(64, HELD_PER_SLOT * max_in_flight // process.kafka.partitions)
+        # What is in flight must be held in any case.
+        self._hold = max(HELD_BYTES, max_in_flight * 4096) // process.kafka.partitions
         self._window = dedupe_window
 
     async def serve(self, seat: Seat) -> None:
@@ -30,8 +35,13 @@ class Executor:
             work=self._work,
             hold=self._hold,
             dedupe_window=self._window,
+            behind=partial(self._process.note_behind, seat.partition),
         )
-        await owner.serve()
+        try:
+            await owner.serve()
+        finally:
+            for command in self._topics.values():
+                self._process.note_behind(seat.partition, command, 0)
 
-    async def _work(self, owner: Owner, command: Pending) -> None:
+    async def _work(self, owner: Owner, command: Waiting) -> None:
         await Execution(owner, command, self._process).run()

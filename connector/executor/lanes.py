@@ -2,20 +2,24 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterator
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 
+CANCEL_SECONDS = 2.0
+
 
 class Leaving(Exception):
-    """Raised by work that is not to go on: its lane ends here, the item stays unfinished for a successor."""
+    """Raised where work would wait though its lanes are closing: the item stays unfinished for a successor."""
 
 
 class Lanes(Generic[Item]):
     """One task for each key that has something to do; a lane that is empty is forgotten, whatever the number of keys.
 
-    `work` is awaited for one item after the other of a lane. An item without a key has a lane of its own.
+    `work` is awaited for one item after the other of a lane. An item without a key has a lane of its own. The first
+    exception that work raises is the result of `failure`.
     """
 
     def __init__(self, work: Callable[[Item], Awaitable[None]], *, name: str) -> None:
@@ -23,13 +27,16 @@ class Lanes(Generic[Item]):
         self._name = name
         self._queues: dict[Hashable, deque[Item]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: set[asyncio.Task[None] | None] = set()
         self._closing = False
-        self.held = 0
         self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+
+    def __len__(self) -> int:
+        """How many lanes there are now."""
+        return len(self._queues)
 
     def put(self, key: Hashable | None, item: Item) -> None:
         """Add an item to the end of its lane."""
-        self.held += 1
         lane = object() if key is None else key
         queue = self._queues.get(lane)
         if queue is not None:
@@ -45,7 +52,6 @@ class Lanes(Generic[Item]):
             while queue and not self._closing:
                 await self._work(queue[0])
                 queue.popleft()
-                self.held -= 1
         except Leaving:
             return
         except Exception as error:  # noqa: BLE001 - handed to the owner, which reopens
@@ -54,20 +60,40 @@ class Lanes(Generic[Item]):
             return
         self._queues.pop(lane, None)
 
-    async def drain(self, seconds: float) -> bool:
-        """Start nothing more and wait for what is running. False when something had to be cancelled."""
-        self._closing = True
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=seconds)
-            for task in late:
-                task.cancel()
-            if late:
-                await asyncio.wait(late, timeout=1)
-            return not late
-        return True
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Around what a drain need not wait for: nothing is under way at Twilio, or it does no harm twice.
 
-    def cancel(self) -> None:
-        """End every lane at once."""
+        Raises Leaving when the lanes are closing already.
+        """
+        if self._closing:
+            raise Leaving
+        task = asyncio.current_task()
+        self._waiting.add(task)
+        try:
+            yield
+        finally:
+            self._waiting.discard(task)
+
+    async def drain(self, seconds: float) -> bool:
+        """Start nothing more, end what only waits, and let the rest finish. False when something had to be cancelled.
+
+        What is finished within `seconds` is finished for good.
+        """
         self._closing = True
-        for task in self._tasks:
+        for task in self._waiting:
+            if task is not None:
+                task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+        return await self.cancel()
+
+    async def cancel(self) -> bool:
+        """End every lane at once; whether there was none."""
+        self._closing = True
+        late = set(self._tasks)
+        for task in late:
             task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=CANCEL_SECONDS)
+        return not late

@@ -1,5 +1,6 @@
 """Where downloaded media go: chunks on a topic, all or none, or an object store. No file is held in memory."""
 
+import asyncio
 import hashlib
 import tempfile
 from collections.abc import AsyncIterator
@@ -8,13 +9,16 @@ from typing import IO, Any
 
 import orjson
 
-from connector.errors import ConfigurationError, PerhapsExecuted
+from connector.errors import ConfigurationError, NotExecuted, PerhapsExecuted, Superseded, Unavailable, Unwritable
 from connector.events import Event, Record, encode, now, timestamp
 from connector.executor.answers import Call, Store
+from connector.kafka.transactions import Transactions
+from connector.settings import KafkaSettings
 from connector.twilio.client import Download
 
 CHUNK_BYTES = 512 * 1024
 MEDIA_SECONDS = 100.0
+MEDIA_TRANSACTION_MS = 120_000
 # Until this size a download stays in memory, then it goes to a temporary file.
 SPOOL_BYTES = 1024 * 1024
 EVENT_TYPE = "twilio.recording.media.v1"
@@ -46,6 +50,33 @@ def _check_length(download: Download, size: int) -> None:
         raise PerhapsExecuted(f"The download ended after {size} of {download.content_length} bytes.")
 
 
+class MediaWriter:
+    """Writes of large files, one after the other.
+
+    They have a producer of their own: they delay nobody, and a failed one poisons nothing.
+    """
+
+    def __init__(self, kafka: KafkaSettings, transactional_id: str) -> None:
+        self._transactions = Transactions(
+            kafka, transactional_id, compression_type=None, transaction_timeout_ms=MEDIA_TRANSACTION_MS
+        )
+        self._lock = asyncio.Lock()
+
+    async def write(self, chunks: AsyncIterator[Record]) -> int:
+        """Write all or none; returns how many. Raises NotExecuted when Kafka does not take them: try again."""
+        async with self._lock:
+            try:
+                if not self._transactions.usable:
+                    await self._transactions.open()
+                return await self._transactions.write_all(chunks, seconds=MEDIA_SECONDS)
+            except (Unavailable, Superseded, Unwritable) as error:
+                raise NotExecuted("The media could not be written to Kafka.") from error
+
+    async def close(self) -> None:
+        """End the producer."""
+        await self._transactions.close()
+
+
 def topic_store(topic: str) -> Store:
     """Store into chunks of 512 KiB on the topic, in one transaction, keyed by the SID."""
 
@@ -53,10 +84,7 @@ def topic_store(topic: str) -> Store:
         with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as file:
             media = await _spool(call, file)
             file.seek(0)
-            if not call.media.usable:
-                await call.media.close()
-                await call.media.open()
-            count = await call.media.write_all(_chunks(call, media, file, topic), seconds=MEDIA_SECONDS)
+            count = await call.media.write(_chunks(call, media, file, topic))
         yield media.bundle(chunks=count, url=None)
 
     return store

@@ -6,55 +6,69 @@ what a successor must know. On leaving: finish what is in flight, commit, return
 
 import asyncio
 import time
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import NamedTuple, Protocol
 
 from connector import telemetry
 from connector.errors import Unavailable
 from connector.events import Record
-from connector.executor.lanes import Lanes, Leaving
-from connector.executor.offsets import MAX_SPAN, Progress, decode_metadata
-from connector.executor.pending import Pending, pending
-from connector.executor.results import Answer
+from connector.executor import offsets
+from connector.executor.dedupe import Dedupe
+from connector.executor.lanes import Lanes
+from connector.executor.media import MediaWriter
+from connector.executor.offsets import Commit, Progress
+from connector.executor.pending import Pending
 from connector.executor.writer import Writer
 from connector.kafka import journal
-from connector.kafka.ownership import DRAIN_SECONDS, RawRecord, Seat
-from connector.kafka.transactions import Transactions
+from connector.kafka.journal import Where
+from connector.kafka.ownership import RawRecord, Seat
 from connector.settings import KafkaSettings
 
 log = telemetry.logger(__name__)
 
 COMMIT_SECONDS = 0.2
 CONFIRM_SECONDS = 2.0
-ID_POLL_SECONDS = 0.1
-# Held above what is in flight, so that every slot finds a lane with work though keys are unevenly spread.
-HELD_PER_SLOT = 8
-MEDIA_TRANSACTION_MS = 120_000
+# An attempt that stays open for long is written again when it lies so far back: a successor reads no more than that.
+FAR_BACK = 100_000
+# What a held command takes beside its bytes.
+HELD_OVERHEAD = 1_000
+
+
+class Waiting(NamedTuple):
+    """A command that was read from Kafka, at `clock` (monotonic seconds), and not yet looked at."""
+
+    name: str
+    record: RawRecord
+    weight: int
+    clock: float
 
 
 class Work(Protocol):
     """Executes one command for an owner."""
 
-    async def __call__(self, owner: "Owner", command: Pending) -> None:
+    async def __call__(self, owner: "Owner", command: Waiting) -> None:
         """Return when the command's result is durable."""
 
 
 @dataclass
-class _Seen:
-    """An explicit id: who has it, and where its end stands in the journal."""
+class _Attempt:
+    """An attempt that is not finished: its last journal entry and where that stands, or at least comes."""
 
+    entry: journal.Entry
     offset: int
-    topic: str
-    journal_offset: int | None
-    finished: asyncio.Event
-    at: float = field(default_factory=time.time)
+    finishing: bool = False
 
 
 class Owner:
-    """One partition number of all command topics. `topics` maps each topic to its command's name."""
+    """One partition number of all command topics. `topics` maps each topic to its command's name.
+
+    `hold` bounds the bytes of commands that are read and not finished; `behind` is told how many commands of a topic
+    are not finished.
+    """
 
     def __init__(
         self,
@@ -65,55 +79,59 @@ class Owner:
         work: Work,
         hold: int,
         dedupe_window: timedelta,
+        behind: Callable[[str, int], None] = lambda _command, _count: None,
     ) -> None:
         self.seat = seat
-        # Large files have a producer of their own: they delay nobody, and a failed one poisons nothing.
-        self.media = Transactions(
-            kafka,
-            f"{seat.transactions.transactional_id}-media",
-            compression_type=None,
-            transaction_timeout_ms=MEDIA_TRANSACTION_MS,
-        )
+        self.media = MediaWriter(kafka, f"{seat.transactions.transactional_id}-media")
         self._kafka = kafka
         self._topics = topics
         self._work = work
         self._hold = hold
         self._window = dedupe_window
-        self._writer = Writer(seat.transactions)
-        self._lanes: Lanes[Pending] = Lanes(self._execute, name=f"lane-{seat.partition}")
+        self._behind = behind
+        self._lanes: Lanes[Waiting] = Lanes(self._execute, name=f"lane-{seat.partition}")
         self._progress: dict[str, Progress] = {}
-        self._journal = journal.State()
-        self._open_at: dict[tuple[str, int], int] = {}
-        self._ids: OrderedDict[bytes, _Seen] = OrderedDict()
-        self._ids_loaded = asyncio.Event()
-        self._paused = False
+        self._attempts: dict[Where, _Attempt] = {}
+        self._held = 0
+        self._is_full = False
+        self._crowded: set[str] = set()
         self._committed: object = None
         self._committed_at = 0.0
 
     # --- life -----------------------------------------------------------------------------------------------------
     async def serve(self) -> None:
         """Own the partition until the seat is left. Raises what ended it otherwise."""
-        await self._restore()
-        tasks = [
-            asyncio.create_task(self._writer.run(), name=f"writer-{self.seat.partition}"),
-            asyncio.create_task(self._commit_regularly(), name=f"committer-{self.seat.partition}"),
-            asyncio.create_task(self._load_ids(), name=f"dedupe-{self.seat.partition}"),
-        ]
         leaving = asyncio.create_task(self.seat.leaving.wait(), name=f"leaving-{self.seat.partition}")
+        restoring = asyncio.create_task(self._restore(), name=f"restore-{self.seat.partition}")
+        tasks: list[asyncio.Task[None]] = []
         try:
-            self.seat.start_reading({topic: progress.base for topic, progress in self._progress.items()}, self._deliver)
-            await self._until_ended({leaving, *tasks})
-            self.seat.pause(self._topics)
-            await self._lanes.drain(DRAIN_SECONDS - 2)
-            await self._commit()
+            await asyncio.wait({leaving, restoring}, return_when=asyncio.FIRST_COMPLETED)
+            if restoring.done():
+                tasks += self._start(restoring.result())
+                await self._until_ended({leaving, *tasks})
+                self.seat.pause(self._topics)
+                await self._until_drained(tasks)
+                await self._commit()
         finally:
-            self._lanes.cancel()
-            for task in (leaving, *tasks):
+            await self._lanes.cancel()
+            for task in (leaving, restoring, *tasks):
                 task.cancel()
-            await asyncio.gather(*tasks, leaving, return_exceptions=True)
+            await asyncio.gather(leaving, restoring, *tasks, return_exceptions=True)
             await self.media.close()
 
+    def _start(self, end: int) -> list["asyncio.Task[None]"]:
+        """Begin to read; `end` is the journal's."""
+        since = partial(journal.since, self._kafka, self.seat.partition)
+        self._writer = Writer(self.seat.transactions, journal=journal.topic_of(self._kafka), end=end, since=since)
+        self.seat.start_reading({topic: progress.base for topic, progress in self._progress.items()}, self._deliver)
+        return [
+            asyncio.create_task(self._writer.run(), name=f"writer-{self.seat.partition}"),
+            asyncio.create_task(self._commit_regularly(), name=f"committer-{self.seat.partition}"),
+            asyncio.create_task(self._know_ids(end), name=f"dedupe-{self.seat.partition}"),
+        ]
+
     async def _until_ended(self, tasks: set["asyncio.Task[None] | asyncio.Task[bool]"]) -> None:
+        """Return when the seat is left. Raises what ended the owner otherwise."""
         watched: set[asyncio.Future[object]] = {*tasks, self._lanes.failure}  # type: ignore[arg-type]  # any results
         while not self.seat.leaving.is_set():
             done, watched = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
@@ -122,37 +140,46 @@ class Owner:
                     raise self._lanes.failure.result()
                 task.result()
 
-    async def _restore(self) -> None:
+    async def _until_drained(self, tasks: Sequence["asyncio.Task[None]"]) -> None:
+        """Finish what is in flight; without a writer nothing can be finished any more."""
+        draining = asyncio.create_task(self._lanes.drain(self.seat.drain_seconds), name=f"drain-{self.seat.partition}")
+        try:
+            await asyncio.wait({draining, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
+            await draining
+        finally:
+            draining.cancel()
+
+    async def _restore(self) -> int:
+        """Read what the group and the journal say; returns the journal's end."""
         held = await self.seat.committed()
-        decoded = {topic: (base, *decode_metadata(base, text)) for topic, (base, text) in held.items()}
-        known = [low for _, low, _ in decoded.values() if low is not None]
+        commits = {topic: (base, offsets.decode(base, text)) for topic, (base, text) in held.items()}
+        known = [commit for _, commit in commits.values() if commit is not None]
+        low = min((commit.low for commit in known), default=0)
+        state = await journal.restore(self._kafka, self.seat.partition, low=low)
         for topic in self._topics:
-            base, _, finished = decoded.get(topic, (0, None, frozenset()))
-            self._progress[topic] = Progress(base, finished)
-        low = min(known, default=0)
-        self._journal = await journal.restore(self._kafka, self.seat.partition, low=low)
-        self._open_at = dict(self._journal.open_at)
-        if self._journal.records or self._open_at:
+            done = {entry.offset for entry in state.latest.values() if entry.topic == topic and entry.state == "done"}
+            self._progress[topic] = _progress(*commits.get(topic, (0, None)), done)
+        self._attempts = {where: _Attempt(state.latest[where], offset) for where, offset in state.open_at.items()}
+        digests = [commit.digest for commit in known if commit.digest is not None]
+        self.dedupe = Dedupe(
+            self._kafka, self.seat.partition, window=self._window, digest_at=max(digests, default=None)
+        )
+        self.dedupe.resume(attempt.entry for attempt in self._attempts.values())
+        if state.records:
             log.info(
                 "commands restored",
                 partition=self.seat.partition,
-                journal_records=self._journal.records,
-                in_doubt=len(self._open_at),
+                journal_records=state.records,
+                in_doubt=len(self._attempts),
             )
+        return state.end
 
-    async def _load_ids(self) -> None:
+    async def _know_ids(self, end: int) -> None:
         """Read the ids of the dedupe window; only commands with an id of their own wait for it."""
-        since = datetime.now(UTC) - self._window
-        found = await journal.seen_ids(self._kafka, self.seat.partition, since=since, end=self._journal.end)
-        loaded: OrderedDict[bytes, _Seen] = OrderedDict()
-        finished = asyncio.Event()
-        finished.set()
-        for hashed, (offset, topic, position, at) in found.items():
-            loaded[hashed] = _Seen(offset, topic, position, finished, at.timestamp())
-        for hashed, seen in self._ids.items():
-            loaded.setdefault(hashed, seen)
-        self._ids = loaded
-        self._ids_loaded.set()
+        await self.dedupe.load(end=end)
         await asyncio.Event().wait()
 
     # --- intake ---------------------------------------------------------------------------------------------------
@@ -160,138 +187,124 @@ class Owner:
         progress = self._progress[topic]
         for record in records:
             if progress.deliver(record.offset):
-                self._lanes.put(record.key, self._read(topic, record))
-        if not self._paused and (self._lanes.held >= self._hold or progress.span >= MAX_SPAN):
-            self._paused = True
+                command = Waiting(self._topics[topic], record, _weight(record), time.monotonic())
+                self._held += command.weight
+                self._lanes.put(record.key, command)
+        if not self._is_full and self._held >= self._hold:
+            self._is_full = True
             self.seat.pause(self._topics)
 
-    def _read(self, topic: str, record: RawRecord) -> Pending:
-        return pending(
-            topic=topic,
-            partition=record.partition,
-            offset=record.offset,
-            key=record.key,
-            value=record.value,
-            headers=record.headers,
-            milliseconds=record.timestamp,
-            command=self._topics[topic],
-        )
-
-    async def _execute(self, command: Pending) -> None:
-        try:
-            await self._work(self, command)
-        finally:
-            if self._paused and self._lanes.held <= self._hold // 2 and not self.seat.leaving.is_set():
-                self._resume()
-
-    def _resume(self) -> None:
-        open_topics = [topic for topic, progress in self._progress.items() if progress.span < MAX_SPAN // 2]
-        if len(open_topics) == len(self._progress):
-            self._paused = False
-        self.seat.resume(open_topics)
+    async def _execute(self, command: Waiting) -> None:
+        await self._work(self, command)
+        self._held -= command.weight
+        if self._is_full and self._held <= self._hold // 2:
+            self._is_full = False
+            self.seat.resume(topic for topic in self._topics if topic not in self._crowded)
 
     # --- what executing a command needs ---------------------------------------------------------------------------
-    def was_finished(self, command: Pending) -> bool:
-        """Whether the journal shows the command's end; then it counts as finished here too."""
-        entry = self._journal.latest.get((command.topic, command.offset))
-        if entry is None or entry.state != "done":
-            return False
-        self._finish(command)
-        return True
+    def waiting(self) -> AbstractContextManager[None]:
+        """Around what a drain need not wait for. Raises Leaving when this owner drains already."""
+        return self._lanes.waiting()
+
+    async def wait(self, seconds: float) -> None:
+        """Wait between attempts. Raises Leaving when this owner drains already."""
+        with self._lanes.waiting():
+            await asyncio.sleep(seconds)
 
     def open_attempt(self, command: Pending) -> journal.Entry | None:
-        """The attempt of a predecessor whose answer nobody knows."""
-        return self._journal.latest.get((command.topic, command.offset))
-
-    async def first_of_id(self, command: Pending) -> int | None:
-        """The journal offset where an earlier command of the same id ended; None for the first of its id.
-
-        An earlier one that is still running is waited for.
-        """
-        if not command.explicit:
-            return None
-        await self._ids_loaded.wait()
-        hashed = journal.id_hash(command.topic, command.id)
-        seen = self._ids.get(hashed)
-        now = time.time()
-        if seen is not None and (seen.topic, seen.offset) != (command.topic, command.offset):
-            while not seen.finished.is_set():
-                await self.wait(ID_POLL_SECONDS)
-            if seen.journal_offset is not None and now - seen.at <= self._window.total_seconds():
-                return seen.journal_offset
-        self._ids[hashed] = _Seen(command.offset, command.topic, None, asyncio.Event())
-        self._ids.move_to_end(hashed)
-        self._forget_ids(now)
-        return None
-
-    def _forget_ids(self, now: float) -> None:
-        while self._ids:
-            seen = next(iter(self._ids.values()))
-            if len(self._ids) <= journal.MAX_IDS and now - seen.at <= self._window.total_seconds():
-                return
-            self._ids.popitem(last=False)
+        """The attempt whose answer nobody knows: a predecessor's."""
+        attempt = self._attempts.get(command.where)
+        return attempt.entry if attempt is not None else None
 
     async def attempt(self, command: Pending, entry: journal.Entry) -> None:
         """Make the attempt durable. Raises Superseded when the partition has another owner: do not send."""
-        where = (command.topic, command.offset)
-        self._open_at.setdefault(where, self._journal.end)
+        # Until it is known where it stands: not before the present end. An earlier attempt of it stays open meanwhile.
+        self._attempts.setdefault(command.where, _Attempt(entry, self._writer.end))
+        await self._write_attempt(entry)
+
+    async def _write_attempt(self, entry: journal.Entry) -> None:
+        def applied(offset: int) -> None:
+            if entry.where in self._attempts:
+                self._attempts[entry.where] = _Attempt(entry, offset)
+
         record = journal.encode(self._kafka.topic_prefix, entry, partition=self.seat.partition)
-        (offset,) = await self._writer.write([record])
-        self._journal.end = max(self._journal.end, offset + 1)
+        await self._writer.write([record], applied)
 
     async def write(self, records: Sequence[Record]) -> None:
-        """Make records durable that end no command."""
+        """Make records durable that end no command. Raises Superseded, Unwritable."""
         await self._writer.write(records)
 
-    async def finish(self, command: Pending, answer: Answer, records: Sequence[Record], entry: journal.Entry) -> None:
-        """Make result and journal entry durable together; then the command is finished."""
+    async def finish(self, command: Pending, records: Sequence[Record], entry: journal.Entry) -> None:
+        """Make result and journal entry durable together; then the command is finished.
+
+        Raises Superseded, and Unwritable when Kafka refuses a record for what it is: nothing is written then.
+        """
+
+        def applied(offset: int) -> None:
+            if entry.explicit:
+                self.dedupe.finished(entry, offset)
+            self._attempts.pop(command.where, None)
+            self._progress[command.topic].finish(command.offset)
+
+        if command.where in self._attempts:
+            self._attempts[command.where].finishing = True
         last = journal.encode(self._kafka.topic_prefix, entry, partition=self.seat.partition)
-        *_, offset = await self._writer.write([*records, last])
-        self._journal.end = max(self._journal.end, offset + 1)
-        seen = self._ids.get(journal.id_hash(command.topic, command.id)) if command.explicit else None
-        if seen is not None and answer.outcome != "duplicate":
-            seen.journal_offset = offset
-            seen.finished.set()
-        self._finish(command)
-
-    def _finish(self, command: Pending) -> None:
-        where = (command.topic, command.offset)
-        self._journal.latest.pop(where, None)
-        self._open_at.pop(where, None)
-        self._progress[command.topic].finish(command.offset)
-
-    async def wait(self, seconds: float) -> None:
-        """Wait between attempts. Raises Leaving when the owner drains meanwhile."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self.seat.leaving.wait()
-        except TimeoutError:
-            return
-        raise Leaving
+        await self._writer.write([*records, last], applied)
 
     # --- committing -----------------------------------------------------------------------------------------------
     async def _commit_regularly(self) -> None:
         while True:
             await asyncio.sleep(COMMIT_SECONDS)
+            await self._keep_journal_short()
             await self._commit()
-            if self._paused and self._lanes.held <= self._hold // 2:
-                self._resume()
+
+    async def _keep_journal_short(self) -> None:
+        """What a successor must read of the journal: a digest of the ids, and old attempts once more."""
+        digest = self.dedupe.due(self._writer.end)
+        if digest is not None:
+            record = journal.encode_digest(self._kafka.topic_prefix, digest, partition=self.seat.partition)
+            await self._writer.write([record], partial(self.dedupe.written, digest))
+        far = self._writer.end - FAR_BACK
+        old = [attempt.entry for attempt in self._attempts.values() if attempt.offset < far and not attempt.finishing]
+        await asyncio.gather(*(self._write_attempt(entry) for entry in old))
 
     async def _commit(self) -> None:
-        """Commit every topic in one request: the journal's low-water mark must be of one moment for all of them."""
-        low = min(self._open_at.values(), default=self._journal.end)
-        offsets: dict[str, tuple[int, str]] = {}
+        low = min((attempt.offset for attempt in self._attempts.values()), default=self._writer.end)
+        values: dict[str, tuple[int, str]] = {}
         for topic, progress in self._progress.items():
-            metadata = progress.metadata(low)
-            if metadata is None:
-                return
-            offsets[topic] = (progress.base, metadata)
-        for topic, progress in self._progress.items():
-            telemetry.COMMAND_LAG.labels(self._topics[topic]).set(progress.pending)
-        idle = offsets == self._committed
-        if idle and time.monotonic() - self._committed_at < CONFIRM_SECONDS:
+            metadata = progress.metadata(low=low, digest=self.dedupe.digest_at)
+            self._note_crowded(topic, is_crowded=metadata is None)
+            # A topic that is left out keeps its former commit, with the journal's low-water mark of that time.
+            if metadata is not None:
+                values[topic] = (progress.base, metadata)
+            unread = max(0, (self.seat.highwater(topic) or 0) - progress.end)
+            self._behind(self._topics[topic], unread + progress.pending)
+        idle = values == self._committed
+        if not values or (idle and time.monotonic() - self._committed_at < CONFIRM_SECONDS):
             return
-        if await self.seat.commit(offsets):
-            self._committed, self._committed_at = offsets, time.monotonic()
-        elif not self.seat.held:
+        if await self.seat.commit(values):
+            self._committed, self._committed_at = values, time.monotonic()
+        elif not self.seat.held and not self.seat.leaving.is_set():
             raise Unavailable("The group does not accept this owner's commits.")
+
+    def _note_crowded(self, topic: str, *, is_crowded: bool) -> None:
+        """A topic with more holes than a commit can tell rests until there are fewer."""
+        if is_crowded and topic not in self._crowded:
+            self._crowded.add(topic)
+            self.seat.pause([topic])
+        elif not is_crowded and topic in self._crowded:
+            self._crowded.discard(topic)
+            if not self._is_full:
+                self.seat.resume([topic])
+
+
+def _progress(base: int, commit: Commit | None, finished: set[int]) -> Progress:
+    if commit is None:
+        return Progress(base, finished={offset for offset in finished if offset >= base})
+    later = {offset for offset in finished if offset >= base}
+    return Progress(base, end=commit.end, pending=commit.pending, finished=later)
+
+
+def _weight(record: RawRecord) -> int:
+    headers = sum(len(name) + len(raw or b"") for name, raw in record.headers)
+    return HELD_OVERHEAD + len(record.key or b"") + len(record.value or b"") + headers

@@ -1,21 +1,33 @@
 """A command record, read: its headers understood, its value left as it is. Pure."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from connector.errors import Rejected
+from connector.events import now
+from connector.kafka.journal import Where
 
 RawHeaders = Sequence[tuple[str, bytes | None]]
 
 # Spring's names for a reply; they are echoed as they came.
 SPRING_CORRELATION = "kafka_correlationId"
 SPRING_REPLY = "kafka_replyTopic"
+# Where a command was sent to before it met others of its id: partition/offset.
+FORWARDED = "forwarded-from"
+# An id travels in the URLs that we hand to Twilio and in several headers of the result.
+LONGEST_ID = 256
+TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}.{0,100}")
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A command that waits for its turn. `command` is its name, `id` its own or `topic/partition/offset`."""
+    """A command that waits for its turn. `command` is its name, `id` its own or `topic/partition/offset`.
+
+    `sent_to` is partition and offset where its caller sent it; `problem` says why it is rejected without looking at its
+    value.
+    """
 
     topic: str
     partition: int
@@ -32,6 +44,13 @@ class Pending:
     reply_to: str | None
     expires_text: str | None
     traceparent: str | None
+    sent_to: tuple[int, int]
+    problem: str | None = None
+
+    @property
+    def where(self) -> Where:
+        """Which record it is, within its partition."""
+        return (self.topic, self.offset)
 
     @property
     def expires_at(self) -> datetime | None:
@@ -49,7 +68,10 @@ class Pending:
             ) from error
         if moment.tzinfo is None:
             raise Rejected(f"header expires-at: {self.expires_text[:40]!r} has no time zone; append Z for UTC.")
-        return moment.astimezone(UTC)
+        try:
+            return moment.astimezone(UTC)
+        except OverflowError as error:
+            raise Rejected(f"header expires-at: {self.expires_text[:40]!r} is out of range.") from error
 
 
 def pending(
@@ -63,12 +85,16 @@ def pending(
     milliseconds: int,
     command: str,
 ) -> Pending:
-    """Read a record; `milliseconds` is its timestamp. The first header of a name counts."""
+    """Read a record; `milliseconds` is its timestamp. The first header of a name counts. Never raises."""
     named: dict[str, str] = {}
     for name, raw in headers:
         named.setdefault(name, (raw or b"").decode(errors="replace"))
     own = named.get("id") or named.get("ce_id")
-    command_id = own or f"{topic}/{partition}/{offset}"
+    correlation_id = _correlation(named)
+    problem = _too_long(id=own, correlation_id=correlation_id, reply_to=_reply(named))
+    sent_to = _place(named.get(FORWARDED)) or (partition, offset)
+    command_id = own if own and len(own) <= LONGEST_ID else f"{topic}/{sent_to[0]}/{sent_to[1]}"
+    traceparent = named.get("traceparent", "")
     return Pending(
         topic=topic,
         partition=partition,
@@ -76,17 +102,43 @@ def pending(
         key=key,
         value=value,
         headers=headers,
-        received=datetime.fromtimestamp(milliseconds / 1000, UTC),
+        received=_moment(milliseconds),
         command=command,
         id=command_id,
-        explicit=own is not None,
-        correlation_id=_correlation(named) or command_id,
+        explicit=command_id == own,
+        correlation_id=correlation_id if correlation_id and len(correlation_id) <= LONGEST_ID else command_id,
         connection=named.get("connection") or "default",
-        reply_to=named.get("reply-to") or named.get(SPRING_REPLY) or None,
+        reply_to=_reply(named) if problem is None else None,
         expires_text=named.get("expires-at") or None,
-        traceparent=named.get("traceparent") or None,
+        traceparent=traceparent if TRACEPARENT.fullmatch(traceparent) else None,
+        sent_to=sent_to,
+        problem=problem,
     )
 
 
 def _correlation(named: Mapping[str, str]) -> str | None:
     return named.get("correlation-id") or named.get("ce_correlationid") or named.get(SPRING_CORRELATION) or None
+
+
+def _reply(named: Mapping[str, str]) -> str | None:
+    return named.get("reply-to") or named.get(SPRING_REPLY) or None
+
+
+def _too_long(**texts: str | None) -> str | None:
+    for name, text in texts.items():
+        if text is not None and len(text) > LONGEST_ID:
+            return f"header {name.replace('_', '-')}: has {len(text)} characters, {LONGEST_ID} are the most."
+    return None
+
+
+def _place(text: str | None) -> tuple[int, int] | None:
+    found = re.fullmatch(r"([0-9]{1,10})/([0-9]{1,19})", text or "")
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def _moment(milliseconds: int) -> datetime:
+    """The time of a record; whoever writes it may give any number."""
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return now()

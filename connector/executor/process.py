@@ -1,15 +1,16 @@
 """What all owners of this process share: slots, connections, the catalog, and which SIDs are taken."""
 
 import asyncio
-from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 
 import orjson
 
-from connector.errors import Rejected
+from connector import telemetry
+from connector.errors import ConnectorError, Rejected
 from connector.events import Envelope
 from connector.executor import reconcile
 from connector.executor.answers import Store
@@ -17,16 +18,18 @@ from connector.executor.job import Job
 from connector.executor.pending import Pending
 from connector.executor.results import Answer
 from connector.kafka import journal, partitions
+from connector.kafka.claims import Claims
 from connector.resources.parameters import fill_callbacks, parse
 from connector.resources.rows import Command
 from connector.settings import KafkaSettings
 from connector.twilio.client import TwilioClient
 
-# Claims of this process; those of others and of former times are in the journal.
-REMEMBERED_CLAIMS = 100_000
-# How far around its journal entry a first result is looked for.
-RESULT_SPREAD = timedelta(seconds=20)
+REQUEST_TIMEOUT = timedelta(seconds=10)
+# A result is written together with its journal entry, and timed a moment later.
+RESULT_SPREAD = timedelta(seconds=2)
 RESULT_RECORDS = 20_000
+
+log = telemetry.logger(__name__)
 
 CallbackUrl = Callable[[str, Pending], str]
 
@@ -47,6 +50,7 @@ class Process:
         settle_time: timedelta,
         resend: bool,
         reply_topics: Sequence[str],
+        request_timeout: timedelta = REQUEST_TIMEOUT,
     ) -> None:
         self.kafka = kafka
         self.group = group
@@ -54,18 +58,36 @@ class Process:
         self.envelope: Envelope = kafka.envelope
         self.slots = asyncio.Semaphore(max_in_flight)
         self.settle_time = settle_time
+        self.request_timeout = request_timeout
+        self.claims = Claims(kafka)
         self.resend = resend
         self.store = store
         self._commands = commands
         self._clients = clients
         self._callback_url = callback_url
         self._reply_topics = tuple(reply_topics)
-        self._claimed: OrderedDict[str, None] = OrderedDict()
-        self._similar: Counter[str] = Counter()
+        self._behind: dict[str, Counter[int]] = {name: Counter() for name in commands}
+
+    def note_behind(self, partition: int, command: str, count: int) -> None:
+        """So many commands of a partition are not finished; 0 when it is not ours any more."""
+        self._behind[command][partition] = count
+        telemetry.COMMAND_LAG.labels(command).set(self._behind[command].total())
 
     # --- preparing ------------------------------------------------------------------------------------------------
     async def prepare(self, command: Pending, has_topic: Callable[[str], Awaitable[bool]]) -> Job:
         """The job of a command. Raises Rejected with one sentence when it is not to be sent."""
+        try:
+            return await self._job(command, has_topic)
+        except ConnectorError:
+            raise
+        except Exception as error:
+            # Nothing that a caller may write is to stop those behind it.
+            log.exception("command unreadable", command=command.command, id=command.id)
+            raise Rejected(f"{command.command}: cannot be read ({type(error).__name__}).") from error
+
+    async def _job(self, command: Pending, has_topic: Callable[[str], Awaitable[bool]]) -> Job:
+        if command.problem is not None:
+            raise Rejected(command.problem)
         expires_at = command.expires_at
         client = self._client(command)
         await self._check_reply(command, has_topic)
@@ -103,45 +125,31 @@ class Process:
         if not await has_topic(topic):
             raise Rejected(f"header reply-to: topic {topic[:120]!r} does not exist.")
 
-    # --- claims ---------------------------------------------------------------------------------------------------
-    @contextmanager
-    def similar(self, alike: str) -> Iterator[None]:
-        """While an attempt runs, those that look alike wait with adopting what Twilio's list shows."""
-        self._similar[alike] += 1
-        try:
-            yield
-        finally:
-            self._similar[alike] -= 1
-            if not self._similar[alike]:
-                del self._similar[alike]
+    # --- in doubt -------------------------------------------------------------------------------------------------
+    async def look(self, job: Job, *, attempted_at: datetime, final: bool) -> reconcile.Row | None:
+        """What Twilio's list shows now of what an attempt may have made; None when nothing of it can be told to be its.
 
-    def has_similar(self, alike: str) -> bool:
-        """Whether an attempt that looks alike is running."""
-        return self._similar[alike] > 0
-
-    def note_claim(self, sid: str) -> None:
-        """This SID belongs to a command."""
-        self._claimed[sid] = None
-        if len(self._claimed) > REMEMBERED_CLAIMS:
-            self._claimed.popitem(last=False)
-
-    async def claim(self, found: Sequence[reconcile.Row], *, since: datetime) -> reconcile.Row | None:
-        """Take the oldest candidate that nobody has claimed. Raises Unavailable."""
-        others = await journal.claimed_sids(self.kafka, since=since)
-        row = reconcile.choose(found, claimed=others | self._claimed.keys())
-        if row is not None:
-            self.note_claim(row["sid"])
-        return row
+        Until the look is `final`, the choice waits for attempts that look alike: what is found may be theirs. Raises
+        TwilioError, Unavailable.
+        """
+        found = await reconcile.candidates(job.client, job.operation, job.parameters, attempted_at=attempted_at)
+        if not found:
+            return None
+        me = job.command.where
+        # After the list: whoever made what it shows has written its attempt down before.
+        view = await self.claims.view(attempted_at)
+        alike, before = view.before(me, job.alike, attempted_at)
+        if alike and not final:
+            return None
+        return reconcile.choose(found, claimed=view.taken(me), rank=before)
 
     # --- repeats --------------------------------------------------------------------------------------------------
-    async def first_answer(self, command: Pending, journal_offset: int) -> Answer:
+    async def first_answer(self, command: Pending, first: journal.Entry) -> Answer:
         """The answer to a command whose id was seen before: with the first result's bundles, if they are still there.
 
-        Raises Unavailable.
+        Of a list that took several records they are those of the last one. Raises Unavailable.
         """
-        entry = await journal.entry_at(self.kafka, command.partition, journal_offset)
-        bundles = await self._first_bundles(command, entry.at) if entry is not None else ()
-        return Answer("duplicate", bundles=bundles, sid=entry.sid if entry else None)
+        return Answer("duplicate", bundles=await self._first_bundles(command, first.at), sid=first.sid)
 
     async def _first_bundles(self, command: Pending, finished_at: datetime) -> Sequence[bytes]:
         topic, partition = f"{self.prefix}.results.{command.command}", command.partition
@@ -149,12 +157,23 @@ class Process:
         if start is None:
             return ()
         end = min(await partitions.last_stable_offset(self.kafka, topic, partition), start + RESULT_RECORDS)
-        async for batch in partitions.read(self.kafka, topic, partition, start=start, end=end):
-            for item in batch:
-                # Most records are told apart without parsing them.
-                if item.value is not None and command.id.encode() in item.value:
-                    result = orjson.loads(item.value)
-                    result = result.get("data", result)
-                    if result["command"]["id"] == command.id and result["outcome"] != "duplicate":
-                        return [orjson.dumps(bundle) for bundle in result["bundles"]]
+        # Most records are told apart without parsing them.
+        quoted = orjson.dumps(command.id)
+        reading = partitions.read(self.kafka, topic, partition, start=start, end=end)
+        async with aclosing(reading):
+            async for batch in reading:
+                for item in batch:
+                    if item.value is not None and quoted in item.value:
+                        bundles = _bundles_of(item.value, command.id)
+                        if bundles is not None:
+                            return bundles
         return ()
+
+
+def _bundles_of(value: bytes, command_id: str) -> Sequence[bytes] | None:
+    """The bundles of a result, None when it is another command's, or not its last record."""
+    result = orjson.loads(value)
+    result = result.get("data", result)
+    if result["command"]["id"] != command_id or result["outcome"] == "duplicate" or not result["last"]:
+        return None
+    return [orjson.dumps(bundle) for bundle in result["bundles"]]

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -30,10 +31,13 @@ def alike(operation: Operation, parameters: Parameters) -> str:
     return hashlib.blake2s(orjson.dumps([operation.name, row.query(parameters), compared]), digest_size=8).hexdigest()
 
 
-def choose(found: Iterable[Row], *, claimed: Collection[str]) -> Row | None:
-    """The oldest that no other command has claimed; None when there is none."""
-    free = [row for row in found if row["sid"] not in claimed]
-    return min(free, key=lambda row: (parse_time(row["date_created"]), row["sid"]), default=None)
+def choose(found: Iterable[Row], *, claimed: Collection[str], rank: int = 0) -> Row | None:
+    """The oldest that no other command has claimed; None when there is none.
+
+    `rank` is how many commands in doubt, which look alike, come before: theirs are the oldest then.
+    """
+    free = sorted((parse_time(row["date_created"]), row["sid"], row) for row in found if row["sid"] not in claimed)
+    return free[rank][-1] if rank < len(free) else None
 
 
 async def candidates(
@@ -51,10 +55,12 @@ async def candidates(
     request = Request(method="GET", path=row.path, query=query, host=operation.host, operation=f"List{operation.name}")
     found: list[Row] = []
     walked = 0
-    async for page in pages(client, request, items=row.items):
-        recent = [item for item in page.rows if parse_time(item["date_created"]) >= earliest]
-        found += [item for item in recent if row.matches(parameters, item)]
-        walked += 1
-        if not recent or walked == MAX_PAGES:
-            break
+    walk = pages(client, request, items=row.items)
+    async with aclosing(walk):
+        async for page in walk:
+            recent = [item for item in page.rows if parse_time(item["date_created"]) >= earliest]
+            found += [item for item in recent if row.matches(parameters, item)]
+            walked += 1
+            if not recent or walked == MAX_PAGES:
+                break
     return found

@@ -1,7 +1,7 @@
 """What a finished command leaves: result, reply, dead letter and journal entry, as records. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -9,7 +9,7 @@ import orjson
 
 from connector.errors import Rejected, TwilioError
 from connector.events import Envelope, Event, Record, encode, now, timestamp
-from connector.executor.pending import SPRING_CORRELATION, Pending
+from connector.executor.pending import FORWARDED, SPRING_CORRELATION, Pending
 from connector.kafka import journal
 from connector.kafka.dead_letters import dead_letter
 
@@ -18,6 +18,7 @@ Outcome = Literal["succeeded", "failed", "rejected", "expired", "duplicate", "un
 RESULT_TYPE = "twilio.command.result.v1"
 # Every record stays below this, whatever a list holds.
 RECORD_BYTES = 512 * 1024 - 16 * 1024
+LONGEST_KEY = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +64,24 @@ def _own_error(kind: str, message: str, *, retryable: bool = False) -> dict[str,
 
 
 EXPIRED = _own_error("expired", "The command's expires-at passed before it could be executed.", retryable=True)
+EXPIRED_ANSWER = Answer("expired", error=EXPIRED)
 UNKNOWN = _own_error(
     "in-doubt",
     "The request was sent, its answer was lost, and Twilio does not show what it made: do not assume either way.",
 )
+
+
+def fitting(answer: Answer) -> Answer:
+    """The answer, without what no record could hold: the body of a call-api, say."""
+    size = sum(len(bundle) for bundle in answer.bundles)
+    if len(answer.bundles) != 1 or size <= RECORD_BYTES:
+        return answer
+    return replace(answer, bundles=(), error=answer.error or too_large(size))
+
+
+def too_large(size: int) -> dict[str, Any]:
+    """The `error` of a result whose bundles were left out."""
+    return _own_error("too-large", f"Twilio's answer has {size} bytes, a record holds {RECORD_BYTES}: it is left out.")
 
 
 def subject(bundles: Sequence[bytes], default: str) -> str:
@@ -86,8 +101,8 @@ def result_records(command: Pending, answer: Answer, *, prefix: str, envelope: E
             "id": command.id,
             "name": command.command,
             "topic": command.topic,
-            "partition": command.partition,
-            "offset": command.offset,
+            "partition": command.sent_to[0],
+            "offset": command.sent_to[1],
         },
         "outcome": answer.outcome,
         "bundles": [orjson.Fragment(bundle) for bundle in answer.bundles],
@@ -129,12 +144,12 @@ def _spring(command: Pending) -> list[tuple[str, bytes]]:
     return [(name, raw or b"") for name, raw in command.headers if name == SPRING_CORRELATION]
 
 
-def rejected_record(command: Pending, error: BaseException, *, prefix: str, group: str) -> Record:
-    """The dead letter of a command that is never sent."""
+def rejected_record(command: Pending, error: BaseException, *, prefix: str, group: str, whole: bool = True) -> Record:
+    """The dead letter of a command that is never sent; without its key and value when Kafka would not take them."""
     return dead_letter(
         prefix,
-        key=command.key,
-        value=command.value,
+        key=command.key if whole else None,
+        value=command.value if whole else None,
         headers=command.headers,
         error=error,
         stage="command",
@@ -144,6 +159,26 @@ def rejected_record(command: Pending, error: BaseException, *, prefix: str, grou
         group=group,
         occurred=command.received,
     )
+
+
+def least_record(command: Pending, answer: Answer, *, prefix: str, envelope: Envelope) -> Record:
+    """The result when Kafka has refused it as it was: without bundles, and for nobody else."""
+    size = sum(len(bundle) for bundle in answer.bundles)
+    least = replace(answer, bundles=(), error=answer.error or (too_large(size) if size else None))
+    record = result_records(command, least, prefix=prefix, envelope=envelope)[0]
+    return record if len(record.key or b"") <= LONGEST_KEY else replace(record, key=None)
+
+
+def forwarded_record(command: Pending, *, partition: int) -> Record:
+    """The command once more, in the partition where commands of its id meet."""
+    place = f"{command.partition}/{command.offset}".encode()
+    headers = [(name, raw or b"") for name, raw in command.headers]
+    return Record(command.topic, None, command.value, [*headers, (FORWARDED, place)], partition=partition)
+
+
+def forwarded(command: Pending) -> journal.Entry:
+    """The journal entry of a command that is executed elsewhere."""
+    return replace(done(command, Answer("succeeded")), outcome="forwarded")
 
 
 def attempting(command: Pending, *, alike: str) -> journal.Entry:

@@ -1,38 +1,60 @@
-"""Group commit: the writes of many commands in one transaction."""
+"""Group commit: the writes of many commands in one transaction, and what has become of one that failed."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
-from connector.errors import ConnectorError, Superseded, Unavailable
+from connector import telemetry
+from connector.errors import ConnectorError, Superseded, Unavailable, Unwritable
 from connector.events import Record
+from connector.kafka.ownership import RawRecord
 from connector.kafka.transactions import Transactions
+
+log = telemetry.logger(__name__)
 
 # A transaction that begins while the markers of the one before are being written costs the client's 20 ms back-off;
 # this pause avoids it and gathers more records.
 GATHER_SECONDS = 0.003
 MAX_RECORDS = 1_000
+RETRY_SECONDS = 0.2
+LONGEST_RETRY_SECONDS = 2.0
+NOWHERE = -1
+
+Since = Callable[[int], Awaitable[Sequence[RawRecord]]]
+"""Gives the committed journal records from an offset on."""
 
 
 class _Write(NamedTuple):
     records: Sequence[Record]
-    done: "asyncio.Future[list[int]]"
+    applied: Callable[[int], None]
+    done: "asyncio.Future[int]"
 
 
 class Writer:
-    """The one stream of transactions of an owner."""
+    """The one stream of transactions of an owner.
 
-    def __init__(self, transactions: Transactions) -> None:
+    A transaction that fails may have happened. The producer is opened again then, which fences whoever has taken over
+    meanwhile, and the journal is read from where our last entry was: empty, nothing has happened and the records are
+    written again; ours, they are durable; anything else, another owner was at work and this one ends. So results that
+    are in memory outlive a broker that is away for a while, and nothing is in doubt because of it.
+    """
+
+    def __init__(self, transactions: Transactions, *, journal: str, end: int, since: Since) -> None:
+        self.end = end
         self._transactions = transactions
+        self._journal = journal
+        self._since = since
         self._queue: asyncio.Queue[_Write] = asyncio.Queue()
+        self._failing = False
 
-    async def write(self, records: Sequence[Record]) -> list[int]:
-        """Return the offsets of these records when they are durable, all or none.
+    async def write(self, records: Sequence[Record], applied: Callable[[int], None] = lambda _offset: None) -> int:
+        """Return when these records are durable, all or none: the offset of the journal record among them.
 
-        Raises Superseded when another owner has taken over, Unavailable when nobody knows.
+        `applied` is called with it at the moment when they are known to be durable, before anything later is written.
+        Raises Superseded when another owner has taken over, Unwritable when Kafka refuses them for what they are.
         """
-        done: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
-        self._queue.put_nowait(_Write(records, done))
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._queue.put_nowait(_Write(records, applied, done))
         return await done
 
     async def run(self) -> None:
@@ -40,31 +62,104 @@ class Writer:
         batch: list[_Write] = []
         try:
             while True:
-                batch = [await self._queue.get()]
-                await asyncio.sleep(GATHER_SECONDS)
-                count = len(batch[0].records)
-                while not self._queue.empty() and count < MAX_RECORDS:
-                    batch.append(self._queue.get_nowait())
-                    count += len(batch[-1].records)
-                written = await self._transactions.write([record for write in batch for record in write.records])
-                self._answer(batch, [metadata.offset for metadata in written])
-                batch = []
-                self._check_usable()
+                batch = await self._gathered()
+                await self._make_durable(batch)
+                if not self._transactions.usable:
+                    log.info("producer replaced", transactional_id=self._transactions.transactional_id)
+                    await self._reopened(())
         except BaseException as error:
             self._fail(batch, error)
             raise
 
-    def _check_usable(self) -> None:
-        if not self._transactions.usable:
-            raise Unavailable("A commit was slow; the producer is replaced.")
+    async def _gathered(self) -> list[_Write]:
+        batch = [await self._queue.get()]
+        await asyncio.sleep(GATHER_SECONDS)
+        count = len(batch[0].records)
+        while not self._queue.empty() and count < MAX_RECORDS:
+            batch.append(self._queue.get_nowait())
+            count += len(batch[-1].records)
+        return batch
 
-    def _answer(self, batch: Sequence[_Write], offsets: Sequence[int]) -> None:
+    async def _make_durable(self, batch: Sequence[_Write]) -> None:
+        records = [record for write in batch for record in write.records]
+        while True:
+            try:
+                offsets = [metadata.offset for metadata in await self._transactions.write(records)]
+                break
+            except (Unavailable, Unwritable) as error:
+                self._note_failure(error)
+                found = await self._reopened(records)
+                if found is not None:
+                    offsets = found
+                    break
+                if isinstance(error, Unwritable):
+                    await self._each_alone(batch, error)
+                    return
+        self._note_success()
+        self._apply(batch, offsets)
+
+    async def _each_alone(self, batch: Sequence[_Write], error: Unwritable) -> None:
+        """One record that Kafka refuses must not stop the others; whose it is hears of it."""
+        if len(batch) > 1:
+            for write in batch:
+                await self._make_durable([write])
+        elif not batch[0].done.done():
+            batch[0].done.set_exception(error)
+
+    async def _reopened(self, records: Sequence[Record]) -> list[int] | None:
+        """Open the producer again; the offsets of these records if they are durable, None if they are not.
+
+        Raises Superseded when somebody else has written meanwhile. Waits for Kafka as long as it takes.
+        """
+        found = await self._found_after_opening()
+        if not found:
+            return None
+        ours = [(record.key, record.value) for record in records if record.topic == self._journal]
+        if [(item.key, item.value) for item in found] != ours:
+            raise Superseded(f"Another owner has used {self._transactions.transactional_id} meanwhile.")
+        offsets = iter([item.offset for item in found])
+        return [next(offsets) if record.topic == self._journal else NOWHERE for record in records]
+
+    async def _found_after_opening(self) -> Sequence[RawRecord]:
+        pause = RETRY_SECONDS
+        while True:
+            try:
+                await self._transactions.open()
+                return await self._since(self.end)
+            except Unavailable as error:
+                self._note_failure(error)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_RETRY_SECONDS)
+
+    def _apply(self, batch: Sequence[_Write], offsets: Sequence[int]) -> None:
         position = 0
         for write in batch:
             end = position + len(write.records)
+            places = [
+                offset
+                for record, offset in zip(write.records, offsets[position:end], strict=True)
+                if record.topic == self._journal
+            ]
+            place = places[-1] if places else NOWHERE
+            self.end = max(self.end, place + 1)
+            write.applied(place)
             if not write.done.done():
-                write.done.set_result(list(offsets[position:end]))
+                write.done.set_result(place)
             position = end
+
+    def _note_failure(self, error: ConnectorError) -> None:
+        if not self._failing:
+            log.warning(
+                "journal cannot be written",
+                transactional_id=self._transactions.transactional_id,
+                reason=f"{error!r:.200}",
+            )
+        self._failing = True
+
+    def _note_success(self) -> None:
+        if self._failing:
+            log.info("journal is written again", transactional_id=self._transactions.transactional_id)
+        self._failing = False
 
     def _fail(self, batch: list[_Write], error: BaseException) -> None:
         while not self._queue.empty():

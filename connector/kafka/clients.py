@@ -1,33 +1,49 @@
-"""Kafka clients from settings, and how to end one. Every client is disposable: on doubt end it and build another.
-
-The rebalance timeout is far above the time that draining takes: a member that drains too long is replaced while it
-still works.
-"""
+"""Kafka clients from settings, and how to end one. Every client is disposable: on doubt end it and build another."""
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    InvalidTopicError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    PolicyViolationError,
+    ProducerFenced,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+)
 from aiokafka.helpers import create_ssl_context
 
-from connector.errors import Unavailable
+from connector.errors import Superseded, Unavailable, Unwritable
 from connector.settings import KafkaSettings, SaslSettings, TlsSettings
 
 REQUEST_TIMEOUT_MS = 5_000
 TRANSACTION_TIMEOUT_MS = 20_000
-SESSION_TIMEOUT_MS = 10_000
-HEARTBEAT_MS = 2_000
-REBALANCE_TIMEOUT_MS = 30_000
 BATCH_BYTES = 128 * 1024
+# Above what a dead letter with the largest record that Kafka takes by default needs; the topic's own limit decides.
+RECORD_BYTES = 2 * 1024 * 1024
 START_SECONDS = 30.0
 STOP_SECONDS = 2.0
+# Session timeouts in a rebalance timeout: a member that drains longer is replaced while it still works, and it drains
+# for half of it.
+SESSIONS_IN_A_REBALANCE = 3
+HEARTBEATS_IN_A_SESSION = 5
+
+# What Kafka says of a record that it will never take as it is.
+OF_THE_RECORD = (
+    InvalidTopicError,
+    MessageSizeTooLargeError,
+    PolicyViolationError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+)
 
 Client = TypeVar("Client", AIOKafkaProducer, AIOKafkaConsumer)
 
@@ -84,6 +100,7 @@ def producer(kafka: KafkaSettings, *, transactional_id: str | None = None, **mor
         "enable_idempotence": True,
         "acks": "all",
         "max_batch_size": BATCH_BYTES,
+        "max_request_size": RECORD_BYTES,
         "compression_type": None if kafka.compression == "none" else kafka.compression,
         **(transaction if transactional_id else {}),
         **more,
@@ -99,7 +116,7 @@ def reader(kafka: KafkaSettings, *, committed: bool = True, **more: Any) -> AIOK
 
 
 def member(
-    kafka: KafkaSettings, *, group: str, topics: list[str], listener: ConsumerRebalanceListener
+    kafka: KafkaSettings, *, group: str, topics: Sequence[str], listener: ConsumerRebalanceListener
 ) -> AIOKafkaConsumer:
     """A member of a group, range-assigned: partition p of every topic goes to one member."""
     consumer = AIOKafkaConsumer(
@@ -108,40 +125,98 @@ def member(
         isolation_level="read_committed",
         enable_auto_commit=False,
         auto_offset_reset="earliest",
-        session_timeout_ms=SESSION_TIMEOUT_MS,
-        heartbeat_interval_ms=HEARTBEAT_MS,
-        rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
+        session_timeout_ms=int(session_seconds(kafka) * 1000),
+        heartbeat_interval_ms=int(session_seconds(kafka) * 1000 / HEARTBEATS_IN_A_SESSION),
+        rebalance_timeout_ms=int(rebalance_seconds(kafka) * 1000),
         partition_assignment_strategy=(RangePartitionAssignor,),
     )
-    consumer.subscribe(topics, listener=listener)
+    consumer.subscribe(list(topics), listener=listener)
     return consumer
+
+
+def session_seconds(kafka: KafkaSettings) -> float:
+    """After so long without a heartbeat a member is taken out of its group."""
+    return kafka.session_timeout.total_seconds()
+
+
+def rebalance_seconds(kafka: KafkaSettings) -> float:
+    """So long the group waits for its members to give up their partitions."""
+    return session_seconds(kafka) * SESSIONS_IN_A_REBALANCE
 
 
 async def end(client: AIOKafkaProducer | AIOKafkaConsumer, *, timeout: float = STOP_SECONDS) -> None:  # noqa: ASYNC109
     """Stop a client within `timeout` seconds, whatever its state.
 
-    While the broker is away a producer's `stop()` hangs and a consumer's raises CancelledError of its own; a task of
-    its own keeps both away from the caller.
+    While the broker is away a producer's `stop()` hangs and a consumer's raises CancelledError of its own, both with
+    connections and tasks left behind; a task of its own keeps that away from the caller, and what is left is cut off.
     """
     task = asyncio.create_task(client.stop(), name="kafka-client-stop")
     await asyncio.wait({task}, timeout=timeout)
-    if not task.done():
-        task.cancel()
-    elif not task.cancelled():
-        task.exception()
+    if task.done() and not task.cancelled() and task.exception() is None:
+        return
+    task.cancel()
+    cutting = asyncio.create_task(_cut_off(client), name="kafka-client-cut-off")
+    _cutting.add(cutting)
+    cutting.add_done_callback(_cutting.discard)
 
 
-async def start(client: Client) -> Client:
+_cutting: set[asyncio.Task[None]] = set()
+
+
+async def _cut_off(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
+    """End the background tasks and connections of a client that does not stop."""
+    sender = getattr(client, "_sender", None)
+    if sender is not None and sender.sender_task is not None:
+        sender.sender_task.cancel()
+        await asyncio.wait({sender.sender_task}, timeout=STOP_SECONDS)
+    inner = client.client if isinstance(client, AIOKafkaProducer) else client._client  # noqa: SLF001 - no public way
+    with suppress(KafkaError, OSError, TimeoutError):
+        async with asyncio.timeout(STOP_SECONDS):
+            await inner.close()
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Kafka's exceptions as ours: Superseded, Unwritable, else Unavailable; `what` begins the sentence.
+
+    The client raises CancelledError of its own when it ends tasks in its inside: that is not our cancellation.
+    """
+    try:
+        yield
+    except ProducerFenced as error:
+        raise Superseded(f"{what}: taken over by another owner, or the transaction timed out.") from error
+    except OF_THE_RECORD as error:
+        raise Unwritable(f"{what}: {error!r:.200}") from error
+    except (KafkaError, OSError, TimeoutError, AssertionError) as error:
+        raise Unavailable(f"{what}: {error!r:.200}") from error
+    except asyncio.CancelledError as error:
+        if is_cancelled():
+            raise
+        raise Unavailable(f"{what}: the client has ended.") from error
+
+
+def is_cancelled() -> bool:
+    """Whether the running task is to end, rather than something that it awaits."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+async def start(client: Client, *, timeout: float = START_SECONDS) -> Client:  # noqa: ASYNC109
     """Start a client.
 
     Raises Unavailable when no broker answers, or not in time; the client must not be used then.
     """
     try:
-        async with asyncio.timeout(START_SECONDS):
+        async with asyncio.timeout(timeout):
             await client.start()
     except (KafkaError, OSError, TimeoutError) as error:
         await end(client)
         raise Unavailable(reason(error)) from error
+    except asyncio.CancelledError as error:
+        await end(client)
+        if is_cancelled():
+            raise
+        raise Unavailable("The client has ended by itself.") from error
     return client
 
 
@@ -166,11 +241,18 @@ async def administration(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaAdminCli
         async with asyncio.timeout(START_SECONDS):
             await client.start()
     except (KafkaError, OSError, TimeoutError) as error:
+        await client.close()
         raise Unavailable(reason(error)) from error
     try:
         yield client
     finally:
         await client.close()
+
+
+def heard(future: "asyncio.Future[Any]") -> None:
+    """For a send whose failure nobody may await, because another one has failed before."""
+    if not future.cancelled():
+        future.exception()
 
 
 def reason(error: BaseException) -> str:

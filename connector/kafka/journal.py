@@ -1,32 +1,42 @@
 """The command journal: what an owner was about to do, and what came of it.
 
-An entry is written and awaited before every create, and another together with the result. A successor finds in it which
-commands are in doubt, which are finished, and which ids were seen within the dedupe window.
+An entry is written and awaited before every create, and another together with the result. A successor finds in it
+which commands are in doubt and which are finished. Now and then a digest lists the ids that were finished, so that a
+successor knows days of ids from a few records.
 """
 
-import hashlib
-from collections.abc import AsyncIterator, Mapping
+import base64
+import struct
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
 import orjson
+from aiokafka import ConsumerRecord
 
-from connector.events import Record, timestamp
+from connector.events import Headers, Record, timestamp
 from connector.kafka import partitions
 from connector.settings import KafkaSettings
 
 TOPIC = "journal"
-# Ids are remembered for `dedupe_window`, at most this many for each partition: about 100 bytes each.
-MAX_IDS = 500_000
+HEADERS: Headers = [("content-type", b"application/json")]
+DIGEST_KEY = b"ids"
+PAIR = struct.Struct("<QQ")
+
+# Outcomes of what was perhaps sent to Twilio: its id is not to be executed again.
+EXECUTED = frozenset({"succeeded", "failed", "unknown"})
+
+Where = tuple[str, int]
+"""Topic and offset of a command's record."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One step of one command. `topic` and `offset` are the command record's; `at` is the time of the attempt.
 
-    `alike` is a fingerprint of what the create looks like at Twilio, equal for equal messages; `sid` is what a finished
-    command made or adopted.
+    `alike` is a fingerprint of what the create looks like at Twilio, equal for equal ones; `sid` is what a finished
+    command made or adopted. `explicit` tells whether the id is the caller's own.
     """
 
     state: Literal["attempting", "done"]
@@ -44,12 +54,44 @@ class Entry:
         """Topic and command id, the record's key."""
         return f"{self.topic}/{self.id}"
 
+    @property
+    def where(self) -> Where:
+        """Which command it is."""
+        return (self.topic, self.offset)
+
+    @property
+    def names_id(self) -> bool:
+        """Whether a later command with the same id repeats this one."""
+        return self.state == "done" and self.explicit and self.outcome in EXECUTED
+
+
+Placed = tuple[Entry, int]
+"""An entry and its journal offset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """The ids that were finished: pairs of an id's number and the journal offset of its end.
+
+    Every id that ended before `through` is in this digest or in those before it; `previous` is the journal offset of
+    the one before. `until` is the time of its youngest id.
+    """
+
+    through: int
+    previous: int | None
+    until: datetime
+    pairs: Sequence[tuple[int, int]]
+
+
+def topic_of(kafka: KafkaSettings) -> str:
+    """The topic's whole name."""
+    return f"{kafka.topic_prefix}.{TOPIC}"
+
 
 def encode(prefix: str, entry: Entry, *, partition: int) -> Record:
     """The journal record of an entry."""
     value = {name: item for name, item in asdict(entry).items() if item is not None} | {"at": timestamp(entry.at)}
-    headers = [("content-type", b"application/json")]
-    return Record(f"{prefix}.{TOPIC}", entry.key.encode(), orjson.dumps(value), headers, partition=partition)
+    return Record(f"{prefix}.{TOPIC}", entry.key.encode(), orjson.dumps(value), HEADERS, partition=partition)
 
 
 def decode(value: bytes) -> Entry:
@@ -59,32 +101,52 @@ def decode(value: bytes) -> Entry:
     return Entry(**{**known, "at": datetime.fromisoformat(known["at"])})
 
 
-def id_hash(topic: str, command_id: str) -> bytes:
-    """Sixteen bytes that stand for a command id in memory."""
-    return hashlib.blake2b(f"{topic}/{command_id}".encode(), digest_size=16).digest()
+def encode_digest(prefix: str, digest: Digest, *, partition: int) -> Record:
+    """The journal record of a digest."""
+    packed = b"".join(PAIR.pack(*pair) for pair in digest.pairs)
+    value = {
+        "state": "ids",
+        "through": digest.through,
+        "previous": digest.previous,
+        "until": timestamp(digest.until),
+        "ids": base64.b64encode(packed).decode(),
+    }
+    return Record(f"{prefix}.{TOPIC}", DIGEST_KEY, orjson.dumps(value), HEADERS, partition=partition)
+
+
+def decode_digest(value: bytes) -> Digest:
+    """The digest of a journal record."""
+    members = orjson.loads(value)
+    return Digest(
+        through=members["through"],
+        previous=members["previous"],
+        until=datetime.fromisoformat(members["until"]),
+        pairs=list(PAIR.iter_unpack(base64.b64decode(members["ids"]))),
+    )
 
 
 @dataclass
 class State:
     """What the journal says of the commands that were not finished at the last commit.
 
-    `latest` by (topic, offset); `first_read` is the journal offset of an attempt that is still open.
+    `end` is the journal's end, `latest` each command's last entry, `open_at` the journal offset of each attempt that is
+    still open.
     """
 
     end: int = 0
-    latest: dict[tuple[str, int], Entry] = field(default_factory=dict)
-    open_at: dict[tuple[str, int], int] = field(default_factory=dict)
+    latest: dict[Where, Entry] = field(default_factory=dict)
+    open_at: dict[Where, int] = field(default_factory=dict)
     records: int = 0
 
     def note(self, entry: Entry, journal_offset: int) -> None:
         """Take one entry in, in the order of the journal."""
-        where = (entry.topic, entry.offset)
-        self.latest[where] = entry
+        self.latest[entry.where] = entry
         self.records += 1
         if entry.state == "done":
-            self.open_at.pop(where, None)
+            self.open_at.pop(entry.where, None)
         else:
-            self.open_at.setdefault(where, journal_offset)
+            # Earlier attempts were certainly not executed, or there would be no later one.
+            self.open_at[entry.where] = journal_offset
 
 
 async def restore(kafka: KafkaSettings, partition: int, *, low: int) -> State:
@@ -92,61 +154,56 @@ async def restore(kafka: KafkaSettings, partition: int, *, low: int) -> State:
 
     Raises Unavailable.
     """
-    topic = f"{kafka.topic_prefix}.{TOPIC}"
-    end = await partitions.high_watermark(kafka, topic, partition)
-    state = State(end=end)
-    if low < end:
-        async for entry, offset in _entries(kafka, partition, start=low, end=end):
-            state.note(entry, offset)
+    state = State(end=await partitions.high_watermark(kafka, topic_of(kafka), partition))
+    async for entry, offset in entries(kafka, partition, start=low, end=state.end):
+        state.note(entry, offset)
     return state
 
 
-Seen = tuple[int, str, int, datetime]
-
-
-async def seen_ids(kafka: KafkaSettings, partition: int, *, since: datetime, end: int) -> Mapping[bytes, Seen]:
-    """The explicit ids that were finished since then, hashed.
-
-    Each with the command record's offset and topic, the journal offset of its end, and when that was. Raises
-    Unavailable.
-    """
-    topic = f"{kafka.topic_prefix}.{TOPIC}"
-    start = await partitions.offset_at(kafka, topic, partition, since)
-    found: dict[bytes, Seen] = {}
-    if start is None:
-        return found
-    async for entry, offset in _entries(kafka, partition, start=max(start, end - 4 * MAX_IDS), end=end):
-        if entry.state == "done" and entry.explicit and entry.outcome != "duplicate" and len(found) < MAX_IDS:
-            found.setdefault(id_hash(entry.topic, entry.id), (entry.offset, entry.topic, offset, entry.at))
+async def since(kafka: KafkaSettings, partition: int, *, start: int) -> list[ConsumerRecord]:
+    """Every committed record from `start` on. The fencing producer must be open. Raises Unavailable."""
+    end = await partitions.high_watermark(kafka, topic_of(kafka), partition)
+    found: list[ConsumerRecord] = []
+    if start < end:
+        async for batch in partitions.read(kafka, topic_of(kafka), partition, start=start, end=end):
+            found += batch
     return found
 
 
-async def claimed_sids(kafka: KafkaSettings, *, since: datetime) -> set[str]:
-    """The SIDs that finished commands of every partition have claimed since then. Raises Unavailable."""
-    topic = f"{kafka.topic_prefix}.{TOPIC}"
-    found: set[str] = set()
-    for partition in range(kafka.partitions):
-        start = await partitions.offset_at(kafka, topic, partition, since)
-        if start is None:
-            continue
-        # The end of the committed records: waiting for other owners' open transactions would wait for their commands.
-        end = await partitions.last_stable_offset(kafka, topic, partition)
-        async for entry, _ in _entries(kafka, partition, start=start, end=end):
-            if entry.sid:
-                found.add(entry.sid)
-    return found
+async def entries(kafka: KafkaSettings, partition: int, *, start: int, end: int) -> AsyncGenerator[Placed, None]:
+    """The entries of [start, end) and their journal offsets. Raises Unavailable."""
+    if start >= end:
+        return
+    async for batch in partitions.read(kafka, topic_of(kafka), partition, start=start, end=end):
+        for entry, offset in decoded(batch):
+            yield entry, offset
+
+
+def decoded(batch: Iterable[ConsumerRecord]) -> Iterable[Placed]:
+    """The entries among these journal records, and their offsets."""
+    return ((decode(item.value), item.offset) for item in batch if item.value is not None and item.key != DIGEST_KEY)
+
+
+async def digests(kafka: KafkaSettings, partition: int, *, newest: int) -> AsyncGenerator[Digest, None]:
+    """The digest at this offset and those before it, as long as they exist. Raises Unavailable."""
+    offset: int | None = newest
+    async with partitions.placed(kafka, topic_of(kafka), partition) as record_at:
+        while offset is not None:
+            record = await record_at(offset)
+            if record is None or record.key != DIGEST_KEY:
+                return
+            digest = decode_digest(record.value)
+            yield digest
+            offset = digest.previous
 
 
 async def entry_at(kafka: KafkaSettings, partition: int, offset: int) -> Entry | None:
     """The entry at an offset, None when it is gone. Raises Unavailable."""
-    async for entry, _ in _entries(kafka, partition, start=offset, end=offset + 1):
-        return entry
-    return None
+    async with partitions.placed(kafka, topic_of(kafka), partition) as record_at:
+        record = await record_at(offset)
+    return decode(record.value) if record is not None and record.key != DIGEST_KEY else None
 
 
-async def _entries(kafka: KafkaSettings, partition: int, *, start: int, end: int) -> AsyncIterator[tuple[Entry, int]]:
-    topic = f"{kafka.topic_prefix}.{TOPIC}"
-    async for batch in partitions.read(kafka, topic, partition, start=start, end=end):
-        for item in batch:
-            if item.value is not None:
-                yield decode(item.value), item.offset
+async def offset_of(kafka: KafkaSettings, partition: int, moment: datetime) -> int | None:
+    """The offset of the first entry that is not older than the moment; None when there is none. Raises Unavailable."""
+    return await partitions.offset_at(kafka, topic_of(kafka), partition, moment)

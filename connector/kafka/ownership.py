@@ -16,25 +16,30 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from connector import telemetry
-from connector.errors import ConnectorError, Unavailable
+from connector.errors import ConnectorError, Superseded, Unavailable
 from connector.kafka import clients
 from connector.kafka.transactions import Transactions
 from connector.settings import KafkaSettings
 
 log = telemetry.logger(__name__)
 
-# Half of the rebalance timeout: the group goes on without a member that has not come back by then.
-DRAIN_SECONDS = clients.REBALANCE_TIMEOUT_MS / 2000
 POLL_MS = 200
 REOPEN_SECONDS = 0.15
 LONGEST_REOPEN_SECONDS = 5.0
 # An owner that has served this long has recovered.
 STEADY_SECONDS = 10.0
 COMMIT_SECONDS = 5.0
-STUCK_SECONDS = 3 * clients.SESSION_TIMEOUT_MS / 1000
+# Joining a group waits for the other members at the longest for a rebalance timeout.
+JOIN_MARGIN_SECONDS = 10.0
+# Session timeouts without a sign that the group knows us, after which the client is rebuilt.
+STUCK_SESSIONS = 3
+# Of the time to drain, what an owner needs after its last work: commit, end its clients.
+TEARDOWN_SECONDS = 3.0
 
 RawRecord: TypeAlias = ConsumerRecord
 Deliver = Callable[[str, Sequence[RawRecord]], None]
+Offsets = Mapping[str, tuple[int, str]]
+"""For each topic the offset to go on from, and metadata."""
 
 
 class Seat:
@@ -44,7 +49,9 @@ class Seat:
         self.partition = partition
         self.transactions = Transactions(membership.kafka, f"{membership.group}-{partition}")
         self.leaving = asyncio.Event()
+        self.leave_by = float("inf")
         self.deliver: Deliver | None = None
+        self.offsets: Offsets = {}
         self._membership = membership
 
     @property
@@ -52,33 +59,60 @@ class Seat:
         """Whether the group still gives this partition to this process, as far as it knows."""
         return self._membership.seats.get(self.partition) is self and not self.leaving.is_set()
 
-    async def committed(self) -> Mapping[str, tuple[int, str]]:
+    @property
+    def drain_seconds(self) -> float:
+        """How long an owner that is leaving may go on finishing what is in flight."""
+        return max(0.0, self.leave_by - time.monotonic() - TEARDOWN_SECONDS)
+
+    async def committed(self) -> Offsets:
         """For each topic the committed offset and its metadata; topics without a commit are left out.
 
         Read it after the fencing producer has been opened. Raises Unavailable.
         """
-        return await self._membership.committed(self.partition)
+        self.offsets = await self._membership.committed(self.partition)
+        return self.offsets
 
-    def start_reading(self, offsets: Mapping[str, int | None], deliver: Deliver) -> None:
-        """Deliver records from these offsets on (None: from the beginning, or the committed offset)."""
-        self.deliver = deliver
-        self._membership.start_reading(self.partition, offsets)
+    def start_reading(self, offsets: Mapping[str, int], deliver: Deliver) -> None:
+        """Deliver records from these offsets on; `deliver` must not raise."""
+        if self.held:
+            self.deliver = deliver
+            self._membership.seek(self.partition, offsets)
+            self.resume(offsets)
 
     def pause(self, topics: Iterable[str]) -> None:
         """Fetch nothing more of these topics for now."""
-        self._membership.pause(self.partition, topics)
+        # A seat that is left may have a successor in this process.
+        if self._membership.seats.get(self.partition) is self:
+            self._membership.pause(self.partition, topics)
 
     def resume(self, topics: Iterable[str]) -> None:
         """Fetch again."""
-        self._membership.resume(self.partition, topics)
+        if self.held:
+            self._membership.resume(self.partition, topics)
 
-    async def commit(self, offsets: Mapping[str, tuple[int, str]]) -> bool:
-        """Commit offsets with metadata (at most 4,096 characters) as a member of the group; whether it was accepted."""
-        return await self._membership.commit(self.partition, offsets)
+    def highwater(self, topic: str) -> int | None:
+        """The topic's end in this partition at the last fetch; None before the first."""
+        return self._membership.highwater(self.partition, topic) if self.held else None
+
+    async def commit(self, offsets: Offsets) -> bool:
+        """Commit; False when it was refused or not answered in time."""
+        if self._membership.seats.get(self.partition) is not self:
+            return False
+        accepted = await self._membership.commit(self.partition, offsets)
+        if accepted:
+            self.offsets = {**self.offsets, **offsets}
+        return accepted
+
+
+Serve = Callable[[Seat], Awaitable[None]]
 
 
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in the library
-    """This process's place in a group. `group` also prefixes the transactional ids: `{group}-{partition}`."""
+    """Membership in a group and the owners of the partitions that it assigns.
+
+    `lock_only`: the topics are only a lock, nobody reads them or uses committed offsets. `stop_seconds` bounds the
+    drain of an orderly stop; without it, it may take as long as a drain in a rebalance.
+    """
 
     def __init__(
         self,
@@ -87,18 +121,25 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
         role: str,
         group: str,
         topics: Sequence[str],
-        serve: Callable[[Seat], Awaitable[None]],
+        serve: Serve,
+        lock_only: bool = False,
+        stop_seconds: float | None = None,
     ) -> None:
         self.kafka = kafka
         self.role = role
         self.group = group
-        self.topics = list(topics)
+        self.topics = tuple(topics)
         self.seats: dict[int, Seat] = {}
+        # The group goes on without a member that has not come back by the rebalance timeout.
+        self.drain_seconds = clients.rebalance_seconds(kafka) / 2
+        self._stop_seconds = min(stop_seconds or self.drain_seconds, self.drain_seconds)
+        self._stuck_seconds = clients.session_seconds(kafka) * STUCK_SESSIONS
         self._serve = serve
+        self._lock_only = lock_only
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._consumer: AIOKafkaConsumer | None = None
-        self._confirmed = time.monotonic()
-        self._turned = time.monotonic()
+        self._rejoining_since: float | None = None
+        self._proved = self._healthy = self._turned = time.monotonic()
 
     # --- life -----------------------------------------------------------------------------------------------------
     async def run(self, stop: asyncio.Event) -> None:
@@ -108,27 +149,45 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
             try:
                 await self._join(stop)
                 failing = False
-            except (KafkaError, Unavailable, TimeoutError) as error:
+            except (KafkaError, ConnectorError, OSError, TimeoutError) as error:
                 if not failing:
                     log.warning("membership lost", role=self.role, reason=f"{error!r:.200}")
                 failing = True
-                await _pause(stop, 0.5)
+            except asyncio.CancelledError:
+                # The client raises it by itself when it ends tasks in its inside.
+                if clients.is_cancelled():
+                    raise
+                log.warning("membership lost", role=self.role, reason="The client has ended.")
+            except Exception:
+                log.exception("membership failed", role=self.role)
+            await _pause(stop, 0.5)
 
     async def _join(self, stop: asyncio.Event) -> None:
         consumer = clients.member(self.kafka, group=self.group, topics=self.topics, listener=self)
         self._consumer = consumer
         try:
-            await clients.start(consumer)
-            self._confirmed = time.monotonic()
-            watchdog = asyncio.create_task(self._confirm(), name=f"{self.role}-watchdog")
+            patience = clients.rebalance_seconds(self.kafka) + JOIN_MARGIN_SECONDS
+            await self._started(consumer, patience)
+            prover = asyncio.create_task(self._prove_regularly(), name=f"{self.role}-prover")
             try:
                 await self._poll(consumer, stop)
             finally:
-                watchdog.cancel()
+                prover.cancel()
         finally:
-            await self._leave(self.seats)
+            self._rejoining_since = None
+            await self._leave(self.seats, self._stop_seconds)
             self._consumer = None
             await clients.end(consumer, timeout=3)
+
+    async def _started(self, consumer: AIOKafkaConsumer, patience: float) -> None:
+        self._turned = time.monotonic()
+        try:
+            await clients.start(consumer, timeout=patience)
+        except Unavailable:
+            # Kafka is away: waiting is all that can be done, and a restart would do no more.
+            self._healthy = time.monotonic()
+            raise
+        self._proved = self._turned = time.monotonic()
 
     async def _poll(self, consumer: AIOKafkaConsumer, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -138,38 +197,62 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
                 seat = self.seats.get(where.partition)
                 if seat is not None and seat.deliver is not None and not seat.leaving.is_set():
                     seat.deliver(where.topic, records)
-            if time.monotonic() - self._confirmed > STUCK_SECONDS:
-                raise Unavailable(f"No commit was accepted for {STUCK_SECONDS:.0f} s.")
+            self._check_progress()
 
-    async def _confirm(self) -> None:
-        """Prove the membership: only the coordinator's answer to a commit tells whether we are still in the group.
+    # --- whether the group knows us -------------------------------------------------------------------------------
+    def _check_progress(self) -> None:
+        """A client can be stuck without any error. Raises Unavailable when it seems so: it is rebuilt then."""
+        now = time.monotonic()
+        since = self._rejoining_since
+        if since is not None:
+            if now - since > clients.rebalance_seconds(self.kafka) + JOIN_MARGIN_SECONDS:
+                raise Unavailable(f"Joining the group again has taken {now - since:.0f} s.")
+            self._proved = now
+        elif not self.seats:
+            self._proved = self._healthy = now
+        elif now - self._proved > self._stuck_seconds:
+            raise Unavailable(f"No commit was accepted for {self._stuck_seconds:.0f} s.")
 
-        A client can be stuck without any error. An owner that reads commits by itself; for the others the committed
-        offset is committed again.
+    async def _prove_regularly(self) -> None:
+        """Only the coordinator's answer to a commit tells whether we are still in the group.
+
+        Owners that read commit by themselves; for a lock anything may be committed, since nobody reads it.
         """
         while True:
-            await asyncio.sleep(clients.SESSION_TIMEOUT_MS / 3000)
-            partition = next((number for number, seat in self.seats.items() if seat.deliver is None), None)
-            if not self.seats:
-                self._confirmed = time.monotonic()
-            elif partition is not None:
-                try:
-                    held = await self.committed(partition)
-                except Unavailable:
-                    continue
-                topic = self.topics[0]
-                await self.commit(partition, {topic: held.get(topic, (0, ""))})
+            await asyncio.sleep(clients.session_seconds(self.kafka) / 3)
+            if self._lock_only and self.seats:
+                await self.commit(next(iter(self.seats)), dict.fromkeys(self.topics, (0, "")))
+            elif not any(seat.deliver for seat in self.seats.values()):
+                # They are being opened, which has deadlines of its own.
+                self._proved = time.monotonic()
+
+    async def _prove(self, seat: Seat) -> None:
+        """Return when the group has confirmed that it gives us this partition, or when it is left.
+
+        Who opens without it fences the owner that has taken over from us.
+        """
+        while not seat.leaving.is_set():
+            offsets = dict.fromkeys(self.topics, (0, "")) if self._lock_only else seat.offsets
+            if offsets and await self.commit(seat.partition, offsets):
+                return
+            # Without anything to commit, a heartbeat must have been answered meanwhile.
+            await _pause(seat.leaving, clients.session_seconds(self.kafka) / 3)
+            if not offsets:
+                return
 
     @property
     def alive(self) -> bool:
-        """Whether the loop turns and, where partitions are held, the group has confirmed them lately."""
+        """False when the loop does not turn, or when even a rebuilt client stays unknown to a group that answers."""
         now = time.monotonic()
-        return now - self._turned < STUCK_SECONDS + clients.START_SECONDS and now - self._confirmed < 3 * STUCK_SECONDS
+        longest_turn = clients.rebalance_seconds(self.kafka) + 2 * self._stuck_seconds
+        return now - self._turned < longest_turn and now - max(self._healthy, self._proved) < 3 * self._stuck_seconds
 
     # --- what the group says --------------------------------------------------------------------------------------
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
         """Open an owner for each partition number. Runs between heartbeats, so it only starts tasks."""
         consumer = self._consumer
+        self._rejoining_since = None
+        self._proved = time.monotonic()
         if consumer is None:
             return
         # Records would be delivered before the owner has read its state.
@@ -181,16 +264,18 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         """Drain the owners, bounded: the group waits for this, and goes on without us when it takes too long."""
+        self._rejoining_since = time.monotonic()
         gone = {where.partition for where in revoked}
-        await self._leave({partition: seat for partition, seat in self.seats.items() if partition in gone})
+        await self._leave({number: seat for number, seat in self.seats.items() if number in gone}, self.drain_seconds)
 
-    async def _leave(self, seats: Mapping[int, Seat]) -> None:
+    async def _leave(self, seats: Mapping[int, Seat], seconds: float) -> None:
         leaving = dict(seats)
         tasks = {self._tasks[partition] for partition in leaving if partition in self._tasks}
         for seat in leaving.values():
+            seat.leave_by = time.monotonic() + seconds
             seat.leaving.set()
         if tasks:
-            _, late = await asyncio.wait(tasks, timeout=DRAIN_SECONDS)
+            _, late = await asyncio.wait(tasks, timeout=seconds)
             for task in late:
                 task.cancel()
             if late:
@@ -210,29 +295,34 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
                 # Fence first: only afterwards is the state that the owner reads trustworthy.
                 await seat.transactions.open()
                 await self._serve(seat)
+            except Superseded as error:
+                log.warning("owner superseded", role=self.role, partition=seat.partition, reason=f"{error!r:.200}")
+                await self._close(seat)
+                await self._prove(seat)
             except (ConnectorError, KafkaError, TimeoutError) as error:
                 log.warning("owner reopens", role=self.role, partition=seat.partition, reason=f"{error!r:.200}")
             except Exception:
                 log.exception("owner failed", role=self.role, partition=seat.partition)
             finally:
-                seat.deliver = None
-                self.pause(seat.partition, self.topics)
-                await seat.transactions.close()
+                await self._close(seat)
             failures = 0 if time.monotonic() - opened > STEADY_SECONDS else failures + 1
             await _pause(seat.leaving, min(REOPEN_SECONDS * 2**failures, LONGEST_REOPEN_SECONDS))
+
+    async def _close(self, seat: Seat) -> None:
+        seat.deliver = None
+        seat.pause(self.topics)
+        await seat.transactions.close()
 
     # --- what a seat may do ---------------------------------------------------------------------------------------
     def _assigned(self, partition: int, topics: Iterable[str]) -> list[TopicPartition]:
         assigned = self._consumer.assignment() if self._consumer else frozenset()
         return [where for topic in topics if (where := TopicPartition(topic, partition)) in assigned]
 
-    def start_reading(self, partition: int, offsets: Mapping[str, int | None]) -> None:
-        """Seek and resume."""
+    def seek(self, partition: int, offsets: Mapping[str, int]) -> None:
+        """Go on reading from these offsets."""
         for where in self._assigned(partition, offsets):
-            offset = offsets[where.topic]
-            if offset is not None and self._consumer is not None:
-                self._consumer.seek(where, offset)
-        self.resume(partition, offsets)
+            if self._consumer is not None:
+                self._consumer.seek(where, offsets[where.topic])
 
     def pause(self, partition: int, topics: Iterable[str]) -> None:
         """Pause what of these topics is assigned."""
@@ -244,17 +334,23 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
         if self._consumer is not None:
             self._consumer.resume(*self._assigned(partition, topics))
 
-    async def committed(self, partition: int) -> dict[str, tuple[int, str]]:
+    def highwater(self, partition: int, topic: str) -> int | None:
+        """The end of what is assigned of this topic, as the last fetch knew it."""
+        consumer, places = self._consumer, self._assigned(partition, [topic])
+        return consumer.highwater(places[0]) if consumer is not None and places else None
+
+    async def committed(self, partition: int) -> Offsets:
         """Committed offsets and metadata of one partition number. Raises Unavailable."""
         wanted = [TopicPartition(topic, partition) for topic in self.topics]
         async with clients.administration(self.kafka) as admin:
             try:
-                found = await admin.list_consumer_group_offsets(self.group, partitions=wanted)
-            except KafkaError as error:
+                async with asyncio.timeout(clients.START_SECONDS):
+                    found = await admin.list_consumer_group_offsets(self.group, partitions=wanted)
+            except (KafkaError, OSError, TimeoutError) as error:
                 raise Unavailable(f"Committed offsets cannot be read: {error!r:.200}") from error
-        return {where.topic: (held.offset, held.metadata or "") for where, held in found.items() if held.offset >= 0}
+        return offsets_in(found, wanted)
 
-    async def commit(self, partition: int, offsets: Mapping[str, tuple[int, str]]) -> bool:
+    async def commit(self, partition: int, offsets: Offsets) -> bool:
         """Commit; False when it was refused or not answered in time."""
         consumer = self._consumer
         if consumer is None:
@@ -266,8 +362,21 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
         except (KafkaError, IllegalStateError, TimeoutError) as error:
             log.debug("commit refused", role=self.role, partition=partition, reason=f"{error!r:.120}")
             return False
-        self._confirmed = time.monotonic()
+        self._proved = self._healthy = time.monotonic()
         return True
+
+
+def offsets_in(found: Mapping[TopicPartition, OffsetAndMetadata], wanted: Iterable[TopicPartition]) -> Offsets:
+    """The committed offsets in an answer of the coordinator.
+
+    Raises Unavailable when a partition that was asked for is not in it: while the coordinator loads its group after a
+    restart it answers with none of them, and the client does not look at the error. Nothing committed looks different,
+    each partition with -1.
+    """
+    missing = [where for where in wanted if where not in found]
+    if missing:
+        raise Unavailable(f"The group's coordinator did not tell the offsets of {len(missing)} partitions.")
+    return {where.topic: (held.offset, held.metadata or "") for where, held in found.items() if held.offset >= 0}
 
 
 async def _pause(event: asyncio.Event, seconds: float) -> None:

@@ -1,34 +1,56 @@
-"""Reading a partition: to its end for restoring a state, or one record."""
+"""Reading a partition: to its end for restoring a state, or single records."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime
 
-from aiokafka import ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from connector.errors import Unavailable
 from connector.kafka import clients
 from connector.settings import KafkaSettings
 
+# Without any progress.
 RESTORE_SECONDS = 30.0
+ANSWER_SECONDS = 10.0
 POLL_MS = 200
+
+RecordAt = Callable[[int], Awaitable[ConsumerRecord | None]]
+
+
+@contextmanager
+def _read_errors(topic: str, partition: int) -> Iterator[None]:
+    """Whatever goes wrong as Unavailable."""
+    try:
+        yield
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise Unavailable(f"{topic} partition {partition} cannot be read: {error!r:.200}") from error
+
+
+async def _end(kafka: KafkaSettings, topic: str, partition: int, *, committed: bool) -> int:
+    where = TopicPartition(topic, partition)
+    async with clients.reading(kafka, committed=committed) as consumer:
+        with _read_errors(topic, partition):
+            async with asyncio.timeout(ANSWER_SECONDS):
+                ends: Mapping[TopicPartition, int] = await consumer.end_offsets([where])
+    return ends[where]
 
 
 async def high_watermark(kafka: KafkaSettings, topic: str, partition: int) -> int:
     """The partition's end, records of open transactions included. Raises Unavailable."""
-    where = TopicPartition(topic, partition)
-    async with clients.reading(kafka, committed=False) as consumer:
-        try:
-            ends: Mapping[TopicPartition, int] = await consumer.end_offsets([where])
-        except KafkaError as error:
-            raise Unavailable(clients.reason(error)) from error
-    return ends[where]
+    return await _end(kafka, topic, partition, committed=False)
+
+
+async def last_stable_offset(kafka: KafkaSettings, topic: str, partition: int) -> int:
+    """The end of what read_committed readers can see now. Raises Unavailable."""
+    return await _end(kafka, topic, partition, committed=True)
 
 
 async def read(
     kafka: KafkaSettings, topic: str, partition: int, *, start: int = 0, end: int
-) -> AsyncIterator[list[ConsumerRecord]]:
+) -> AsyncGenerator[list[ConsumerRecord], None]:
     """The committed records of [start, end), in batches; call it after the fencing producer has been opened.
 
     The end is a high watermark: an open transaction below it is waited for, bounded by half a minute without progress.
@@ -38,38 +60,52 @@ async def read(
     async with clients.reading(kafka) as consumer:
         consumer.assign([where])
         consumer.seek(where, start)
-        try:
-            position = await consumer.position(where)
+        with _read_errors(topic, partition):
+            position = start
             while position < end:
                 async with asyncio.timeout(RESTORE_SECONDS):
-                    batch: list[ConsumerRecord] = []
-                    while not batch and position < end:
-                        fetched = await consumer.getmany(where, timeout_ms=POLL_MS)
-                        batch = [record for record in fetched.get(where, ()) if record.offset < end]
-                        position = await consumer.position(where)
+                    batch, position = await _next(consumer, where, position, end)
                 if batch:
                     yield batch
-        except (KafkaError, TimeoutError) as error:
-            raise Unavailable(f"{topic} partition {partition} cannot be read to its end: {error!r:.200}") from error
+
+
+async def _next(
+    consumer: AIOKafkaConsumer, where: TopicPartition, position: int, end: int
+) -> tuple[list[ConsumerRecord], int]:
+    """The next records below `end`, none when there are no more, and the position behind them."""
+    batch: list[ConsumerRecord] = []
+    while not batch and position < end:
+        fetched = await consumer.getmany(where, timeout_ms=POLL_MS)
+        batch = [record for record in fetched.get(where, ()) if record.offset < end]
+        position = await consumer.position(where)
+    return batch, position
+
+
+@asynccontextmanager
+async def placed(kafka: KafkaSettings, topic: str, partition: int) -> AsyncIterator[RecordAt]:
+    """A function that gives the committed record at an offset, None when it is gone. Raises Unavailable."""
+    where = TopicPartition(topic, partition)
+    async with clients.reading(kafka, auto_offset_reset="none") as consumer:
+        consumer.assign([where])
+
+        async def record_at(offset: int) -> ConsumerRecord | None:
+            consumer.seek(where, offset)
+            with _read_errors(topic, partition), suppress(OffsetOutOfRangeError):
+                async with asyncio.timeout(RESTORE_SECONDS):
+                    while await consumer.position(where) <= offset:
+                        fetched = await consumer.getmany(where, timeout_ms=POLL_MS, max_records=1)
+                        for record in fetched.get(where, ()):
+                            return record if record.offset == offset else None
+            return None
+
+        yield record_at
 
 
 async def offset_at(kafka: KafkaSettings, topic: str, partition: int, moment: datetime) -> int | None:
     """The first offset whose record is not older than the moment; None when there is none. Raises Unavailable."""
     where = TopicPartition(topic, partition)
     async with clients.reading(kafka) as consumer:
-        try:
-            found = await consumer.offsets_for_times({where: int(moment.timestamp() * 1000)})
-        except KafkaError as error:
-            raise Unavailable(clients.reason(error)) from error
+        with _read_errors(topic, partition):
+            async with asyncio.timeout(ANSWER_SECONDS):
+                found = await consumer.offsets_for_times({where: int(moment.timestamp() * 1000)})
     return found[where].offset if found.get(where) else None
-
-
-async def last_stable_offset(kafka: KafkaSettings, topic: str, partition: int) -> int:
-    """The end of what read_committed readers can see now. Raises Unavailable."""
-    where = TopicPartition(topic, partition)
-    async with clients.reading(kafka) as consumer:
-        try:
-            ends: Mapping[TopicPartition, int] = await consumer.end_offsets([where])
-        except KafkaError as error:
-            raise Unavailable(clients.reason(error)) from error
-    return ends[where]

@@ -6,15 +6,16 @@ Opening ends the predecessor of the same id: the broker refuses its later writes
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, ProducerFenced
+from aiokafka.errors import KafkaError
 from aiokafka.structs import RecordMetadata
 
 from connector import telemetry
-from connector.errors import Superseded, Unavailable
+from connector.errors import Unavailable
 from connector.events import Record
 from connector.kafka import clients
 from connector.settings import KafkaSettings
@@ -23,12 +24,16 @@ WRITE_SECONDS = 15.0
 # A slow commit may have been repeated on the wire, and the client's protocol has no epoch per transaction: a late copy
 # could end the next transaction. The producer is given up instead.
 SLOW_COMMIT_SECONDS = 2.0
+GIVEN_UP_SECONDS = 0.2
 # Large records in memory at a time.
 OUTSTANDING = 4
 
 
 class Transactions:
-    """Writes of one owner. Any failure, and any slow commit, ends it: open another and read the state again."""
+    """Writes of one owner. After any failure, and any slow commit, it is not `usable`: open it again.
+
+    Who opens it again after a failure must find out from Kafka whether the write has happened.
+    """
 
     def __init__(self, kafka: KafkaSettings, transactional_id: str, **options: Any) -> None:
         self._kafka = kafka
@@ -38,7 +43,8 @@ class Transactions:
         self.usable = False
 
     async def open(self) -> None:
-        """Fence the predecessor. Raises Unavailable when the broker does not answer."""
+        """Fence the predecessor, which may be a former producer of our own. Raises Unavailable."""
+        await self.close()
         self._producer = await clients.start(
             clients.producer(self._kafka, transactional_id=self.transactional_id, **self._options)
         )
@@ -47,26 +53,19 @@ class Transactions:
     async def write(self, records: Sequence[Record]) -> list[RecordMetadata]:
         """Write these records in one transaction and return where they are.
 
-        Raises Superseded when the broker refuses this owner, Unavailable on any other failure (the write may have
-        happened). After a slow commit it returns, and `usable` is False.
+        Raises Superseded when the broker refuses this owner, Unwritable when it refuses a record for what it is,
+        Unavailable on any other failure (the write may have happened). After a slow commit it returns, and `usable` is
+        False.
         """
-        producer = self._producer
-        if producer is None or not self.usable:
-            raise Unavailable("This producer has been given up; open another.")
-        self.usable = False
-        try:
+        started = time.monotonic()
+        with self._using() as producer:
             async with asyncio.timeout(WRITE_SECONDS):
-                started = time.monotonic()
                 await producer.begin_transaction()
                 sent = [await _send(producer, record) for record in records]
                 # commit_transaction() does not look at the sends' results: a refused record would be missing silently.
                 written = await asyncio.gather(*sent)
                 committing = time.monotonic()
                 await producer.commit_transaction()
-        except ProducerFenced as error:
-            raise Superseded(f"{self.transactional_id} has been taken over, or its transaction timed out.") from error
-        except (KafkaError, TimeoutError, AssertionError) as error:
-            raise Unavailable(f"A transaction of {self.transactional_id} failed: {error!r:.200}") from error
         finished = time.monotonic()
         telemetry.KAFKA_PRODUCE_SECONDS.observe(finished - started)
         self.usable = finished - committing <= SLOW_COMMIT_SECONDS
@@ -77,12 +76,8 @@ class Transactions:
 
         Raises as `write` does, and whatever the iterator raises; nothing of it is visible then.
         """
-        producer = self._producer
-        if producer is None or not self.usable:
-            raise Unavailable("This producer has been given up; open another.")
-        self.usable = False
         count = 0
-        try:
+        with self._using() as producer:
             async with asyncio.timeout(seconds):
                 await producer.begin_transaction()
                 outstanding: deque[asyncio.Future[RecordMetadata]] = deque()
@@ -93,12 +88,18 @@ class Transactions:
                         await outstanding.popleft()
                 await asyncio.gather(*outstanding)
                 await producer.commit_transaction()
-        except ProducerFenced as error:
-            raise Superseded(f"{self.transactional_id} has been taken over, or its transaction timed out.") from error
-        except (KafkaError, TimeoutError, AssertionError) as error:
-            raise Unavailable(f"A transaction of {self.transactional_id} failed: {error!r:.200}") from error
         self.usable = True
         return count
+
+    @contextmanager
+    def _using(self) -> Iterator[AIOKafkaProducer]:
+        """The producer, which is of no more use unless the write says otherwise."""
+        producer = self._producer
+        if producer is None or not self.usable:
+            raise Unavailable(f"The producer {self.transactional_id} has been given up; open another.")
+        self.usable = False
+        with clients.translated(f"A transaction of {self.transactional_id} failed"):
+            yield producer
 
     async def has_topic(self, topic: str) -> bool:
         """Whether the topic exists, without creating it."""
@@ -111,14 +112,19 @@ class Transactions:
 
     async def close(self) -> None:
         """End the producer; an open transaction is left to the successor."""
+        # One that has failed may hold records that it would go on sending for ever.
+        patience = clients.STOP_SECONDS if self.usable else GIVEN_UP_SECONDS
         self.usable = False
-        if self._producer is not None:
-            await clients.end(self._producer)
-            self._producer = None
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await clients.end(producer, timeout=patience)
 
 
 async def _send(producer: AIOKafkaProducer, record: Record) -> "asyncio.Future[RecordMetadata]":
+    # The client insists on a key or a value.
+    value = b"" if record.key is None and record.value is None else record.value
     future: asyncio.Future[RecordMetadata] = await producer.send(
-        record.topic, record.value, key=record.key, headers=record.headers, partition=record.partition
+        record.topic, value, key=record.key, headers=record.headers, partition=record.partition
     )
+    future.add_done_callback(clients.heard)
     return future

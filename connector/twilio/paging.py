@@ -1,6 +1,6 @@
 """Twilio's lists, streamed page by page, in both dialects: `next_page_uri` (2010) and `meta.next_page_url` (v1)."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -34,7 +34,7 @@ async def pages(
     items: str,
     timeout_seconds: float = TIMEOUT_SECONDS,
     patience_seconds: float = PATIENCE_SECONDS,
-) -> AsyncIterator[Page]:
+) -> AsyncGenerator[Page, None]:
     """Each page of the list, fetched when it is asked for; empty pages are followed to the next.
 
     Raises WalkInterrupted, and what `TwilioClient.request` raises.

@@ -1,0 +1,132 @@
+"""Repeats of a caller: an id that was seen within the dedupe window is not executed again."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import AbstractContextManager, aclosing
+from datetime import UTC, datetime, timedelta
+
+from connector import telemetry
+from connector.errors import Unavailable
+from connector.executor.ids import DIGEST_IDS, MAX_IDS, Ids, number_of
+from connector.executor.pending import Pending
+from connector.kafka import journal
+from connector.settings import KafkaSettings
+
+log = telemetry.logger(__name__)
+
+# A successor reads at most about so many entries beside the digests.
+DIGEST_ENTRIES = 100_000
+RETRY_SECONDS = 0.5
+
+Waiting = Callable[[], AbstractContextManager[None]]
+
+
+class Dedupe:
+    """The ids of one partition. `digest_at` is the journal offset of the newest digest."""
+
+    def __init__(self, kafka: KafkaSettings, partition: int, *, window: timedelta, digest_at: int | None) -> None:
+        self.digest_at = digest_at
+        self._kafka = kafka
+        self._partition = partition
+        self._window = window
+        self._ids = Ids()
+        self._through = 0
+        self._loaded = asyncio.Event()
+
+    async def load(self, *, end: int) -> None:
+        """Read the ids of the window from the journal up to `end`. Raises Unavailable."""
+        since = datetime.now(UTC) - self._window
+        start = await self._load_digests(since)
+        if start is None:
+            start = await journal.offset_of(self._kafka, self._partition, since)
+        if start is not None:
+            async for entry, offset in journal.entries(self._kafka, self._partition, start=start, end=end):
+                if entry.names_id:
+                    self._ids.note(number_of(entry.topic, entry.id), offset, entry.at)
+        self._through = end if start is None else start
+        self._loaded.set()
+
+    async def _load_digests(self, since: datetime) -> int | None:
+        """Read the digests of the window; where the entries begin that are in none of them."""
+        start: int | None = None
+        async with aclosing(self._digests()) as digests:
+            async for digest in digests:
+                start = digest.through if start is None else start
+                if digest.until < since or not self._ids.load(digest):
+                    break
+        return start
+
+    async def _digests(self) -> AsyncGenerator[journal.Digest, None]:
+        if self.digest_at is not None:
+            async for digest in journal.digests(self._kafka, self._partition, newest=self.digest_at):
+                yield digest
+
+    def resume(self, attempts: Iterable[journal.Entry]) -> None:
+        """Commands that a predecessor has begun: nobody else of their ids may go first."""
+        for entry in attempts:
+            if entry.explicit:
+                self._ids.begin(number_of(entry.topic, entry.id), entry.where)
+
+    async def first(self, command: Pending, waiting: Waiting) -> journal.Entry | None:
+        """How an earlier command of the same id ended; None for the first of its id.
+
+        One that is still running is waited for.
+        """
+        if not command.explicit:
+            return None
+        with waiting():
+            await self._loaded.wait()
+        number = number_of(command.topic, command.id)
+        others: set[int] = set()
+        while True:
+            running = self._ids.running(number)
+            if running is not None and running.where != command.where:
+                with waiting():
+                    await running.finished.wait()
+                continue
+            end = self._ids.end_of(number)
+            if end is None or end in others:
+                self._ids.begin(number, command.where)
+                return None
+            entry = await self._entry(end, waiting)
+            if entry is not None and self._is_first(entry, command):
+                return entry
+            # Too old, or another id of the same number. Meanwhile somebody else may have begun.
+            others.add(end)
+
+    async def _entry(self, end: int, waiting: Waiting) -> journal.Entry | None:
+        while True:
+            with waiting():
+                try:
+                    return await journal.entry_at(self._kafka, self._partition, end)
+                except Unavailable as error:
+                    log.info("dedupe waits", partition=self._partition, reason=f"{error!r:.120}")
+                await asyncio.sleep(RETRY_SECONDS)
+
+    def _is_first(self, entry: journal.Entry, command: Pending) -> bool:
+        same = (entry.topic, entry.id) == (command.topic, command.id) and entry.where != command.where
+        return same and datetime.now(UTC) - entry.at <= self._window
+
+    def finished(self, entry: journal.Entry, journal_offset: int) -> None:
+        """A command has ended, durably. One that was never sent leaves its id free."""
+        number = number_of(entry.topic, entry.id)
+        if entry.names_id:
+            self._ids.note(number, journal_offset, entry.at)
+        self._ids.end(number, entry.where)
+
+    def due(self, end: int) -> journal.Digest | None:
+        """The digest that is to be written now; everything before `end` has been noted."""
+        if not self._loaded.is_set():
+            return None
+        self._ids.forget(datetime.now(UTC) - self._window)
+        if self._ids.forgotten:
+            self._ids.forgotten = False
+            log.warning("dedupe window shortened", partition=self._partition, ids_kept=MAX_IDS)
+        least = 0 if end - self._through >= DIGEST_ENTRIES else DIGEST_IDS
+        return self._ids.digest(through=end, previous=self.digest_at, least=least)
+
+    def written(self, digest: journal.Digest, journal_offset: int) -> None:
+        """This digest is durable."""
+        self._ids.keep(digest)
+        self.digest_at = journal_offset
+        self._through = digest.through

@@ -1,0 +1,112 @@
+"""What commands of all partitions have claimed or are attempting: who reconciles must not take another's resource."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from connector.errors import Unavailable
+from connector.kafka import clients, journal
+from connector.settings import KafkaSettings
+
+READ_SECONDS = 30.0
+POLL_MS = 200
+# Attempts that began a little earlier may stand for the same thing.
+MARGIN = timedelta(minutes=1)
+
+
+@dataclass
+class View:
+    """`owners` says by SID whose it is; `attempts` are those that are open."""
+
+    owners: dict[str, journal.Where] = field(default_factory=dict)
+    attempts: dict[journal.Where, journal.Entry] = field(default_factory=dict)
+
+    def note(self, entry: journal.Entry) -> None:
+        """Take one entry in, in the order of its partition."""
+        if entry.sid:
+            self.owners[entry.sid] = entry.where
+        if entry.state == "attempting":
+            self.attempts[entry.where] = entry
+        else:
+            self.attempts.pop(entry.where, None)
+
+    def taken(self, me: journal.Where) -> set[str]:
+        """The SIDs that other commands have claimed."""
+        return {sid for sid, where in self.owners.items() if where != me}
+
+    def before(self, me: journal.Where, alike: str, at: datetime) -> tuple[int, int]:
+        """How many open attempts look alike, and how many of them come before the attempt of `me` at that time.
+
+        Everybody counts the same way, so no two choose the same resource.
+        """
+        others = [entry for where, entry in self.attempts.items() if where != me and entry.alike == alike]
+        return len(others), sum((entry.at, entry.where) < (at, me) for entry in others)
+
+
+class Claims:
+    """Follows the journals of all partitions, as long as somebody reconciles."""
+
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self._kafka = kafka
+        self._lock = asyncio.Lock()
+        self._stack = AsyncExitStack()
+        self._consumer: AIOKafkaConsumer | None = None
+        self._since: datetime | None = None
+        self._view = View()
+        self._users = 0
+
+    @asynccontextmanager
+    async def used(self) -> AsyncIterator[None]:
+        """Keep the connection for as long as somebody is inside."""
+        self._users += 1
+        try:
+            yield
+        finally:
+            self._users -= 1
+            if not self._users:
+                await self._close()
+
+    async def view(self, since: datetime) -> View:
+        """What is committed now, from this time on. Raises Unavailable."""
+        async with self._lock:
+            try:
+                async with asyncio.timeout(READ_SECONDS):
+                    consumer = await self._placed(since - MARGIN)
+                    await self._catch_up(consumer)
+            except (KafkaError, OSError, TimeoutError) as error:
+                await self._close()
+                raise Unavailable(f"The journals cannot be read: {error!r:.200}") from error
+        return self._view
+
+    async def _placed(self, since: datetime) -> AIOKafkaConsumer:
+        if self._consumer is not None and self._since is not None and self._since <= since:
+            return self._consumer
+        await self._close()
+        consumer = await self._stack.enter_async_context(clients.reading(self._kafka))
+        topic = journal.topic_of(self._kafka)
+        places = [TopicPartition(topic, partition) for partition in range(self._kafka.partitions)]
+        consumer.assign(places)
+        starts = await consumer.offsets_for_times(dict.fromkeys(places, int(since.timestamp() * 1000)))
+        ends: Mapping[TopicPartition, int] = await consumer.end_offsets(places)
+        for place in places:
+            start = starts.get(place)
+            consumer.seek(place, start.offset if start is not None else ends[place])
+        self._consumer, self._since, self._view = consumer, since, View()
+        return consumer
+
+    async def _catch_up(self, consumer: AIOKafkaConsumer) -> None:
+        """Read to the end of the committed records: open transactions of others are waited for by nobody."""
+        ends: Mapping[TopicPartition, int] = await consumer.end_offsets(list(consumer.assignment()))
+        while any([await consumer.position(place) < end for place, end in ends.items()]):
+            for batch in (await consumer.getmany(timeout_ms=POLL_MS)).values():
+                for entry, _ in journal.decoded(batch):
+                    self._view.note(entry)
+
+    async def _close(self) -> None:
+        self._consumer = None
+        await self._stack.aclose()
