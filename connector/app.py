@@ -7,6 +7,7 @@ is in flight is finished and committed; callbacks are answered to the last; then
 import asyncio
 import contextlib
 import signal
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -42,6 +43,13 @@ from connector.watcher.owner import WatchOwners
 from connector.watcher.watcher import Commit, Watcher
 
 log = telemetry.logger(__name__)
+
+
+# Of the grace: after it nothing is in flight any more, or is left to the next owner; after it callbacks are refused.
+DRAINING_SHARE = 0.6
+ANSWERING_SHARE = 0.75
+# Without a callback for so long, whoever sends them has found other instances.
+QUIET_SECONDS = 1.0
 
 
 def topics_of(settings: Settings) -> list[topics.Topic]:
@@ -181,12 +189,22 @@ class App:
             log.info("started", roles=list(self.settings.roles), **self.ports)
             await self.stop.wait()
             log.info("stopping", grace_seconds=self.settings.shutdown_grace.total_seconds())
+            closing = time.monotonic() + ANSWERING_SHARE * self.settings.shutdown_grace.total_seconds()
             if self.receiver is not None:
                 self.receiver.drain()
             await asyncio.gather(*members)
+            await self._answer_the_last(until=closing)
             probing.cancel()
             reading.cancel()
         log.info("stopped")
+
+    async def _answer_the_last(self, *, until: float) -> None:
+        """Go on answering until callers have found other instances, or the grace is nearly over."""
+        receiver = self.receiver
+        if receiver is None:
+            return
+        while (left := QUIET_SECONDS - receiver.quiet_seconds) > 0 and time.monotonic() < until:  # noqa: ASYNC110 - a measure
+            await asyncio.sleep(max(0.05, left))
 
     def _admin(self, feed: Feed, session: aiohttp.ClientSession) -> AdminServer:
         token = self.settings.admin.token
@@ -254,6 +272,11 @@ class App:
         return problems
 
 
+def stop_seconds(settings: Settings) -> float:
+    """How long owners may drain when the process stops."""
+    return DRAINING_SHARE * settings.shutdown_grace.total_seconds()
+
+
 def _watching(app: App) -> Membership:
     """The membership whose owners run the watches."""
     settings = app.settings
@@ -283,7 +306,15 @@ def _watching(app: App) -> Membership:
 
     app.watch_owners = WatchOwners(kafka, watches=list(by_name), build=build)
     topic = f"{kafka.topic_prefix}.cursors"
-    return Membership(kafka, role="watch", group=group, topics=[topic], serve=app.watch_owners.serve)
+    return Membership(
+        kafka,
+        role="watch",
+        group=group,
+        topics=[topic],
+        serve=app.watch_owners.serve,
+        lock_only=True,
+        stop_seconds=stop_seconds(settings),
+    )
 
 
 def _row_dead_letter(value: bytes, error: BaseException, *, stage: str, prefix: str, group: str) -> Record:
@@ -309,6 +340,7 @@ def _executing(app: App) -> Membership:
         settle_time=commands.settle_time,
         resend=commands.in_doubt == "resend",
         reply_topics=commands.reply_topics,
+        request_timeout=commands.request_timeout,
     )
     executor = Executor(
         process,
@@ -316,7 +348,14 @@ def _executing(app: App) -> Membership:
         max_in_flight=commands.max_in_flight,
         dedupe_window=commands.dedupe_window,
     )
-    return Membership(kafka, role="commands", group=group, topics=list(names), serve=executor.serve)
+    return Membership(
+        kafka,
+        role="commands",
+        group=group,
+        topics=list(names),
+        serve=executor.serve,
+        stop_seconds=stop_seconds(settings),
+    )
 
 
 MEMBERSHIPS: Mapping[str, Callable[[App], Membership]] = {"watch": _watching, "commands": _executing}

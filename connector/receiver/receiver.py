@@ -8,7 +8,6 @@
 | not acknowledged within 5 s, or closing | 503 with Retry-After |
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ from aiohttp import web
 
 from connector.errors import ConfigurationError, Unavailable
 from connector.events import Envelope, Record
+from connector.receiver.answers import stored
 from connector.receiver.intake import Intake, Route, routes
 from connector.receiver.refusals import Refusal, Refusals
 from connector.receiver.sightings import Explanation, Sighting, Sightings, explanation
@@ -26,13 +26,11 @@ from connector.twilio.signature import Keys
 
 Publish = Callable[[Sequence[Record]], Awaitable[None]]
 
-ACK_SECONDS = 5.0
 # Until the next request's headers are complete, from the connection's start or its last answer; proxies idle for 60 s.
 HEADERS_SECONDS = 75.0
 LINGER_SECONDS = 1.0
 CLOSE_SECONDS = 6.0
 BACKLOG = 1024
-TWIML = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
 
 # aiohttp logs a traceback for each broken request, with which anyone could fill the log.
 _SILENT = logging.getLogger("connector.receiver.http")
@@ -42,8 +40,8 @@ _SILENT.disabled = True
 class Receiver:
     """The HTTP server for callbacks.
 
-    `publish` returns when all records are acknowledged and raises otherwise. `keys` are what may sign, by account SID;
-    `public_url` is what Twilio calls.
+    `publish` returns when all records are acknowledged and raises otherwise, within five seconds. `keys` are what may
+    sign, by account SID; `public_url` is what Twilio calls.
     """
 
     def __init__(
@@ -62,13 +60,16 @@ class Receiver:
             raise ConfigurationError("callbacks.public_url: is missing: signatures cover it; give what Twilio calls.")
         self.port = 0
         self._publish = publish
-        self._intake = Intake(keys if verify_signatures else None, envelope, max_body)
-        self._routes = routes(rows, public_url=(public_url or "").rstrip("/"), prefix=prefix)
+        self._intake = Intake(keys if verify_signatures else None, max_body)
+        base = (public_url or "").rstrip("/")
+        self._routes = routes(rows, public_url=base, prefix=prefix, envelope=envelope)
         self._refusals = Refusals()
         self.sightings = Sightings()
         self._draining = False
         self._refusing = False
         self._runner: web.ServerRunner | None = None
+        self._answering = 0
+        self._last_request = time.monotonic()
 
     def replace_keys(self, keys: Mapping[str, Keys]) -> None:
         """Check signatures with these from now on; for rotation without a restart."""
@@ -99,9 +100,15 @@ class Receiver:
             ) from error
         self.port = self._runner.addresses[0][1]
 
+    @property
+    def quiet_seconds(self) -> float:
+        """How long no request has come and none is being answered, since draining began at the earliest."""
+        return 0.0 if self._answering else time.monotonic() - self._last_request
+
     def drain(self) -> None:
         """Keep answering, and end each connection with its answer, so that callers move to other instances."""
         self._draining = True
+        self._last_request = time.monotonic()
 
     def refuse(self) -> None:
         """Answer 503 from now on."""
@@ -114,7 +121,15 @@ class Receiver:
             await self._runner.cleanup()
             self._runner = None
 
-    async def _handle(self, request: web.BaseRequest) -> web.Response:
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        self._answering += 1
+        try:
+            return await self._answer(request)
+        finally:
+            self._answering -= 1
+            self._last_request = time.monotonic()
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         started = time.perf_counter()
         route = self._routes.get(request.raw_path.partition("?")[0])
         if route is None:
@@ -128,9 +143,7 @@ class Receiver:
         route.stored.inc()
         self._sight(request, route, 204)
         CALLBACK_SECONDS.observe(time.perf_counter() - started)
-        if route.row.twiml:
-            return self._finished(web.Response(text=TWIML, content_type="text/xml"))
-        return self._finished(web.Response(status=204))
+        return stored(request, twiml=route.row.twiml, closes=self._draining)
 
     def _sight(self, request: web.BaseRequest, route: Route, status: int, reason: str = "") -> None:
         self.sightings.note(request, kind=route.row.kind, base=route.base, status=status, reason=reason)
@@ -157,7 +170,6 @@ class Receiver:
 
     async def _store(self, records: Sequence[Record]) -> None:
         try:
-            async with asyncio.timeout(ACK_SECONDS):
-                await self._publish(records)
+            await self._publish(records)
         except Exception as error:
             raise Refusal(503, f"not stored: {type(error).__name__}") from error
