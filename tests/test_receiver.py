@@ -11,7 +11,6 @@ from structlog.testing import capture_logs
 from twilio.request_validator import RequestValidator
 
 from connector.errors import Unavailable
-from connector.receiver import receiver
 from connector.receiver.receiver import Receiver
 from connector.resources import CALLBACKS
 from connector.resources.rows import Bundle, Callback
@@ -159,13 +158,6 @@ async def test_the_answer_waits_for_the_acknowledgement(port: Port) -> None:
     assert not (await asyncio.wait({call}, timeout=0.1))[0]
     port.kafka.acknowledges.set()
     assert (await call)[0] == 204
-
-
-async def test_a_missing_acknowledgement_is_unavailable_in_time(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert receiver.ACK_SECONDS == 5
-    monkeypatch.setattr(receiver, "ACK_SECONDS", 0.1)
-    port.kafka.acknowledges.clear()
-    assert (await port.form())[0] == 503
 
 
 async def test_a_defect_of_ours_is_unavailable_and_never_a_traceback() -> None:

@@ -57,7 +57,7 @@ def event(row: Callback, pairs: Pairs, *, recorded: datetime, query: str = "", t
         time=(getattr(bundle, row.timed_by) if row.timed_by else None) or recorded,
         data=bundle.json_bytes(),
         dataschema=row.dataschema,
-        extensions={"recordedtime": timestamp(recorded), **_causes(query)},
+        extensions={"recordedtime": timestamp(recorded), **causes(query)},
     )
 
 
@@ -76,7 +76,7 @@ def address(public_url: str, kind: str, *, command: str, correlation: str, overr
     return f"{url}#{overrides}" if overrides else url
 
 
-def _causes(query: str) -> dict[str, str | None]:
+def causes(query: str) -> dict[str, str | None]:
     """What our parameters in the URL say: which command caused this, and what it belongs to."""
     if not query:
         return {}

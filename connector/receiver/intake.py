@@ -10,8 +10,9 @@ from aiohttp.http_exceptions import PayloadEncodingError
 from prometheus_client import Counter
 
 from connector.errors import InvalidRecord
-from connector.events import Envelope, Record, encode, now
+from connector.events import Envelope, Record, now
 from connector.receiver import form, stream
+from connector.receiver.encoder import Encoder
 from connector.receiver.refusals import Refusal
 from connector.receiver.sightings import BODY
 from connector.resources.rows import Callback
@@ -31,17 +32,19 @@ class Route:
     topic: str
     base: str
     stored: Counter
+    encoder: Encoder
 
 
-def routes(rows: Iterable[Callback], *, public_url: str, prefix: str) -> dict[str, Route]:
+def routes(rows: Iterable[Callback], *, public_url: str, prefix: str, envelope: Envelope) -> dict[str, Route]:
     """The routes by path; a path in front of ours (`https://host/path`) may come along or be cut off by the proxy."""
     found = {}
     before = urlsplit(public_url).path.rstrip("/")
     origin = public_url.removesuffix(before)
     for row in rows:
         topic, stored = f"{prefix}.{row.topic}", CALLBACKS.labels(row.kind, "stored")
-        found[f"{before}/callbacks/{row.kind}"] = Route(row, topic, origin, stored)
-        found[f"/callbacks/{row.kind}"] = Route(row, topic, public_url, stored)
+        encoder = Encoder.of(row, topic, envelope)
+        found[f"{before}/callbacks/{row.kind}"] = Route(row, topic, origin, stored, encoder)
+        found[f"/callbacks/{row.kind}"] = Route(row, topic, public_url, stored, encoder)
     return found
 
 
@@ -50,7 +53,6 @@ class Intake:
     """Reads and checks requests. `keys` are what may sign, by account SID; None checks nothing (development)."""
 
     keys: Mapping[str, Keys] | None
-    envelope: Envelope
     max_body: int
 
     async def records(self, route: Route, request: web.BaseRequest) -> Sequence[Record]:
@@ -105,9 +107,7 @@ class Intake:
         return self._record(route, request, [pair for pair in pairs if pair[0] not in form.OURS], query)
 
     def _record(self, route: Route, request: web.BaseRequest, pairs: form.Pairs, query: str) -> Record:
-        token = request.headers.get(IDEMPOTENCY_HEADER)
-        event = form.event(route.row, pairs, recorded=now(), query=query, token=token)
-        return encode(event, route.topic, event.subject, envelope=self.envelope)
+        return route.encoder.record(pairs, query=query, token=request.headers.get(IDEMPOTENCY_HEADER))
 
     def _from_json(self, route: Route, request: web.BaseRequest, body: bytes) -> list[Record]:
         """Every account that the events name must have signed them; where none is named, any of ours."""
