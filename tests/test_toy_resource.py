@@ -27,7 +27,7 @@ from connector.twilio.client import TwilioClient, open_session
 from connector.twilio.paging import pages
 from connector.watcher.owner import WatchOwners
 from connector.watcher.watcher import Commit, Watcher
-from tests.running import read_all, values, wait_for_records
+from tests.running import read_all, until, values, wait_for_records
 
 
 class Parcel(Bundle):
@@ -123,6 +123,8 @@ async def test_a_made_up_resource_is_commanded_and_watched(
     async with asyncio.TaskGroup() as tasks:
         for membership in memberships:
             tasks.create_task(membership.run(stop))
+        # A first start is from then on: what exists before is not new.
+        await until(lambda: "parcels" in owners.running and owners.running["parcels"].cursor is not None)
         await stream.send(settings, Record(f"{prefix}.commands.ship-parcel", b"k", b'{"to": "Ada"}'))
         (result,) = values(await wait_for_records(kafka, f"{prefix}.results.ship-parcel", 1))
         (parcel,) = await wait_for_records(kafka, f"{prefix}.parcels", 1)
