@@ -11,7 +11,7 @@ from connector.errors import ConfigurationError
 from connector.settings import Settings, load
 from tests.chart.combinations import OPTIONS, ci_sets, merged
 from tests.chart.config_schema import config_schema
-from tests.chart.rendering import CHART, Values, of_kind
+from tests.chart.rendering import CHART, Values, of_kind, only_named
 
 MOUNT = "/etc/twilio-kafka"
 TEXTS = {"account-sid": "AC" + "0" * 31 + "1", "support-api-key": "SK" + "0" * 31 + "1"}
@@ -85,8 +85,5 @@ def _fill(place: Path, volume: dict[str, Any], values: Values, folder: Path, mis
             for key in (item["key"] for item in items if item["key"] != missing):
                 (place / key).write_text(TEXTS.get(key, f"text of {key}") + "\n", encoding="utf-8")
         case {"configMap": {"name": name}}:
-            found = next(
-                item for item in manifests(values) if item["kind"] == "ConfigMap" and item["metadata"]["name"] == name
-            )
-            for key, text in found["data"].items():
+            for key, text in only_named(values, "ConfigMap", name)["data"].items():
                 (place / key).write_text(text.replace(MOUNT, f"{folder}{MOUNT}"), encoding="utf-8")
