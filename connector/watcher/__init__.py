@@ -1,17 +1,17 @@
-"""The watcher: polls Twilio's lists and publishes what is new, once and oldest first.
+"""The watcher: polls Twilio's lists and publishes what is new, each row once and the oldest first.
 
+    watcher     the engine of one watch: poll, publish and write the cursor in one transaction, wait
+    owner       the watches of one partition of the cursors
+    reading     Twilio's list: requests, walks, Twilio's time
+    report      log lines and metrics
+The rest is pure:
     cursor      what has been published, as a value that survives in Kafka
-    walk        what to ask Twilio for, when to stop, which rows are to be published
+    walk        what to ask for, when to stop, which rows are to be published; oldest bounds its memory
     advance     one step: what is published now, and the cursor that says so
     catch_up    windows for a start in the past or after a long stop
     following   published rows that may still change
     records     a found row as an event or a dead letter
-    watcher     the engine of one watch: the only part with I/O
-
-Everything but `watcher` is pure.
+    pace        when to poll next
+    requests    what may be asked of a running watch
+    status      where a watch stands, as its cursor tells
 """
-
-from connector.watcher.cursor import Cursor
-from connector.watcher.watcher import Watcher
-
-__all__ = ["Cursor", "Watcher"]

@@ -19,7 +19,6 @@ SHORTEST_OVERLAP = timedelta(seconds=5)
 FOLLOWED_LIMIT = 1_000
 FOLLOWED_FOR = 14 * DAY
 
-
 Kind = Literal["created", "updated"]
 
 
@@ -119,7 +118,7 @@ def _live(cursor: Cursor, part: _Part, overlap: timedelta) -> Advance:
     moved = replace(
         cursor,
         complete_until=max(cursor.complete_until, min(since, settled)),
-        polled_at=cursor.polled_at if part.is_partial else max(cursor.polled_at, part.now),
+        polled_at=max(cursor.polled_at, part.now),
     )
     return replace(_leave(moved, fitting, part), is_shrunk=fitting > target)
 

@@ -8,6 +8,7 @@ from typing import Any
 from connector.resources.rows import Watch
 from connector.watcher.advance import Advance, Found, note
 from connector.watcher.cursor import Cursor
+from connector.watcher.oldest import position
 from connector.watcher.walk import found
 
 BATCH = 50
@@ -30,7 +31,7 @@ def settle(cursor: Cursor, answers: Mapping[str, Mapping[str, Any] | None], watc
     """The updates that fetched rows are, oldest first; a row is followed no more once it is final or gone (None)."""
     fetched = [_fetched(cursor, watch, sid, row) for sid, row in answers.items() if row is not None]
     fresh = sorted(
-        (item for item in fetched if item.fingerprint != cursor.followed[item.sid].fingerprint), key=_position
+        (item for item in fetched if item.fingerprint != cursor.followed[item.sid].fingerprint), key=position
     )
     closed = {item.sid for item in fetched if not item.is_open} | {sid for sid, row in answers.items() if row is None}
     noted = note(cursor, fresh)
@@ -40,7 +41,3 @@ def settle(cursor: Cursor, answers: Mapping[str, Mapping[str, Any] | None], watc
 
 def _fetched(cursor: Cursor, watch: Watch, sid: str, row: Mapping[str, Any]) -> Found:
     return found(row, watch, sid=sid, created=cursor.followed[sid].created, kind="updated", changes=True)
-
-
-def _position(item: Found) -> tuple[datetime, str]:
-    return item.created, item.sid

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 from pydantic import ValidationError
@@ -14,12 +14,8 @@ from connector.resources.fields import parse_time
 from connector.resources.rows import Watch
 from connector.watcher.advance import Found
 
-
-class DeadLetter(Protocol):
-    """Builds the dead letter of a row."""
-
-    def __call__(self, value: bytes, error: InvalidRecord, *, stage: str) -> events.Record:
-        """The record for the dead letters; `value` is the row as JSON."""
+DeadLetter = Callable[..., events.Record]
+"""`(row as JSON, error, stage="watch")` to the record for the dead letters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +28,6 @@ class Form:
     prefix: str
     envelope: events.Envelope = "binary"
     dead_letter: DeadLetter
-    clock: Callable[[], datetime] = events.now
 
     def record(self, found: Found) -> tuple[events.Record, bool]:
         """The record of a row, and whether it is a dead letter."""
@@ -53,7 +48,7 @@ class Form:
             time=found.created if found.kind == "created" else _updated_at(found.row) or found.created,
             data=data,
             dataschema=self.watch.dataschema,
-            extensions={"recordedtime": events.timestamp(self.clock()), "watch": self.name},
+            extensions={"recordedtime": events.timestamp(events.now()), "watch": self.name},
         )
 
 

@@ -20,6 +20,7 @@ from connector.resources.rows import Pairs, Watch, wire_value
 from connector.watcher import catch_up
 from connector.watcher.advance import Found, Gathered, Kind
 from connector.watcher.cursor import SECOND, CatchUp, Cursor, Position, Seen, whole
+from connector.watcher.oldest import Oldest
 
 Row = Mapping[str, Any]
 
@@ -123,7 +124,7 @@ class Sweep:
         self._walk = plan(cursor)
         self._floor = self._walk.floor
         self._moves = catch_up.moves(watch)
-        self._oldest = _Oldest(capacity)
+        self._oldest = Oldest(capacity)
         self._stops_when_cut = cursor.catch_up is not None and catch_up.narrower(cursor.catch_up, watch) is not None
         self._rows_of_query = 0
         self._has_reached_floor = False
@@ -240,39 +241,3 @@ def found(row: Row, watch: Watch, *, sid: str, created: datetime, kind: Kind, ch
 def is_open(row: Row, watch: Watch) -> bool:
     """Whether the row may still change: it is not final, or its price has not arrived."""
     return not watch.is_final(row) or ("price" in watch.version and row.get("price") is None)
-
-
-class _Oldest:
-    """The `capacity` oldest of the rows that are added, each SID once, in its latest version."""
-
-    def __init__(self, capacity: int) -> None:
-        self.is_cut = False
-        self._capacity = capacity
-        self._rows: dict[str, Found] = {}
-        self._ceiling: Position | None = None
-
-    def add(self, row: Found) -> None:
-        if self._ceiling is not None and (row.created, row.sid) > self._ceiling:
-            return
-        self._rows[row.sid] = row
-        if len(self._rows) >= 2 * self._capacity:
-            self._cut()
-
-    def ordered(self) -> list[Found]:
-        if len(self._rows) > self._capacity:
-            self._cut()
-        return sorted(self._rows.values(), key=_position)
-
-    @property
-    def is_over(self) -> bool:
-        return self.is_cut or len(self._rows) > self._capacity
-
-    def _cut(self) -> None:
-        kept = sorted(self._rows.values(), key=_position)[: self._capacity]
-        self._rows = {row.sid: row for row in kept}
-        self._ceiling = _position(kept[-1])
-        self.is_cut = True
-
-
-def _position(row: Found) -> Position:
-    return row.created, row.sid
