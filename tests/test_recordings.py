@@ -147,7 +147,7 @@ async def test_an_object_store_gets_whole_files_only(
     async with running(document, tmp_path):
         await download(kafka, prefix, sid)
         await until(lambda: fault.hit >= 2)
-        assert not (store / f"{sid}.wav").exists()
+        assert list(store.iterdir()) == []
         simulator.faults.clear()
         done = await result(kafka, prefix)
         assert await read_all(kafka, f"{prefix}.recording-media") == []
@@ -158,3 +158,22 @@ async def test_an_object_store_gets_whole_files_only(
     assert bundle["url"] == f"file://{store}/{sid}.wav"
     assert (bundle["size"], bundle["chunks"]) == (len(expected), None)
     assert bundle["sha256"] == hashlib.sha256(expected).hexdigest()
+
+
+async def test_an_object_store_that_is_away_is_waited_for(
+    kafka: str, prefix: str, simulator: Simulator, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    (sid,) = simulator.fill("recordings", count=1, duration=1)
+    commands = {"recording_store": f"file://{store}"}
+    document = configuration(simulator, kafka=kafka, prefix=prefix, commands=commands, roles=["commands"])
+    async with running(document, tmp_path) as (process,):
+        store.rename(tmp_path / "elsewhere")
+        store.write_text("no folder")
+        await download(kafka, prefix, sid)
+        await process.wait_for_log("recording not stored")
+        store.unlink()
+        (tmp_path / "elsewhere").rename(store)
+        done = await result(kafka, prefix)
+    assert done["outcome"] == "succeeded"
+    assert (store / f"{sid}.wav").read_bytes() == await media_of(simulator, sid, "wav")

@@ -157,7 +157,8 @@ class Execution:
                 self._perhaps = True
                 return await self._resolve(job, self._attempted_at, settled=now() + self._process.settle_time)
             case _:
-                self._perhaps |= isinstance(error, PerhapsExecuted)
+                # Reading leaves nothing in doubt.
+                self._perhaps |= isinstance(error, PerhapsExecuted) and job.request.method != "GET"
                 await self._later(job, backoff_seconds(self._attempts, error.retry_after))
         return None
 

@@ -9,12 +9,15 @@ from typing import IO, Any
 
 import orjson
 
+from connector import telemetry
 from connector.errors import ConfigurationError, NotExecuted, PerhapsExecuted, Superseded, Unavailable, Unwritable
 from connector.events import Event, Record, encode, now, timestamp
 from connector.executor.answers import Call, Store
 from connector.kafka.transactions import Transactions
 from connector.settings import KafkaSettings
 from connector.twilio.client import Download
+
+log = telemetry.logger(__name__)
 
 CHUNK_BYTES = 512 * 1024
 MEDIA_SECONDS = 100.0
@@ -155,11 +158,16 @@ def object_store(url: str) -> Store:
                 digest.update(chunk)
                 size += len(chunk)
                 yield chunk
+            # Before the store makes the file visible.
+            _check_length(download, size)
 
         name = f"{sid}.{extension}"
         async with call.client.stream(call.request) as download:
-            await obstore.put_async(bucket, name, hashed(download))
-            _check_length(download, size)
+            try:
+                await obstore.put_async(bucket, name, hashed(download))
+            except obstore.exceptions.BaseError as error:
+                log.warning("recording not stored, it is tried again", sid=sid, reason=type(error).__name__)
+                raise NotExecuted(f"The object store did not take the file ({type(error).__name__}).") from error
         media = Media(sid, CONTENT_TYPES[extension], size, digest.hexdigest())
         yield media.bundle(chunks=None, url=f"{url}/{name}")
 
