@@ -23,7 +23,7 @@ from connector.receiver.sightings import Sighting
 from connector.resources import COMMANDS
 from connector.settings import Row, Settings, parse_instant
 from connector.twilio.delivery import deliver
-from connector.watcher.status import statuses
+from connector.watcher.status import of_cursor, statuses
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -134,8 +134,11 @@ class Console:
 
     def _watches_now(self) -> list[dict[str, Any]]:
         configured = self._parts.settings().watches
-        found = statuses(configured, self._feed.cursors, now=now())
-        return views.watches(found, configured, running=self._parts.running(), feed=self._feed)
+        running = self._parts.running()
+        # Of the watches that run here the present is known, not only what was written last.
+        mine = {name: of_cursor(watcher.cursor) for name, watcher in running.items() if watcher.cursor is not None}
+        found = statuses(configured, {**self._feed.cursors, **mine}, now=now())
+        return views.watches(found, configured, running=running, feed=self._feed)
 
     async def _control(self, request: web.Request) -> Any:
         action, name = request.match_info["action"], request.match_info["name"]
@@ -158,6 +161,8 @@ class Console:
         story = self._feed.ring.story(request.match_info["id"])
         if story is None:
             return _json({"error": "It is not among the last few thousand.", "live": self._feed.is_live}, status=404)
+        if request.query.get("known") == f"{len(story.steps) + story.dropped}/{story.state(now())}":
+            return {"same": True}
         places = [(step.place.topic, step.place.partition, step.place.offset) for step in story.steps]
         places = [place for place in places if not place[0].endswith(".journal")]
         records = await records_at(self._parts.settings().kafka, places)

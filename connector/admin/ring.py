@@ -45,6 +45,7 @@ class Story:
     command: str = ""
     outcome: str = ""
     sid: str = ""
+    last: str = ""
     attempted_at: datetime | None = None
     attempts: int = 0
     dropped: int = 0
@@ -52,6 +53,8 @@ class Story:
 
     def add(self, step: Step) -> None:
         """Take a step in."""
+        if step.state and step.at >= self.updated:
+            self.last = step.state
         self.updated = max(self.updated, step.at)
         self.began = min(self.began, step.at)
         self.sid = step.sid or self.sid

@@ -5,6 +5,7 @@ Health tells the truth: liveness sees stuck engines, readiness sees Kafka, neith
 
 import asyncio
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import orjson
 from aiohttp import web
@@ -36,7 +37,7 @@ class AdminServer:
                 web.get("/livez", self._livez),
                 web.get("/readyz", self._readyz),
                 web.get("/metrics", self._metrics),
-                web.get("/version", self._version),
+                web.get("/version", version),
             ]
         )
         if console is not None:
@@ -46,11 +47,18 @@ class AdminServer:
 
     async def start(self, *, host: str, port: int) -> int:
         """Listen; returns the port. Raises OSError when it is taken."""
+        runner = await self._set_up()
+        await web.TCPSite(runner, host, port).start()
+        return int(runner.addresses[0][1])
+
+    async def start_on(self, socket: Path) -> None:
+        """Listen on a Unix socket, as a worker does for its supervisor."""
+        await web.UnixSite(await self._set_up(), socket).start()
+
+    async def _set_up(self) -> web.AppRunner:
         self._runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=CLOSE_SECONDS)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port)
-        await site.start()
-        return int(self._runner.addresses[0][1])
+        return self._runner
 
     async def stop(self) -> None:
         """Close the port."""
@@ -60,21 +68,24 @@ class AdminServer:
             await self._runner.cleanup()
 
     async def _livez(self, _request: web.Request) -> web.Response:
-        return _verdict(self._live())
+        return verdict(self._live())
 
     async def _readyz(self, _request: web.Request) -> web.Response:
-        return _verdict(self._ready())
+        return verdict(self._ready())
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         # Rendering takes milliseconds with many series: not on the loop that answers callbacks.
         body = await asyncio.to_thread(telemetry.exposition)
         return web.Response(body=body, headers={"Content-Type": telemetry.CONTENT_TYPE})
 
-    async def _version(self, _request: web.Request) -> web.Response:
-        return web.Response(body=orjson.dumps({"version": __version__}), content_type="application/json")
+
+async def version(_request: web.Request) -> web.Response:
+    """The connector's version, as JSON."""
+    return web.Response(body=orjson.dumps({"version": __version__}), content_type="application/json")
 
 
-def _verdict(problems: Sequence[str]) -> web.Response:
+def verdict(problems: Sequence[str]) -> web.Response:
+    """200, or 503 with a sentence a line."""
     if problems:
         return web.Response(status=503, text="\n".join(problems) + "\n")
     return web.Response(text="ok\n")

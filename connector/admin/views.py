@@ -11,16 +11,23 @@ from connector.admin.feed import FLOWS, Feed
 from connector.admin.ring import Step, Story
 from connector.events import Received, timestamp
 from connector.receiver.sightings import Explanation, Sighting
+from connector.resources import CALLBACKS
 from connector.settings import Row, WatchSettings, format_duration
 from connector.watcher.status import Status
 
 Json = dict[str, Any]
 
 SHOWN = 200
+ACTIVITY = 14
 BUNDLES = 3
 HEADERS = ("id", "ce_id", "correlation-id", "connection", "expires-at", "reply-to", "ce_type", "ce_time", "ce_watch")
 BAD = frozenset({"failed", "rejected", "unknown", "expired"})
-STATES = {"in doubt": ("in doubt", "unknown"), "trouble": ("in doubt", *sorted(BAD)), "open": ("waiting", "in flight")}
+STATES = {
+    "in doubt": ("in doubt", "unknown"),
+    "failed": ("failed", "expired"),
+    "trouble": ("in doubt", *sorted(BAD)),
+    "open": ("waiting", "in flight"),
+}
 
 
 def rates(feed: Feed, *, now: float) -> Json:
@@ -47,8 +54,13 @@ def tick(feed: Feed, *, now: datetime, problems: Sequence[str]) -> Json:
         "rates": rates(feed, now=now.timestamp()),
         "states": feed.ring.counts(now),
         "open_letters": sum(place not in feed.verdicts for place in feed.letters),
-        "activity": [{"story": story, **step_json(step)} for story, step in list(feed.ring.recent)[-14:][::-1]],
+        "activity": _activity(feed),
     }
+
+
+def _activity(feed: Feed) -> list[Json]:
+    latest = sorted(feed.ring.recent, key=lambda line: line[1].at, reverse=True)[:ACTIVITY]
+    return [{"story": story, **step_json(step)} for story, step in latest]
 
 
 def step_json(step: Step) -> Json:
@@ -77,22 +89,23 @@ def story_json(story: Story, now: datetime) -> Json:
         "updated": timestamp(story.updated),
         "attempts": story.attempts,
         "steps": len(story.steps) + story.dropped,
-        "last": story.steps[-1].state if story.steps else "",
+        "last": story.last,
     }
 
 
 def commands(feed: Feed, now: datetime, *, state: str = "", command: str = "", text: str = "") -> Json:
     """The latest commands in a state or a group of states, of a name, and with a text in id or SID."""
     wanted = STATES.get(state, (state,))
-    found: list[Json] = []
-    total = 0
-    for story in feed.ring.commands():
-        fits = (not state or story.state(now) in wanted) and (not command or story.command == command)
-        if fits and (not text or text in story.id or text in story.sid):
-            total += 1
-            if len(found) < SHOWN:
-                found.append(story_json(story, now))
-    return {"commands": found, "total": total, "states": feed.ring.counts(now)}
+    found = [
+        story
+        for story in feed.ring.commands()
+        if (not state or story.state(now) in wanted)
+        and (not command or story.command == command)
+        and (not text or text in story.id or text in story.sid)
+    ]
+    latest = sorted(found, key=lambda story: story.began, reverse=True)[:SHOWN]
+    rows = [story_json(story, now) for story in latest]
+    return {"commands": rows, "total": len(found), "states": feed.ring.counts(now)}
 
 
 def story_detail(story: Story, records: Mapping[tuple[str, int, int], Received], now: datetime) -> Json:
@@ -178,7 +191,11 @@ def _stored(story: str, step: Step, sightings: Sequence[Sighting]) -> Json:
 
 def _is_of(sighting: Sighting, step: Step) -> bool:
     """Whether a callback became the record of a step: of one kind, about one SID, in one state."""
-    return sighting.kind == step.name and bool(step.sid) and {step.sid, step.state or step.sid} <= sighting.values
+    return (
+        CALLBACKS[sighting.kind].topic == step.name
+        and bool(step.sid)
+        and {step.sid, step.state or step.sid} <= sighting.values
+    )
 
 
 def _refused(sighting: Sighting) -> Json:

@@ -67,6 +67,11 @@ def brief(raw: bytes) -> Brief:
         cursor = Cursor.from_json(raw)
     except InvalidRecord:
         return Brief(None)
+    return of_cursor(cursor)
+
+
+def of_cursor(cursor: Cursor) -> Brief:
+    """The same of a cursor in memory."""
     return Brief(replace(cursor, seen={}, followed={}), len(cursor.seen), len(cursor.followed))
 
 

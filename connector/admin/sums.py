@@ -1,0 +1,68 @@
+"""The metrics of several processes as those of one: a text exposition for each becomes one of all. Pure.
+
+Counters, histograms and most gauges add up. Ages are as old as the oldest; `_info` says the same everywhere.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+Add = Callable[[float, float], float]
+
+END = "# EOF"
+INFINITE = "+Inf"
+
+
+def summed(expositions: Sequence[str]) -> str:
+    """One exposition in the OpenMetrics text format, families in the order of the first that has them."""
+    families: dict[str, list[str]] = {}
+    kinds: dict[str, str] = {}
+    samples: dict[str, dict[str, float]] = {}
+    for text in expositions:
+        for family, line in _lines(text):
+            if line.startswith("# "):
+                described = families.setdefault(family, [])
+                kinds.setdefault(family, line.rpartition(" ")[2]) if line.startswith("# TYPE ") else None
+                described.append(line) if line not in described else None
+            else:
+                _take(samples.setdefault(family, {}), line, kind=kinds.get(family, ""))
+    lines = [line for family, described in families.items() for line in _written(described, samples.get(family, {}))]
+    return "\n".join([*lines, END]) + "\n"
+
+
+def _lines(text: str) -> Iterable[tuple[str, str]]:
+    """Each line with the family that it belongs to: samples follow the descriptions of theirs."""
+    family = ""
+    for line in text.splitlines():
+        if line == END or not line:
+            continue
+        if line.startswith("# "):
+            family = line.split(" ", 3)[2]
+        yield family, line
+
+
+def _take(found: dict[str, float], line: str, *, kind: str) -> None:
+    series, _, rest = line.partition(" ") if "{" not in line else _split_labels(line)
+    value = float(rest.split(" ", 1)[0])
+    found[series] = _rule(series, kind)(found[series], value) if series in found else value
+
+
+def _split_labels(line: str) -> tuple[str, str, str]:
+    """Series, blank and the rest; labels may hold blanks and braces."""
+    end = line.rindex("} ") + 1 if " # " not in line else line.index("} ") + 1
+    return line[:end], " ", line[end + 1 :]
+
+
+def _rule(series: str, kind: str) -> Add:
+    name = series.partition("{")[0]
+    if name.endswith("_created"):
+        return min
+    if kind == "gauge" and name.endswith(("_seconds", "_info")):
+        return max
+    return lambda one, other: one + other
+
+
+def _written(described: Sequence[str], samples: Mapping[str, float]) -> list[str]:
+    return [*described, *(f"{series} {_number(value)}" for series, value in samples.items())]
+
+
+def _number(value: float) -> str:
+    return INFINITE if value == float("inf") else repr(value)
