@@ -1,0 +1,74 @@
+"""What an expression of PromQL reads: the series and the labels that it names."""
+
+import functools
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import promql_parser as promql
+
+from connector.telemetry import REGISTRY
+
+OF_TARGETS = frozenset({"namespace", "job", "instance", "pod"})
+"""Labels that the scrape adds."""
+SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
+VARIABLE = re.compile(r"\$__rate_interval|\$__range")
+
+
+class Reads(NamedTuple):
+    """Names of series, each with the labels that it is selected by; labels that results are grouped by."""
+
+    series: dict[str, frozenset[str]]
+    groups: frozenset[str]
+
+
+@functools.cache
+def known() -> dict[str, frozenset[str]]:
+    """Each series that the connector has -> its labels."""
+    found: dict[str, frozenset[str]] = {}
+    for collector in REGISTRY._collector_to_names:
+        labels = frozenset(collector._labelnames)  # type: ignore[attr-defined]  # only our own metrics are registered
+        for metric in collector.collect():
+            for suffix in SUFFIXES[metric.type]:
+                found[metric.name + suffix] = labels | ({"le"} if suffix == "_bucket" else set())
+    return found
+
+
+def reads(expression: str) -> Reads:
+    """Raises ValueError when it is no PromQL. Grafana's variables of time are taken as five minutes."""
+    series: dict[str, frozenset[str]] = {}
+    groups: set[str] = set()
+
+    def visit(node: promql.Expr) -> None:
+        match node:
+            case promql.MatrixSelector():
+                visit(node.vector_selector)
+            case promql.VectorSelector():
+                name = str(node.name)
+                matched = frozenset(matcher.name for matcher in node.matchers.matchers)
+                series[name] = series.get(name, frozenset()) | matched
+            case promql.AggregateExpr() if node.modifier is not None:
+                groups.update(node.modifier.labels)
+
+    promql.walk(promql.parse(VARIABLE.sub("5m", expression)), visit)
+    return Reads(series, frozenset(groups))
+
+
+def mistakes(expression: str) -> list[str]:
+    """Series and labels that do not exist."""
+    found = reads(expression)
+    unknown = [f"no series {name}" for name in found.series if name not in known()]
+    if unknown:
+        return unknown
+    return [
+        *(
+            f"{name} has no label {label}"
+            for name, labels in found.series.items()
+            for label in labels - known()[name] - OF_TARGETS
+        ),
+        *(f"nothing has the label {label}" for label in found.groups - _labels(found.series) - OF_TARGETS),
+    ]
+
+
+def _labels(series: Iterable[str]) -> frozenset[str]:
+    return frozenset(label for name in series for label in known()[name])
