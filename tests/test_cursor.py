@@ -450,22 +450,19 @@ def test_a_row_that_cannot_be_read_is_found_once_and_stops_nothing(odd: dict[str
 # --- windows ------------------------------------------------------------------------------------------------------
 def test_filters_by_day_let_through_at_least_what_is_between_the_bounds() -> None:
     bounds = Bounds(datetime(2026, 3, 11, 15, 30, tzinfo=UTC), datetime(2026, 3, 13, 7, tzinfo=UTC))
-    early = datetime(2020, 1, 1, tzinfo=UTC)
-    assert date_filters(MOVING, bounds, earliest=early) == (("DateSent>", "2026-03-11"), ("DateSent<", "2026-03-14"))
-    assert date_filters(PRECISE, bounds, earliest=early) == (
+    assert date_filters(MOVING, bounds) == (("DateSent>", "2026-03-11"), ("DateSent<", "2026-03-14"))
+    assert date_filters(PRECISE, bounds) == (
         ("StartDate", "2026-03-11T15:30:00Z"),
         ("EndDate", "2026-03-13T07:00:00Z"),
     )
 
 
-def test_filters_never_ask_for_what_is_beyond_the_retention() -> None:
-    watch = replace(MOVING, retention=timedelta(days=400))
+def test_the_oldest_filter_is_the_first_whole_day_of_the_retention() -> None:
     now = datetime(2026, 3, 11, 15, 30, tzinfo=UTC)
-    earliest = catch_up.earliest(watch, now)
-    assert now - timedelta(days=400) <= earliest < now - timedelta(days=399)
-    assert date_filters(watch, Bounds(now - timedelta(days=500)), earliest=earliest) == (
-        ("DateSent>", earliest.date().isoformat()),
-    )
+    by_day = catch_up.earliest(replace(MOVING, retention=timedelta(days=400)), now)
+    assert by_day == datetime(2025, 2, 5, tzinfo=UTC)
+    by_second = catch_up.earliest(replace(PRECISE, retention=timedelta(days=400)), now)
+    assert by_second == datetime(2025, 2, 4, 15, 31, tzinfo=UTC)
 
 
 def test_a_start_beyond_the_retention_is_moved_up() -> None:

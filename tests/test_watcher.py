@@ -268,11 +268,12 @@ async def test_dates_of_the_settings_bound_the_windows() -> None:
     twilio, kafka = Twilio(), Kafka()
     bounds = {"start_date": "2026-11-10T00:00:00Z", "end_date": "2026-11-12T00:00:00Z"}
     start = NOW - timedelta(days=20)
-    async with running(watcher(twilio, kafka, resource="alerts", start=start, interval="1h", **bounds)):
-        await wait_for(lambda: len(twilio.requests) >= 3)
-    queries = [dict(request.query) for request in twilio.requests]
-    assert all(query["StartDate"] >= "2026-11-10T00:00:00Z" for query in queries)
-    assert all(query["EndDate"] <= "2026-11-12T00:00:00Z" for query in queries)
+    watch = watcher(twilio, kafka, resource="alerts", start=start, interval="1h", **bounds)
+    async with running(watch):
+        await wait_for(lambda: len(kafka.transactions) > 1 and not (watch.cursor and watch.cursor.catch_up))
+    windows = [(dict(request.query)["StartDate"], dict(request.query)["EndDate"]) for request in twilio.requests]
+    assert len(windows) > 3
+    assert all("2026-11-10T00:00:00Z" <= since < before <= "2026-11-12T00:00:00Z" for since, before in windows)
     assert twilio.requests[0].host == "monitor"
 
 

@@ -14,7 +14,6 @@ from connector.watcher.cursor import Cursor, first
 from connector.watcher.walk import Bounds, Sweep, date_filters
 
 EPOCH = datetime(2026, 3, 10, tzinfo=UTC)
-LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class Toy(Bundle):
@@ -100,7 +99,7 @@ class Listing:
 
     def pages(self, bounds: Bounds, page_size: int) -> Iterator[Page]:
         """Walk the list with keyset tokens: a page starts below the last row of the one before."""
-        query = dict(date_filters(self.watch, bounds, earliest=LONG_AGO))
+        query = dict(date_filters(self.watch, bounds))
         self.queries.append(query)
         below: tuple[int, str] | None = None
         last: Item | None = None

@@ -78,17 +78,22 @@ class Reader:
     async def _walk(self, cursor: Cursor, stop: asyncio.Event) -> Sweep:
         sweep = Sweep(cursor, self._watch, changes=self._changes, capacity=self._capacity)
         page_size = self._page_size(cursor)
-        for bounds in sweep.queries():
-            async with _closing(self._pages(self._request(bounds, page_size=page_size))) as pages:
-                async for page in pages:
-                    if stop.is_set():
-                        raise Stopped
-                    if not sweep.read(page.rows, page.date):
-                        break
+        for bounds in map(self._narrowed, sweep.queries()):
+            if not bounds.is_empty:
+                await self._read(sweep, self._request(bounds, page_size=page_size), stop)
+        sweep.now = sweep.now or self.now
         self._is_busy = sweep.pages > 1
-        if sweep.now is not None:
+        if sweep.pages:
             self._answered = sweep.now, sweep.began_at
         return sweep
+
+    async def _read(self, sweep: Sweep, request: Request, stop: asyncio.Event) -> None:
+        async with _closing(self._pages(request)) as pages:
+            async for page in pages:
+                if stop.is_set():
+                    raise Stopped
+                if not sweep.read(page.rows, page.date):
+                    return
 
     async def fetch(self, sids: list[str], *, name: str) -> dict[str, Row | None]:
         """Rows by SID as they are now; None for one that is gone, nothing for one of which Twilio does not tell."""
@@ -114,8 +119,7 @@ class Reader:
         return min(len(cursor.seen) + SMALLEST_PAGE, LARGEST_PAGE)
 
     def _request(self, bounds: Bounds, *, page_size: int) -> Request:
-        earliest = catch_up.earliest(self._watch, self.now, margin=self.margin)
-        window = date_filters(self._watch, self._narrowed(bounds), earliest=earliest)
+        window = date_filters(self._watch, bounds)
         query = {name: wire_value(value) for name, value in self._filters.items()} | dict(window)
         return Request(
             "GET",
@@ -126,13 +130,13 @@ class Reader:
         )
 
     def _narrowed(self, bounds: Bounds) -> Bounds:
-        """The bounds of a window, within the dates that the settings give."""
+        """The bounds of a window, within Twilio's retention and the dates that the settings give."""
         low, high = (self._filters.get(name or "") for name in (self._watch.since, self._watch.before))
         since, before = bounds
-        return Bounds(
-            max(since, low) if since is not None and isinstance(low, datetime) else since,
-            min(before, high) if before is not None and isinstance(high, datetime) else before,
-        )
+        if since is not None:
+            lows = [since, catch_up.earliest(self._watch, self.now, margin=self.margin)]
+            since = max(*lows, low) if isinstance(low, datetime) else max(lows)
+        return Bounds(since, min(before, high) if before is not None and isinstance(high, datetime) else before)
 
 
 @asynccontextmanager

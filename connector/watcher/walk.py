@@ -37,6 +37,11 @@ class Bounds(NamedTuple):
     since: datetime | None = None
     before: datetime | None = None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing can lie between them."""
+        return self.since is not None and self.before is not None and self.since >= self.before
+
 
 @dataclass(frozen=True, slots=True)
 class Walk:
@@ -89,7 +94,7 @@ def _floor(low: datetime, position: Position | None) -> datetime:
     return low if position is None else max(low, position[0] - SLACK)
 
 
-def date_filters(watch: Watch, bounds: Bounds, *, earliest: datetime) -> Pairs:
+def date_filters(watch: Watch, bounds: Bounds) -> Pairs:
     """The wire filters that let at least the rows within the bounds through.
 
     Twilio documents days only, and `X<` may or may not include the day itself: a bound inside a day is moved outwards.
@@ -97,7 +102,7 @@ def date_filters(watch: Watch, bounds: Bounds, *, earliest: datetime) -> Pairs:
     since, before = bounds
     pairs = []
     if since is not None and watch.since is not None:
-        pairs.append((watch.since, _wire(watch, max(since if watch.seconds else catch_up.day_before(since), earliest))))
+        pairs.append((watch.since, _wire(watch, since if watch.seconds else catch_up.day_before(since))))
     if before is not None and watch.before is not None:
         pairs.append((watch.before, _wire(watch, before if watch.seconds else catch_up.day_after(before))))
     return tuple(pairs)
