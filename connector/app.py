@@ -7,10 +7,12 @@ is in flight is finished and committed; callbacks are answered to the last; then
 import asyncio
 import contextlib
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -81,8 +83,8 @@ def command_schemas() -> Mapping[str, Any]:
     return {name: found[f"commands/{name}.json"] for name in COMMANDS}
 
 
-def client_of(name: str, connection: Connection, session: aiohttp.ClientSession) -> TwilioClient:
-    """The client of a connection."""
+def client_of(name: str, connection: Connection, session: aiohttp.ClientSession, *, workers: int = 1) -> TwilioClient:
+    """The client of a connection. What Twilio allows to an account is divided among the workers."""
     return TwilioClient(
         name=name,
         account_sid=connection.account_sid,
@@ -90,10 +92,12 @@ def client_of(name: str, connection: Connection, session: aiohttp.ClientSession)
         api_base=connection.api_base,
         monitor_base=connection.monitor_base,
         session=session,
-        max_concurrency=connection.max_concurrency,
+        max_concurrency=max(1, connection.max_concurrency // workers),
         pacing=Pacing(
-            calls_per_second=connection.calls_per_second,
-            segments_per_second=connection.message_segments_per_second,
+            calls_per_second=connection.calls_per_second / workers,
+            segments_per_second={
+                sender: rate / workers for sender, rate in connection.message_segments_per_second.items()
+            },
         ),
     )
 
@@ -135,12 +139,42 @@ def receiver_of(settings: Settings, publisher: Publisher) -> Receiver:
     )
 
 
+async def check_topics(settings: Settings, loaded: Loaded | None) -> None:
+    """Raises TopicsUnfit when topics are missing or wrong, Unavailable when no broker answers."""
+    wanted = topics_of(settings)
+    try:
+        problems = await topics.check(settings.kafka, wanted)
+    except Unavailable as error:
+        path = ("kafka", "bootstrap_servers")
+        origin = f"{loaded.origin(path)}: " if loaded else ""
+        raise Unavailable(
+            f"{origin}kafka.bootstrap_servers: {settings.kafka.bootstrap_servers} does not answer. {error} "
+            "Start the broker, or correct the address and the security settings."
+        ) from error
+    if problems:
+        raise TopicsUnfit(problems)
+    # One replica is what the settings ask for in development.
+    say = log.warning if settings.kafka.replication_factor > 1 else log.info
+    for sentence in await topics.durability(settings.kafka, wanted):
+        say("durability", reason=sentence)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A worker's place among `workers` that share the callback port; its admin port is a socket in a private folder."""
+
+    number: int
+    workers: int
+    admin_socket: Path
+
+
 @dataclass
 class App:
-    """One process: start it, wait for `ports`, set `stop`, await the end of `run`."""
+    """One process: start it, wait for `ports`, set `stop`, await the end of `run`. Alone, or one of several workers."""
 
     settings: Settings
     loaded: Loaded | None = None
+    place: Place | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     started: asyncio.Event = field(default_factory=asyncio.Event)
     ports: dict[str, int] = field(default_factory=dict)
@@ -154,12 +188,14 @@ class App:
 
         Raises TopicsUnfit or Unavailable when Kafka is not fit for the start, ConfigurationError for unusable settings.
         """
-        await self._check_topics()
+        await check_topics(self.settings, self.loaded)
         kafka = self.settings.kafka
         async with contextlib.AsyncExitStack() as stack:
             session = await stack.enter_async_context(open_session())
+            workers = self.place.workers if self.place else 1
             self.clients = {
-                name: client_of(name, connection, session) for name, connection in self.settings.connections.items()
+                name: client_of(name, connection, session, workers=workers)
+                for name, connection in self.settings.connections.items()
             }
             self.publisher = Publisher(kafka)
             await self.publisher.open()
@@ -171,12 +207,16 @@ class App:
         self.memberships = [build(self) for role, build in MEMBERSHIPS.items() if role in self.settings.roles]
         if "callbacks" in self.settings.roles:
             self.receiver = receiver_of(self.settings, self.publisher)
-            await self.receiver.open(self.settings.callbacks.host, self.settings.callbacks.port)
+            callbacks = self.settings.callbacks
+            await self.receiver.open(callbacks.host, callbacks.port, reuse_port=self.place is not None)
             stack.push_async_callback(self.receiver.close)
             self.ports["callbacks"] = self.receiver.port
         feed = Feed(self.settings.kafka, flows_of(self.settings))
         admin = self._admin(feed, session)
-        self.ports["admin"] = await admin.start(host=self.settings.admin.host, port=self.settings.admin.port)
+        if self.place is not None:
+            await admin.start_on(self.place.admin_socket)
+        else:
+            self.ports["admin"] = await admin.start(host=self.settings.admin.host, port=self.settings.admin.port)
         stack.push_async_callback(admin.stop)
         async with asyncio.TaskGroup() as tasks:
             probing = tasks.create_task(self.probe.run(), name="kafka-probe")
@@ -222,24 +262,6 @@ class App:
             needs_token=guard.needs_token,
         )
         return AdminServer(live=self.dead, ready=self.unready, guard=guard, console=Console(parts))
-
-    async def _check_topics(self) -> None:
-        wanted = topics_of(self.settings)
-        try:
-            problems = await topics.check(self.settings.kafka, wanted)
-        except Unavailable as error:
-            path = ("kafka", "bootstrap_servers")
-            origin = f"{self.loaded.origin(path)}: " if self.loaded else ""
-            raise Unavailable(
-                f"{origin}kafka.bootstrap_servers: {self.settings.kafka.bootstrap_servers} does not answer. {error} "
-                "Start the broker, or correct the address and the security settings."
-            ) from error
-        if problems:
-            raise TopicsUnfit(problems)
-        # One replica is what the settings ask for in development.
-        say = log.warning if self.settings.kafka.replication_factor > 1 else log.info
-        for sentence in await topics.durability(self.settings.kafka, wanted):
-            say("durability", reason=sentence)
 
     def renew_secrets(self) -> None:
         """Re-read the secrets: credentials, signing keys. What cannot be read is logged, and the old ones stay."""
@@ -361,6 +383,13 @@ def _executing(app: App) -> Membership:
 MEMBERSHIPS: Mapping[str, Callable[[App], Membership]] = {"watch": _watching, "commands": _executing}
 
 
+def _stop_once(app: App) -> None:
+    """The supervisor is gone: stop as on SIGTERM."""
+    asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+    log.warning("the supervisor is gone")
+    app.stop.set()
+
+
 async def run_until_signalled(app: App) -> None:
     """Run until SIGTERM or SIGINT, then drain within the grace; a second signal ends it. SIGHUP re-reads secrets.
 
@@ -377,6 +406,9 @@ async def run_until_signalled(app: App) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     loop.add_signal_handler(signal.SIGHUP, app.renew_secrets)
+    if app.place is not None:
+        # The supervisor holds the other end and says nothing: what can be read is its end.
+        loop.add_reader(sys.stdin.fileno(), _stop_once, app)
     stopping = asyncio.create_task(app.stop.wait(), name="stop-signal")
     await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()

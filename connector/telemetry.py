@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 import structlog
@@ -75,6 +76,12 @@ def exposition() -> bytes:
 def logger(name: str) -> Any:
     """The structured logger of a module; call it with an event and fields: `log.info("polled", watch=…, rows=…)`."""
     return structlog.get_logger(name)
+
+
+def said_by(**names: Any) -> AbstractContextManager[Any]:
+    """Within it every line of the log has these fields; what is None is left out."""
+    given = {name: value for name, value in names.items() if value is not None}
+    return structlog.contextvars.bound_contextvars(**given)
 
 
 def configure_logging(*, level: str = "info", style: Literal["auto", "console", "json"] = "auto") -> None:

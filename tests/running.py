@@ -101,7 +101,14 @@ class Connector:
         settings = self.settings
         await topics.apply(settings.kafka, topics_of(settings))
 
-    async def start(self, *, module: str = "connector", ready: bool = True) -> "Connector":
+    async def start(
+        self,
+        *,
+        module: str = "connector",
+        ready: bool = True,
+        environment: Mapping[str, str] | None = None,
+        options: Sequence[str] = (),
+    ) -> "Connector":
         """Start the process, and wait until it is ready."""
         with (self.folder / f"{self.name}.log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
@@ -111,9 +118,10 @@ class Connector:
                 "run",
                 "-c",
                 str(self._file()),
+                *options,
                 stdout=log,
                 stderr=log,
-                env=_environment(),
+                env={**_environment(), **(environment or {})},
             )
         if ready:
             await self.wait_ready()

@@ -19,9 +19,9 @@ def summed(expositions: Sequence[str]) -> str:
     for text in expositions:
         for family, line in _lines(text):
             if line.startswith("# "):
-                described = families.setdefault(family, [])
-                kinds.setdefault(family, line.rpartition(" ")[2]) if line.startswith("# TYPE ") else None
-                described.append(line) if line not in described else None
+                _describe(families.setdefault(family, []), line)
+                if line.startswith("# TYPE "):
+                    kinds[family] = line.rpartition(" ")[2]
             else:
                 _take(samples.setdefault(family, {}), line, kind=kinds.get(family, ""))
     lines = [line for family, described in families.items() for line in _written(described, samples.get(family, {}))]
@@ -31,7 +31,7 @@ def summed(expositions: Sequence[str]) -> str:
 def _lines(text: str) -> Iterable[tuple[str, str]]:
     """Each line with the family that it belongs to: samples follow the descriptions of theirs."""
     family = ""
-    for line in text.splitlines():
+    for line in text.split("\n"):
         if line == END or not line:
             continue
         if line.startswith("# "):
@@ -39,16 +39,16 @@ def _lines(text: str) -> Iterable[tuple[str, str]]:
         yield family, line
 
 
+def _describe(described: list[str], line: str) -> None:
+    if line not in described:
+        described.append(line)
+
+
 def _take(found: dict[str, float], line: str, *, kind: str) -> None:
-    series, _, rest = line.partition(" ") if "{" not in line else _split_labels(line)
-    value = float(rest.split(" ", 1)[0])
+    # A label may hold blanks and braces; the value after the last one holds neither.
+    end = line.rindex("} ") + 1 if "{" in line else line.index(" ")
+    series, value = line[:end], float(line[end:].split(maxsplit=1)[0])
     found[series] = _rule(series, kind)(found[series], value) if series in found else value
-
-
-def _split_labels(line: str) -> tuple[str, str, str]:
-    """Series, blank and the rest; labels may hold blanks and braces."""
-    end = line.rindex("} ") + 1 if " # " not in line else line.index("} ") + 1
-    return line[:end], " ", line[end + 1 :]
 
 
 def _rule(series: str, kind: str) -> Add:

@@ -3,25 +3,55 @@
 import asyncio
 import contextlib
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from connector.cli.options import ConfigOption
 
+if TYPE_CHECKING:
+    from connector.settings import Loaded
 
-def run(config: ConfigOption = None) -> None:
+
+def run(
+    config: ConfigOption = None,
+    workers: Annotated[
+        int, typer.Option(min=1, max=64, help="Processes that share the callback port and the work.")
+    ] = 1,
+    worker: Annotated[int | None, typer.Option(hidden=True)] = None,
+    admin_socket: Annotated[Path | None, typer.Option(hidden=True)] = None,
+) -> None:
     """Run the connector until SIGTERM or Ctrl-C; what is in flight is finished first."""
+    import uvloop
+
     from connector import telemetry
-    from connector.app import App, run_until_signalled
     from connector.settings import load_with_origins
 
     loaded = load_with_origins(config)
-    settings = loaded.settings
-    telemetry.configure_logging(level=settings.log.level, style=settings.log.format)
-    for note in loaded.notes:
-        telemetry.logger("connector").warning("configuration", note=note)
-    asyncio.run(run_until_signalled(App(settings, loaded)))
+    telemetry.configure_logging(level=loaded.settings.log.level, style=loaded.settings.log.format)
+    if worker is None:
+        for note in loaded.notes:
+            telemetry.logger("connector").warning("configuration", note=note)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        if workers > 1 and worker is None:
+            runner.run(_supervise(loaded, config, workers))
+        else:
+            runner.run(_serve(loaded, worker=worker, workers=workers, admin_socket=admin_socket))
+
+
+async def _supervise(loaded: "Loaded", config: Path | None, workers: int) -> None:
+    from connector.supervisor import Supervisor, command
+
+    await Supervisor(loaded, count=workers, command=command(config)).run()
+
+
+async def _serve(loaded: "Loaded", *, worker: int | None, workers: int, admin_socket: Path | None) -> None:
+    from connector import telemetry
+    from connector.app import App, Place, run_until_signalled
+
+    place = Place(worker, workers, admin_socket) if worker is not None and admin_socket is not None else None
+    with telemetry.said_by(worker=worker):
+        await run_until_signalled(App(loaded.settings, loaded, place))
 
 
 def dev(

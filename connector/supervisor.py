@@ -1,0 +1,263 @@
+"""`run --workers N`: processes that share the callback port and all groups, and one admin port for all of them.
+
+Each worker is the whole connector: the kernel spreads connections over them (SO_REUSEPORT), Kafka spreads partitions.
+Rates that hold for an account are divided among them. A worker that dies is started again, later each time it fails;
+on SIGTERM all drain. Workers end when the supervisor does, even when it is killed: their standard input ends then.
+"""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from aiohttp import web
+
+from connector import telemetry
+from connector.admin.relay import LARGEST_REQUEST, Worker
+from connector.admin.server import verdict, version
+from connector.admin.sums import summed
+from connector.app import check_topics
+from connector.errors import ConfigurationError, ConnectorError, Unavailable
+from connector.settings import Loaded, Settings
+
+log = telemetry.logger(__name__)
+
+FIRST_BACKOFF_SECONDS = 0.5
+LONGEST_BACKOFF_SECONDS = 30.0
+# A worker that has run this long has recovered.
+STEADY_SECONDS = 60.0
+START_SECONDS = 60.0
+# Beyond its own grace, before it is killed.
+PATIENCE_SECONDS = 5.0
+LOOK_SECONDS = 0.1
+
+
+class Failed(ConnectorError):
+    """A worker ended before it had served; it has said why."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"A worker ended with exit code {code}.")
+        self.exit_code = code
+
+
+class Child:
+    """One worker, started again when it dies. `command` starts it; `worker` is its admin port."""
+
+    def __init__(self, number: int, command: Sequence[str], admin_socket: Path) -> None:
+        self.number = number
+        self.worker = Worker(admin_socket)
+        self.has_served = False
+        self._serves = False
+        self._began = time.monotonic()
+        self._command = [*command, "--worker", str(number), "--admin-socket", str(admin_socket)]
+        self._socket = admin_socket
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def runs(self) -> bool:
+        """Whether the process lives."""
+        return self._process is not None and self._process.returncode is None
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it must answer: it has done so, or has had a minute to begin."""
+        return self.runs and (self._serves or time.monotonic() - self._began > START_SECONDS)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Keep it running until `stop` is set and it has drained.
+
+        Raises Failed when it ends without ever having served.
+        """
+        failures = 0
+        while not stop.is_set():
+            self._began, self._serves = time.monotonic(), False
+            code = await self._run_once()
+            if stop.is_set():
+                return
+            if not self.has_served:
+                raise Failed(code if code > 0 else 1)
+            failures = 0 if time.monotonic() - self._began > STEADY_SECONDS else failures + 1
+            pause = min(FIRST_BACKOFF_SECONDS * 2 ** (failures - 1) if failures else 0, LONGEST_BACKOFF_SECONDS)
+            log.error("worker ended", worker=self.number, code=code, again_in_seconds=pause)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await stop.wait()
+
+    async def _run_once(self) -> int:
+        self._socket.unlink(missing_ok=True)
+        # Our end of the pipe closes with us, however we end.
+        process = self._process = await asyncio.create_subprocess_exec(
+            *self._command, stdin=asyncio.subprocess.PIPE, start_new_session=True
+        )
+        try:
+            return await process.wait()
+        finally:
+            if process.returncode is None:
+                process.kill()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal, if it lives."""
+        if self._process is not None and self.runs:
+            self._process.send_signal(number)
+
+    async def is_ready(self) -> bool:
+        """Whether it serves now."""
+        ready = self.runs and (await self.worker.ask("/readyz"))[0] == web.HTTPOk.status_code
+        self._serves |= ready
+        self.has_served |= ready
+        return ready
+
+
+class Supervisor:
+    """Runs `count` workers with the same configuration. `command` starts one; options of its own are appended."""
+
+    def __init__(self, loaded: Loaded, *, count: int, command: Sequence[str]) -> None:
+        self._loaded = loaded
+        self._folder = tempfile.TemporaryDirectory(prefix="twilio-kafka-")
+        self.children = [
+            Child(number, [*command, "--workers", str(count)], Path(self._folder.name) / f"{number}.sock")
+            for number in range(1, count + 1)
+        ]
+        self.stop = asyncio.Event()
+
+    @property
+    def _settings(self) -> Settings:
+        return self._loaded.settings
+
+    async def run(self) -> None:
+        """Run until SIGTERM or SIGINT, then let all drain. Raises what keeps them from starting."""
+        check_port(self._settings)
+        await check_topics(self._settings, self._loaded)
+        runner = web.AppRunner(self._admin(), access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        self._listen_to_signals()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                children = [
+                    tasks.create_task(child.run(self.stop), name=f"worker-{child.number}") for child in self.children
+                ]
+                starting = tasks.create_task(self._open(runner), name="supervisor-admin")
+                ending = tasks.create_task(self._end(children), name="supervisor-end")
+                await asyncio.wait(children)
+                starting.cancel()
+                ending.cancel()
+        except* ConnectorError as failures:
+            raise failures.exceptions[0] from None
+        finally:
+            await runner.cleanup()
+            for child in self.children:
+                await child.worker.close()
+            self._folder.cleanup()
+
+    async def _open(self, runner: web.AppRunner) -> None:
+        """Open the admin port when all workers serve; with it the connector is started."""
+        while not all([await child.is_ready() for child in self.children]):  # noqa: ASYNC110 - other processes
+            await asyncio.sleep(LOOK_SECONDS)
+        admin = self._settings.admin
+        await web.TCPSite(runner, admin.host, admin.port).start()
+        log.info("workers started", workers=len(self.children), admin=admin.port)
+
+    async def _end(self, children: "Sequence[asyncio.Task[None]]") -> None:
+        """After `stop`: end what has not drained within its grace."""
+        await self.stop.wait()
+        grace = self._settings.shutdown_grace.total_seconds() + PATIENCE_SECONDS
+        log.info("stopping workers", workers=len(children))
+        self._signal(signal.SIGTERM)
+        _, late = await asyncio.wait(children, timeout=grace)
+        if late:
+            log.error("workers did not end in time", workers=len(late))
+            self._signal(signal.SIGKILL)
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, self._signal, signal.SIGHUP)
+
+    def _stop(self) -> None:
+        """The first time all drain; the second time all end."""
+        if self.stop.is_set():
+            self._signal(signal.SIGKILL)
+        self.stop.set()
+
+    def _signal(self, number: signal.Signals) -> None:
+        for child in self.children:
+            child.signal(number)
+
+    # --- the admin port -------------------------------------------------------------------------------------------
+    def _admin(self) -> web.Application:
+        app = web.Application(client_max_size=LARGEST_REQUEST)
+        app.add_routes(
+            [
+                web.get("/livez", self._livez),
+                web.get("/readyz", self._readyz),
+                web.get("/metrics", self._metrics),
+                web.get("/version", version),
+                web.route("*", "/{path:.*}", self._console),
+            ]
+        )
+        return app
+
+    async def _problems(self, path: str, children: Sequence[Child]) -> list[str]:
+        """What these workers say on this path, in sentences with their numbers."""
+        found = await asyncio.gather(*(child.worker.ask(path) for child in children))
+        return [
+            f"Worker {child.number}: {text.strip() or 'does not answer.'}"
+            for child, (status, text) in zip(children, found, strict=True)
+            if status != web.HTTPOk.status_code
+        ]
+
+    async def _livez(self, _request: web.Request) -> web.Response:
+        """Well while every worker is that runs; one that has died is being started again."""
+        await asyncio.gather(*(child.is_ready() for child in self.children))
+        return verdict(await self._problems("/livez", [child for child in self.children if child.is_due]))
+
+    async def _readyz(self, _request: web.Request) -> web.Response:
+        """Ready while at least one worker is: the kernel gives connections only to those that listen."""
+        running = [child for child in self.children if child.runs]
+        problems = await self._problems("/readyz", running)
+        is_ready = len(problems) < len(running) and not self.stop.is_set()
+        return verdict([] if is_ready else problems or ["No worker runs."])
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        found = await asyncio.gather(*(child.worker.ask("/metrics") for child in self.children if child.runs))
+        body = await asyncio.to_thread(summed, [text for status, text in found if status == web.HTTPOk.status_code])
+        return web.Response(body=body.encode(), headers={"Content-Type": telemetry.CONTENT_TYPE})
+
+    async def _console(self, request: web.Request) -> web.StreamResponse:
+        """The console of the first worker that is ready."""
+        for child in self.children:
+            if await child.is_ready():
+                return await child.worker.relay(request)
+        return verdict(["No worker is ready."])
+
+
+def check_port(settings: Settings) -> None:
+    """Whether the callback port is free: several workers share it, but not with anybody else.
+
+    Raises ConfigurationError for port 0, Unavailable when it is taken.
+    """
+    if "callbacks" not in settings.roles:
+        return
+    host, port = settings.callbacks.host, settings.callbacks.port
+    if port == 0:
+        raise ConfigurationError("callbacks.port: 0 takes any port, which workers cannot share: name one.")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise Unavailable(
+                f"callbacks.port: cannot listen on {host}:{port} ({error.strerror}): stop what does, or take another."
+            ) from error
+
+
+def command(config: Path | None) -> list[str]:
+    """What starts a worker with the same configuration as this process."""
+    return [sys.executable, "-m", "connector", "run", *(["--config", str(config)] if config else [])]
