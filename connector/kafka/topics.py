@@ -1,5 +1,7 @@
 """The topics that exist, their settings, and whether the broker has them so."""
 
+import asyncio
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +19,8 @@ COMPACT = {"cleanup.policy": "compact", "segment.ms": "3600000", "min.cleanable.
 JOURNAL = {"cleanup.policy": "delete", "retention.ms": str(7 * DAY_MS)}
 CONTROL = {"cleanup.policy": "delete", "retention.ms": str(30 * DAY_MS)}
 KEPT = {"cleanup.policy": "delete"}
+
+SETTLE_SECONDS = 10.0
 
 UNKNOWN_TOPIC = 3
 EXISTS = 36
@@ -165,8 +169,18 @@ async def apply(kafka: KafkaSettings, topics: Sequence[Topic]) -> tuple[list[str
         found = await differences(admin, topics)
         done = await _create(admin, [difference.topic for difference in found if difference.missing])
         done += await _grow(admin, [difference.topic for difference in found if difference.growable])
-        left = await differences(admin, topics) if done else found
+        left = await _settled(admin, topics) if done else found
     return done, [difference.sentence for difference in left]
+
+
+async def _settled(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> list[Difference]:
+    """What differs once the brokers know of what was created: the controller answers before they do."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
+        left = await differences(admin, topics)
+        if time.monotonic() > deadline or not any(difference.missing or difference.growable for difference in left):
+            return left
+        await asyncio.sleep(0.1)
 
 
 async def _create(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> list[str]:
