@@ -1,6 +1,7 @@
 """Records joined into stories: a command, its result, the status events that follow, the watched record."""
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -61,10 +62,8 @@ class Stories:
         named = {header: (raw or b"").decode(errors="replace") for header, raw in headers}
         shown_key = (record.key or b"").decode(errors="replace")
         if kind == "command":
-            given = named.get("id") or named.get("ce_id")
-            replay = named.get("dlq.replay.count")
-            own = f"{given}#replay-{replay}" if given and replay else given
-            story = own or f"{topic}/{record.partition}/{record.offset}"
+            place = named.get("forwarded-from") or f"{record.partition}/{record.offset}"
+            story = _own_id(named) or f"{topic}/{place}"
             line = Line(moment, kind, name.partition(".")[2], story, "", "", "", topic, "", shown_key)
         else:
             line = self._event(record, moment, kind, name)
@@ -78,7 +77,10 @@ class Stories:
             event = decode(record.value, record.headers)
         except InvalidRecord:
             named = {header: (raw or b"").decode(errors="replace") for header, raw in record.headers}
-            return Line(moment, "dead letter", name, key, "", "", named.get("dlq.errors.message", ""), topic, "", key)
+            place = "/".join(named.get(f"dlq.errors.{part}", "") for part in ("topic", "partition", "offset"))
+            story = _own_id(named) or place.strip("/") or f"{topic}/{record.partition}/{record.offset}"
+            message = named.get("dlq.errors.message", "")
+            return Line(moment, "dead letter", name, story, "", "", message, topic, "", key)
         data: dict[str, Any] = event.data if isinstance(event.data, dict) else {}
         sid = event.subject or key
         story = event.extensions.get("causationid") or self._story_of.get(sid) or sid
@@ -108,6 +110,13 @@ class Stories:
         text.append(f"+{elapsed:.3f} s " if elapsed else "", style="dim")
         text.append(line.detail, style="dim")
         return text
+
+
+def _own_id(named: Mapping[str, str]) -> str | None:
+    """The id that a command's headers give it; a replay has one of its own."""
+    given = named.get("id") or named.get("ce_id")
+    replay = named.get("dlq.replay.count")
+    return f"{given}#replay-{replay}" if given and replay else given
 
 
 def matches(line: Line, name: str, wanted: str) -> bool:

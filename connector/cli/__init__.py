@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from connector.cli import config, run, schemas, send, signature, tail, topics, version, watches
+from connector.cli import config, doctor, run, schemas, send, signature, tail, topics, version, watches
 from connector.errors import ConnectorError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command("asyncapi")(schemas.asyncapi)
 app.command("send")(send.send)
 app.command("tail")(tail.tail)
 app.add_typer(watches.app, name="watches")
+app.command("doctor")(doctor.doctor)
 app.add_typer(signature.app, name="signature")
 app.command("version")(version.version)
 

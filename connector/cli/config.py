@@ -1,17 +1,19 @@
-"""`twilio-kafka config`: check the configuration, show what is in effect, print its JSON Schema."""
+"""`twilio-kafka config`: begin a configuration, check it, show what is in effect, explain a key."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from textwrap import wrap
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from connector.cli.options import ConfigOption, Format, FormatOption
 
 if TYPE_CHECKING:
-    from connector.settings import Loaded, Row
+    from connector.settings import Explanation, Loaded, Row
 
-app = typer.Typer(help="Check, show and describe the configuration.", no_args_is_help=True)
+app = typer.Typer(help="Begin, check, show and explain the configuration.", no_args_is_help=True)
 
 
 @app.command()
@@ -34,11 +36,76 @@ def show(config: ConfigOption = None, output: FormatOption = Format.text) -> Non
 
 
 @app.command()
+def init(
+    file: Annotated[Path, typer.Argument(help="Where to write; - prints it.")] = Path("connector.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,  # noqa: FBT002
+) -> None:
+    """Write a commented file with every key, its meaning and its default."""
+    from connector.settings import template
+
+    text = template()
+    if str(file) == "-":
+        typer.echo(text, nl=False)
+        return
+    if file.exists() and not force:
+        raise typer.BadParameter(f"{file} is there already: name another file, or replace it with --force.")
+    file.write_text(text, encoding="utf-8")
+    typer.echo(f"Wrote {file}. It reads TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN; check it: twilio-kafka config check")
+
+
+@app.command("explain")
+def explain_key(
+    key: Annotated[str, typer.Argument(help="Such as watches.interval, or a section such as callbacks.")],
+    config: ConfigOption = None,
+    output: FormatOption = Format.text,
+) -> None:
+    """Say what a key does, what it may be, its default, its variable, and what is in effect."""
+    from connector.settings import explain
+
+    try:
+        found = explain(key)
+    except KeyError as error:
+        hint = f" Did you mean {', '.join(error.args)}?" if error.args else ""
+        raise typer.BadParameter(f"{key!r} is no key of the configuration.{hint}") from error
+    effective = _in_effect(config)
+    if output is Format.json:
+        rows = [{**asdict(item), "in_effect": effective.get(item.key, [])} for item in found]
+        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    typer.echo("\n\n".join(_explained(item, effective.get(item.key, [])) for item in found))
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of the configuration file, for editors and pipelines."""
     from connector.settings import json_schema
 
     typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+
+
+def _explained(item: "Explanation", effective: list[dict[str, object]]) -> str:
+    facts = [("Value", item.kind), ("Default", item.default or "none"), ("Variable", item.variable)]
+    facts += [("In effect", f"{_written(row['value'])}  ({row['key']}, from {row['origin']})") for row in effective]
+    lines = [item.key, *wrap(item.description, 88, initial_indent="  ", subsequent_indent="  ")]
+    return "\n".join([*lines, *(f"  {name + ':':<11}{text}" for name, text in facts)])
+
+
+def _in_effect(config: Path | None) -> dict[str, list[dict[str, object]]]:
+    """Values in effect by key without positions and names; nothing where there is no valid configuration."""
+    import re
+
+    from connector.errors import ConfigurationError
+    from connector.settings import effective
+
+    try:
+        rows = effective(_loaded(config))
+    except ConfigurationError:
+        return {}
+    found: dict[str, list[dict[str, object]]] = {}
+    for row in rows:
+        key = re.sub(r"^(watches)\.\d+", r"\1", re.sub(r"^(connections)\.[^.]+", r"\1.default", row.key))
+        found.setdefault(key, []).append({"key": row.key, "value": row.value, "origin": str(row.origin)})
+    return found
 
 
 def _loaded(config: Path | None) -> "Loaded":

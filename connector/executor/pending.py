@@ -14,6 +14,8 @@ RawHeaders = Sequence[tuple[str, bytes | None]]
 # Spring's names for a reply; they are echoed as they came.
 SPRING_CORRELATION = "kafka_correlationId"
 SPRING_REPLY = "kafka_replyTopic"
+# How often a dead letter has been replayed; a replay keeps the headers of the original.
+REPLAY_COUNT = "dlq.replay.count"
 # Where a command was sent to before it met others of its id: partition/offset.
 FORWARDED = "forwarded-from"
 # An id travels in the URLs that we hand to Twilio and in several headers of the result.
@@ -53,6 +55,11 @@ class Pending:
         return (self.topic, self.offset)
 
     @property
+    def place(self) -> tuple[str, int, int]:
+        """Which record it is, in all of Kafka."""
+        return (self.topic, self.partition, self.offset)
+
+    @property
     def expires_at(self) -> datetime | None:
         """When the command is not to be executed any more.
 
@@ -89,8 +96,9 @@ def pending(
     named: dict[str, str] = {}
     for name, raw in headers:
         named.setdefault(name, (raw or b"").decode(errors="replace"))
-    own = named.get("id") or named.get("ce_id")
-    correlation_id = _correlation(named)
+    given = named.get("id") or named.get("ce_id")
+    own = _replayed(given, named.get(REPLAY_COUNT))
+    correlation_id = _correlation(named) or (given if own != given else None)
     problem = _too_long(id=own, correlation_id=correlation_id, reply_to=_reply(named))
     sent_to = _place(named.get(FORWARDED)) or (partition, offset)
     command_id = own if own and len(own) <= LONGEST_ID else f"{topic}/{sent_to[0]}/{sent_to[1]}"
@@ -114,6 +122,11 @@ def pending(
         sent_to=sent_to,
         problem=problem,
     )
+
+
+def _replayed(given: str | None, count: str | None) -> str | None:
+    """The id of a replay: another one, since what was rejected counts as seen and would not run under the same."""
+    return f"{given}#replay-{count}" if given and count else given
 
 
 def _correlation(named: Mapping[str, str]) -> str | None:

@@ -7,10 +7,11 @@ shape                      which keys there are, read off the models
 tree  document environment values with their origins: the file, the variables
 sentences repair           what is wrong, all of it
 loading                    load, load_with_origins, reread_secrets
-view schema                effective settings, masked; JSON Schema
+view schema explanation    effective settings, masked; JSON Schema; every key in words
 """
 
 from connector.settings.connections import Connection, Credentials
+from connector.settings.explanation import Explanation, explain, template
 from connector.settings.kafka import KafkaSettings, SaslSettings, TlsSettings
 from connector.settings.loading import Loaded, load, load_with_origins, reread_secrets
 from connector.settings.model import (
@@ -35,6 +36,7 @@ __all__ = [
     "Connection",
     "Credentials",
     "Duration",
+    "Explanation",
     "KafkaSettings",
     "Loaded",
     "LogSettings",
@@ -48,6 +50,7 @@ __all__ = [
     "TlsSettings",
     "WatchSettings",
     "effective",
+    "explain",
     "format_duration",
     "json_schema",
     "load",
@@ -55,4 +58,5 @@ __all__ = [
     "parse_duration",
     "parse_instant",
     "reread_secrets",
+    "template",
 ]

@@ -1,0 +1,55 @@
+"""`twilio-kafka doctor`: whether everything is there that the connector needs."""
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from connector.cli.options import ConfigOption, Format, FormatOption, run_async
+
+if TYPE_CHECKING:
+    from connector.doctor import Check
+
+MARKS = {"ok": ("green", "✓"), "warning": ("yellow", "!"), "failed": ("red", "✗"), "skipped": ("dim", "·")}
+
+
+def doctor(
+    config: ConfigOption = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask neither Twilio nor the public address.")] = False,  # noqa: FBT002
+    output: FormatOption = Format.text,
+) -> None:
+    """Check broker, topics, rights, Twilio's credentials, the clock and the callback URL; exit code 1 if one fails.
+
+    It makes one authenticated GET to Twilio and one signed request to callbacks.public_url, which stores nothing.
+    """
+    from connector.app import topics_of
+    from connector.doctor import examine
+    from connector.settings import load
+
+    settings = load(config, need_connections=not offline)
+    found: list[Check] = []
+
+    async def run() -> None:
+        async for check in examine(settings, topics_of(settings), offline=offline):
+            found.append(check)
+            if output is Format.text:
+                _print(check)
+
+    run_async(run())
+    fine = all(check.state != "failed" for check in found)
+    if output is Format.json:
+        typer.echo(json.dumps({"ok": fine, "checks": [asdict(check) for check in found]}, indent=2, ensure_ascii=False))
+    raise typer.Exit(0 if fine else 1)
+
+
+def _print(check: "Check") -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    colour, mark = MARKS[check.state]
+    line = Text.assemble((mark, colour), " ", (f"{check.name:<20} ", "bold"), check.sentence)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(line)
+    if check.remedy and check.state in ("failed", "warning"):
+        console.print(Text(f"{'':<23}{check.remedy}", style="dim"))

@@ -1,0 +1,177 @@
+"""Whether everything that the connector stands on is as it must be: broker, topics, rights, Twilio, clocks, the URL.
+
+Nothing is left behind: the transaction that is tried is aborted, and the signed callback lacks its MessageSid, so that
+the receiver accepts its signature (400 instead of 403) and stores nothing.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+import aiohttp
+
+from connector.errors import BadCredentials, NotExecuted, TwilioError, Unavailable
+from connector.kafka import examination, topics
+from connector.kafka.topics import Topic
+from connector.resources.rows import ACCOUNT, Request
+from connector.settings import Connection, Settings
+from connector.twilio.client import TwilioClient, open_session
+from connector.twilio.delivery import Delivered, deliver
+
+State = Literal["ok", "warning", "failed", "skipped"]
+
+SKEW_WARNING_SECONDS = 5.0
+SKEW_FAILED_SECONDS = 60.0
+PATIENCE_SECONDS = 5.0
+ACCEPTED = (400, "Bad request.")
+FORBIDDEN = 403
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding: what was looked at, how it is, in one sentence, and what to do about it."""
+
+    name: str
+    state: State
+    sentence: str
+    remedy: str = ""
+
+
+async def examine(settings: Settings, wanted: Sequence[Topic], *, offline: bool = False) -> AsyncIterator[Check]:
+    """Every check, as soon as it is done; `offline` leaves out what goes to Twilio and to the public address."""
+    async for check in _kafka(settings, wanted):
+        yield check
+    if offline:
+        for name in ("twilio", "clock", "callbacks"):
+            yield Check(name, "skipped", "Left out by --offline.")
+        return
+    async with open_session() as session:
+        for name, connection in settings.connections.items():
+            async for check in _twilio(name, connection, session):
+                yield check
+            yield await _callback(settings, name, connection, session)
+        if not settings.connections:
+            yield Check("twilio", "failed", "No connection is configured.", "Set TWILIO_ACCOUNT_SID and a secret.")
+
+
+# --- Kafka ------------------------------------------------------------------------------------------------------------
+async def _kafka(settings: Settings, wanted: Sequence[Topic]) -> AsyncIterator[Check]:
+    kafka = settings.kafka
+    try:
+        count, cluster = await examination.brokers(kafka)
+    except Unavailable as error:
+        sentence = f"{kafka.bootstrap_servers} does not answer. {error}"
+        yield Check("broker", "failed", sentence, "Start it, or correct kafka.bootstrap_servers and its security.")
+        for name in ("topics", "rights"):
+            yield Check(name, "skipped", "No broker answers.")
+        return
+    plural = "" if count == 1 else "s"
+    yield Check("broker", "ok", f"{kafka.bootstrap_servers}: {count} broker{plural}, cluster {cluster or 'unnamed'}.")
+    try:
+        problems = await topics.check(kafka, wanted)
+    except Unavailable as error:
+        problems = [str(error)]
+    for sentence in problems:
+        yield Check("topics", "failed", sentence, "twilio-kafka topics apply")
+    if problems:
+        yield Check("rights", "skipped", "The topics have to be right first.")
+        return
+    yield Check("topics", "ok", f"{len(wanted)} topics are as they should be.")
+    for sentence in await topics.durability(kafka, wanted):
+        yield Check("durability", "warning", sentence, "Set min.insync.replicas to 2, with three replicas.")
+    async for check in _rights(settings, wanted):
+        yield check
+
+
+async def _rights(settings: Settings, wanted: Sequence[Topic]) -> AsyncIterator[Check]:
+    """Rights as far as they show when they are used; rights to write are tried on the control topic alone."""
+    kafka = settings.kafka
+    prefix = kafka.topic_prefix
+    problems = await examination.may_read(kafka, [topic.name for topic in wanted])
+    problems += await examination.may_join(kafka, [f"{prefix}-watch", f"{prefix}-command"])
+    writing = await examination.may_write(kafka, f"{prefix}.control", transactional_id=f"{prefix}-doctor")
+    problems += [writing] if writing else []
+    for sentence in problems:
+        remedy = f"Allow Read, Write and Describe on topics, Read on groups, Write on transactional ids {prefix}-*."
+        yield Check("rights", "failed", sentence, remedy)
+    if not problems:
+        yield Check("rights", "ok", "Topics can be read, groups used, and transactions written.")
+
+
+# --- Twilio -----------------------------------------------------------------------------------------------------------
+async def _twilio(name: str, connection: Connection, session: aiohttp.ClientSession) -> AsyncIterator[Check]:
+    """One authenticated GET, which also tells Twilio's time."""
+    client = TwilioClient(
+        name=name,
+        account_sid=connection.account_sid,
+        auth=connection.auth,
+        api_base=connection.api_base,
+        monitor_base=connection.monitor_base,
+        session=session,
+    )
+    request = Request("GET", f"{ACCOUNT}/Messages.json", query=(("PageSize", "1"),), operation="ListMessage")
+    label = f"twilio ({name})"
+    try:
+        answer = await client.request(request, patience_seconds=PATIENCE_SECONDS)
+    except TwilioError as error:
+        yield _refused(label, connection, error)
+        return
+    yield Check(label, "ok", f"{connection.api_base} accepts the credentials of {connection.account_sid}.")
+    if answer.date is not None:
+        yield _skew(name, (datetime.now(UTC) - answer.date).total_seconds())
+
+
+def _refused(label: str, connection: Connection, error: TwilioError) -> Check:
+    match error:
+        case BadCredentials():
+            sentence = f"{connection.api_base} refuses the credentials of {connection.account_sid} ({error.label})."
+            remedy = "Compare account_sid with auth_token, or api_key with api_secret, in Twilio's console."
+        case NotExecuted() if not error.status:
+            sentence = f"{connection.api_base} cannot be reached: {error}"
+            remedy = "Look at DNS, the proxy, firewalls, and the region and edge of the connection."
+        case _:
+            sentence = f"{connection.api_base} answers {error.label}."
+            remedy = "Look at status.twilio.com, and try again."
+    return Check(label, "failed", sentence, remedy)
+
+
+def _skew(name: str, seconds: float) -> Check:
+    """Twilio's Date has whole seconds, so that a second of difference means nothing."""
+    size = abs(seconds)
+    state: State = "failed" if size > SKEW_FAILED_SECONDS else "warning" if size > SKEW_WARNING_SECONDS else "ok"
+    direction = "ahead of" if seconds > 0 else "behind"
+    sentence = (
+        f"This machine's clock is {size:.0f} s {direction} Twilio's." if size > 1 else "This machine and Twilio agree."
+    )
+    return Check(f"clock ({name})", state, sentence, "" if state == "ok" else "Let NTP set this machine's clock.")
+
+
+# --- callbacks --------------------------------------------------------------------------------------------------------
+async def _callback(settings: Settings, name: str, connection: Connection, session: aiohttp.ClientSession) -> Check:
+    """One signed request to the public address, which stores nothing."""
+    label = f"callbacks ({name})"
+    base = settings.callbacks.public_url
+    if base is None:
+        return Check(label, "skipped", "callbacks.public_url is not set: no callbacks are expected.")
+    if not connection.signing_tokens:
+        return Check(label, "skipped", "The connection has no auth_token to sign with.")
+    url = f"{base.rstrip('/')}/callbacks/message-status"
+    token = connection.signing_tokens[0].get_secret_value()
+    answer = await deliver(session, url, [("AccountSid", connection.account_sid)], token=token)
+    return _judged(label, url, answer)
+
+
+def _judged(label: str, url: str, answer: Delivered) -> Check:
+    if (answer.status, answer.text) == ACCEPTED:
+        return Check(label, "ok", f"{url} accepts our signature.")
+    if answer.status == FORBIDDEN:
+        sentence = f"{url} answers 403: whoever answers there does not accept a signature over this address."
+        remedy = "Its public_url or auth_token differs, or a proxy changes the request: see Callbacks in the console."
+    elif answer.status:
+        sentence = f"{url} answers {answer.status}, which is not the connector's answer."
+        remedy = "Lead POST /callbacks/ from the proxy to the connector's callbacks.port, path and query unchanged."
+    else:
+        sentence = f"{url} cannot be reached from here: {answer.text}"
+        remedy = "Start a connector with the role callbacks; look at DNS, certificate and proxy."
+    return Check(label, "failed", sentence, remedy)
