@@ -16,7 +16,7 @@ CHART = Path(__file__).parents[2] / "helm"
 BEGIN, END = "<!-- values: generated -->\n", "<!-- values: end -->"
 
 READ, WRITE, BOTH = ["Read"], ["Write"], ["Read", "Write"]
-OPERATIONS = {"commands": READ, "cursors": BOTH, "journal": BOTH, "control": READ}
+OPERATIONS = {"commands": READ, "cursors": BOTH, "journal": BOTH, "control": BOTH}
 """What the connector does with topics, by the first part of their name; it writes to all others."""
 
 TOPICS_HEAD = """\

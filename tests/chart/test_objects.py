@@ -248,14 +248,26 @@ def test_strimzi_makes_every_topic_with_the_partitions_of_the_configuration() ->
     assert topics["twilio.recording-media"]["config"]["retention.ms"] == 86400000
 
 
+def rights(*, console: bool) -> dict[tuple[str, str], set[str]]:
+    values = merged(ci_sets()["strimzi"], {"strimzi": {"user": {"console": console}}})
+    acls = only(values, "KafkaUser")["spec"]["authorization"]["acls"]
+    return {(acl["resource"]["type"], acl["resource"]["name"]): set(acl["operations"]) for acl in acls}
+
+
 def test_strimzi_gives_the_user_no_more_than_it_needs() -> None:
-    acls = only(ci_sets()["strimzi"], "KafkaUser")["spec"]["authorization"]["acls"]
-    rights = {(acl["resource"]["type"], acl["resource"]["name"]): set(acl["operations"]) for acl in acls}
-    assert rights["topic", "twilio.messages"] == {"Write", "Describe", "DescribeConfigs"}
-    assert rights["topic", "twilio.commands.send-message"] == {"Read", "Describe", "DescribeConfigs"}
-    assert rights["group", "twilio-command"] == {"Read", "Describe"}
-    assert rights["transactionalId", "twilio-watch-"] == {"Write", "Describe"}
-    assert not {"All", "Create", "Delete", "Alter"} & set().union(*rights.values())
+    least = rights(console=False)
+    assert least["topic", "twilio.messages"] == {"Write", "Describe", "DescribeConfigs"}
+    assert least["topic", "twilio.commands.send-message"] == {"Read", "Describe", "DescribeConfigs"}
+    assert least["group", "twilio-command"] == {"Read", "Describe"}
+    assert least["transactionalId", "twilio-watch-"] == {"Write", "Describe"}
+    assert not {"All", "Create", "Delete", "Alter"} & set().union(*least.values())
+
+
+def test_the_console_reads_topics_and_replays_commands() -> None:
+    least, more = rights(console=False), rights(console=True)
+    gained = {name for (kind, name), operations in more.items() if operations - least[kind, name] == {"Write"}}
+    assert all("Read" in operations for (kind, _), operations in more.items() if kind == "topic")
+    assert gained == {name for kind, name in least if kind == "topic" and ".commands." in name}
 
 
 # --- everything -------------------------------------------------------------------------------------------------------
