@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from connector.cli import config, doctor, run, schemas, send, signature, tail, topics, version, watches
+from connector.cli import backfill, config, doctor, run, schemas, send, signature, tail, topics, version, watches
 from connector.errors import ConnectorError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.add_typer(schemas.app, name="schemas")
 app.command("asyncapi")(schemas.asyncapi)
 app.command("send")(send.send)
 app.command("tail")(tail.tail)
+app.command("backfill")(backfill.backfill)
 app.add_typer(watches.app, name="watches")
 app.command("doctor")(doctor.doctor)
 app.add_typer(signature.app, name="signature")

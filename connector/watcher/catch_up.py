@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from connector.resources.rows import Watch
-from connector.watcher.cursor import DAY, SECOND, CatchUp, Cursor, whole
+from connector.watcher.cursor import DAY, SECOND, CatchUp, Cursor, first, whole
 
 AFTER = DAY
 """How far back, beyond the overlap, a watch must be for windows to be worth while."""
@@ -39,6 +39,19 @@ def begin(cursor: Cursor, watch: Watch, *, now: datetime, overlap: timedelta) ->
     high = _end(since, DAY, until, watch)
     catch_up = CatchUp(phase="windows", until=until, low=since, high=high)
     return replace(cursor, since=since, seen=seen, catch_up=catch_up)
+
+
+def backfill(watch: Watch, *, since: datetime, until: datetime, now: datetime) -> Cursor:
+    """A first cursor that only catches up with [since, until), all of which Twilio can no longer show late.
+
+    A list without date filters is one window, since each window would walk it from its top.
+    """
+    since = max(whole(since), earliest(watch, now))
+    has_filters = watch.since is not None and watch.before is not None
+    size = DAY if has_filters else until - since
+    high = _end(since, size, until, watch) if has_filters else until
+    catch_up = CatchUp(phase="windows", until=until, low=since, high=high, size=size)
+    return replace(first(now, since=since), catch_up=catch_up)
 
 
 def earliest(watch: Watch, now: datetime, *, margin: timedelta = timedelta(0)) -> datetime:

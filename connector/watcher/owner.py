@@ -66,11 +66,16 @@ class WatchOwners:
             try:
                 async for offset, entry in control.follow(self._kafka, position):
                     position = offset + 1
-                    if isinstance(entry, control.Request) and offset >= begins.get(entry.watch, offset + 1):
-                        self.running[entry.watch].ask(offset, entry)
+                    if isinstance(entry, control.Request):
+                        self._hand_over(offset, entry, begins)
             except Unavailable as error:
                 log.warning("control topic cannot be read", reason=str(error))
                 await asyncio.sleep(LISTEN_AGAIN_SECONDS)
+
+    def _hand_over(self, offset: int, request: control.Request, begins: Mapping[str, int]) -> None:
+        watcher = self.running.get(request.watch)
+        if watcher is not None and offset >= begins.get(request.watch, offset + 1):
+            watcher.ask(offset, request)
 
     def _commit(self, seat: Seat, name: str, writing: asyncio.Lock) -> Commit:
         async def commit(records: Sequence[Record], cursor: Cursor) -> None:

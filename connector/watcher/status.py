@@ -1,5 +1,6 @@
 """Where each watch stands, as its cursor tells: for command line and console. Pure."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -14,6 +15,31 @@ BACKFILL = "backfill-"
 """Cursors under a name with this beginning belong to back-fills."""
 # A cursor is written at least once a minute while its watch polls.
 WRITTEN_WITHIN = timedelta(seconds=90)
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What a back-fill publishes: what was created in [since, until)."""
+
+    resource: str
+    connection: str
+    since: datetime
+    until: datetime
+
+    @property
+    def name(self) -> str:
+        """The name of its cursor."""
+        times = (f"{moment:%Y%m%dT%H%M%S}" for moment in (self.since, self.until))
+        return BACKFILL + "-".join((self.resource, self.connection, *times))
+
+    @classmethod
+    def of(cls, name: str) -> "Stretch | None":
+        """The stretch of a cursor's name, None for that of a watch."""
+        found = re.fullmatch(rf"{BACKFILL}([a-z]+)-(.+)-([0-9]{{8}}T[0-9]{{6}})-([0-9]{{8}}T[0-9]{{6}})", name)
+        if found is None:
+            return None
+        since, until = (datetime.strptime(f"{text}+0000", "%Y%m%dT%H%M%S%z") for text in found.groups()[2:])
+        return cls(found[1], found[2], since, until)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +143,8 @@ def _assumed(names: Iterable[str]) -> dict[str, WatchSettings]:
 
 def _of_backfill(name: str) -> tuple[str, str]:
     """Resource and connection out of the name of a back-fill."""
-    parts = name.split("-")
-    return (parts[1], "") if name.startswith(BACKFILL) and len(parts) > 1 else ("", "")
+    found = Stretch.of(name)
+    return (found.resource, found.connection) if found else ("", "")
 
 
 def _state(name: str, watch: WatchSettings | None, cursor: Cursor, now: datetime) -> str:

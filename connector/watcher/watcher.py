@@ -103,6 +103,19 @@ class Watcher:
         finally:
             stopping.cancel()
 
+    async def catch_up(self, cursor: Cursor, stop: asyncio.Event) -> None:
+        """Publish what is left of the cursor's catch-up, and return when that is done or `stop` is set.
+
+        The last steps may not be written yet: `cursor` is where it stands. Raises what `commit` raises.
+        """
+        self.cursor = cursor
+        stopping = asyncio.create_task(self._attend(stop), name=f"stop-{self._settings.name}")
+        try:
+            while not stop.is_set() and self.cursor.catch_up is not None:
+                await self._wait(await self._turn())
+        finally:
+            stopping.cancel()
+
     async def _attend(self, stop: asyncio.Event) -> None:
         await stop.wait()
         self._attention.set()

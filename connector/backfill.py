@@ -1,0 +1,163 @@
+"""A back-fill: publish what was created in a stretch of the past, in the foreground, with a cursor of its own.
+
+The events have the ids of the watch's, so that consumers recognise what they have already. The cursor is in the topic
+of cursors, written with each step: a back-fill that was interrupted goes on where it stood.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from connector.app import client_of, watcher_of
+from connector.errors import BadCredentials, ConfigurationError, Unavailable
+from connector.events import Record, now
+from connector.kafka import cursors
+from connector.kafka.transactions import Transactions
+from connector.resources import WATCHES
+from connector.settings import Settings, WatchSettings
+from connector.twilio.client import open_session
+from connector.watcher import catch_up
+from connector.watcher.cursor import Cursor, whole
+from connector.watcher.status import Stretch, brief
+from connector.watcher.watcher import Watcher
+
+AGAIN_SECONDS = 1.0
+TRIES = 5
+# Twilio's lists show what is younger than this late; it is the running watch's.
+SETTLED = timedelta(minutes=10)
+
+
+@dataclass(kw_only=True)
+class Backfill:
+    """One back-fill; `run` it. What it is doing can be read meanwhile."""
+
+    settings: Settings
+    stretch: Stretch
+    limit: int = 1000
+    published: int = 0
+    is_resumed: bool = False
+    cursor: Cursor | None = None
+    _watcher: Watcher | None = field(default=None, repr=False)
+
+    @property
+    def failing(self) -> str | None:
+        """Why Twilio cannot be asked at present."""
+        return self._watcher.failing if self._watcher else None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything has been published."""
+        return self.cursor is not None and self.cursor.catch_up is None
+
+    @property
+    def stands_at(self) -> datetime:
+        """Everything before it has been published."""
+        if self.cursor is None:
+            return self.stretch.since
+        present = self.cursor.catch_up
+        if present is None or present.phase == "undated":
+            return self.stretch.until
+        return min(max(present.low, present.position[0] if present.position else present.low), self.stretch.until)
+
+    async def run(self, stop: asyncio.Event, *, again: bool = False) -> None:
+        """Publish until everything is, or `stop` is set; `again` starts over.
+
+        Raises BadCredentials, Superseded when the same back-fill is started elsewhere, and Unavailable when Kafka stays
+        away.
+        """
+        kafka, name = self.settings.kafka, self.stretch.connection
+        if name not in self.settings.connections:
+            raise ConfigurationError(f"{name!r} is no connection: there are {', '.join(self.settings.connections)}.")
+        transactions = Transactions(kafka, f"{kafka.topic_prefix}-{self.stretch.name}")
+        failures = 0
+        try:
+            while not stop.is_set() and not self.is_complete:
+                try:
+                    await self._attempt(transactions, stop, again=again and self.cursor is None)
+                except Unavailable:
+                    failures += 1
+                    if failures >= TRIES:
+                        raise
+                    await asyncio.sleep(AGAIN_SECONDS * failures)
+        finally:
+            await transactions.close()
+
+    async def _attempt(self, transactions: Transactions, stop: asyncio.Event, *, again: bool) -> None:
+        """Fence a predecessor, read where it stood, and go on from there."""
+        kafka = self.settings.kafka
+        await transactions.open()
+        name = self.stretch.name
+        partition = cursors.partition_of(name, kafka.partitions)
+        held = (await cursors.restore(kafka, partition)).get(name)
+        self.is_resumed = held is not None and not again
+
+        async def commit(records: Sequence[Record], cursor: Cursor) -> None:
+            last = cursors.record(kafka.topic_prefix, name, cursor.to_json(), partition=partition)
+            await transactions.write([*records, last])
+            self.cursor = cursor
+            self.published += len(records)
+            if not transactions.usable:
+                raise Unavailable("A commit was slow; the producer is replaced.")
+
+        begun = Cursor.from_json(held) if held is not None and not again else self._first()
+        if begun.catch_up is None:
+            self.cursor = begun
+            return
+        await self._catch_up(begun, commit, stop)
+
+    def _first(self) -> Cursor:
+        row, present = WATCHES[self.stretch.resource], whole(now())
+        if row.retention and self.stretch.until <= catch_up.earliest(row, present):
+            days = row.retention.days
+            raise ConfigurationError(f"Twilio keeps {row.resource} for {days} days only: give a later --to.")
+        return catch_up.backfill(row, since=self.stretch.since, until=self.stretch.until, now=present)
+
+    async def _catch_up(self, begun: Cursor, commit: Any, stop: asyncio.Event) -> None:
+        name = self.stretch.connection
+        watch = WatchSettings(resource=self.stretch.resource, name=self.stretch.name, connection=name, limit=self.limit)
+        async with open_session() as session:
+            client = client_of(name, self.settings.connections[name], session)
+            self._watcher = watcher_of(watch, client, self.settings.kafka, commit)
+            watching = asyncio.create_task(self._watch(client), name="backfill-credentials")
+            running = asyncio.create_task(self._watcher.catch_up(begun, stop), name="backfill")
+            try:
+                await asyncio.wait({watching, running}, return_when=asyncio.FIRST_COMPLETED)
+                await (watching if watching.done() else running)
+            finally:
+                for task in (watching, running):
+                    task.cancel()
+                await asyncio.gather(watching, running, return_exceptions=True)
+        if self._watcher.cursor is not None:
+            await commit((), self._watcher.cursor)
+
+    async def _watch(self, client: Any) -> None:
+        """A watch would wait for better credentials; whoever sits in front of this wants to know."""
+        while not client.refused:
+            await asyncio.sleep(0.2)
+            if self._watcher is not None and self._watcher.cursor is not None:
+                self.cursor = self._watcher.cursor
+        name = self.stretch.connection
+        raise BadCredentials(f"Twilio refuses the credentials of connection {name} (401).", status=401)
+
+
+def latest_end() -> datetime:
+    """The latest time that a back-fill may end at."""
+    return whole(now() - SETTLED)
+
+
+async def unfinished(
+    settings: Settings, resource: str, connection: str, *, since: datetime | None, until: datetime | None
+) -> Stretch | None:
+    """A back-fill that was interrupted, with this beginning and end where they are given. Raises Unavailable."""
+    held = await cursors.latest(settings.kafka)
+    for name in sorted(held, reverse=True):
+        found = Stretch.of(name)
+        if found is None or (found.resource, found.connection) != (resource, connection):
+            continue
+        cursor = brief(held[name]).cursor
+        is_open = cursor is not None and cursor.catch_up is not None
+        if is_open and since in (None, found.since) and until in (None, found.until):
+            return found
+    return None

@@ -1,0 +1,134 @@
+"""`twilio-kafka backfill` as a process of its own: complete, oldest first, resumable."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connector.simulator import Simulator
+from connector.watcher.status import Stretch
+from tests.running import Connector, configuration, headers_of, read_all, values, wait_for_records
+
+FROM, TO = "2026-01-01T00:00:00Z", "2026-11-01T00:00:00Z"
+
+
+async def begun(process: Connector, *arguments: str) -> asyncio.subprocess.Process:
+    process._file()
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "connector", "backfill", *arguments),
+        *("-c", str(process.folder / f"{process.name}.yaml")),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
+
+
+async def ended(process: asyncio.subprocess.Process) -> tuple[int, str, str]:
+    async with asyncio.timeout(60):
+        output, problem = await process.communicate()
+    return process.returncode or 0, output.decode(), problem.decode()
+
+
+async def filled(process: Connector, *arguments: str) -> dict[str, Any]:
+    code, output, problem = await ended(await begun(process, *arguments, "--format", "json"))
+    assert code == 0, output + problem
+    found: dict[str, Any] = json.loads(output)
+    return found
+
+
+@pytest.fixture
+async def connector(kafka: str, prefix: str, simulator: Simulator, tmp_path: Path) -> Connector:
+    process = Connector(configuration(simulator, kafka=kafka, prefix=prefix), tmp_path)
+    await process.apply_topics()
+    return process
+
+
+@pytest.mark.parametrize("resource", ["messages", "calls", "recordings", "transcriptions"])
+async def test_everything_of_the_stretch_is_published_once_and_nothing_else(
+    kafka: str, prefix: str, simulator: Simulator, connector: Connector, resource: str
+) -> None:
+    simulator.fill(resource, count=300)
+    found = await filled(connector, resource, "--from", FROM, "--to", TO)
+    records = await read_all(kafka, f"{prefix}.{resource}")
+    assert found["complete"]
+    assert found["published"] == len(records)
+    ids = [headers_of(record)["ce_id"] for record in records]
+    assert len(set(ids)) == len(ids)
+    created = [value["date_created"] for value in values(records)]
+    assert all(FROM <= moment < TO for moment in created)
+
+
+async def test_an_interrupted_backfill_goes_on_where_it_stood(
+    kafka: str, prefix: str, simulator: Simulator, connector: Connector
+) -> None:
+    sids = simulator.fill("messages", count=3000)
+    process = await begun(connector, "messages", "--from", "300d", "--limit", "50")
+    await wait_for_records(kafka, f"{prefix}.messages", 200)
+    process.send_signal(signal.SIGINT)
+    code, output, _ = await ended(process)
+    assert code == 1
+    assert "To go on from there" in output
+    before = len(await read_all(kafka, f"{prefix}.messages"))
+    assert 0 < before < len(sids)
+
+    found = await filled(connector, "messages", "--from", "300d")
+    records = await read_all(kafka, f"{prefix}.messages")
+    assert found["published"] == len(records) - before
+    counted = [record.key.decode() for record in records]
+    assert len(counted) == len(set(counted))
+    assert set(counted) <= set(sids)
+
+
+async def test_a_complete_backfill_is_not_done_twice_unless_asked_for(
+    kafka: str, prefix: str, simulator: Simulator, connector: Connector
+) -> None:
+    simulator.fill("messages", count=50)
+    first = await filled(connector, "messages", "--from", FROM, "--to", TO)
+    second = await filled(connector, "messages", "--from", FROM, "--to", TO)
+    again = await filled(connector, "messages", "--from", FROM, "--to", TO, "--again")
+    assert (second["published"], again["published"]) == (0, first["published"])
+    records = await read_all(kafka, f"{prefix}.messages")
+    assert len(records) == 2 * first["published"]
+
+
+async def test_refused_credentials_end_a_backfill_with_a_sentence(
+    kafka: str, prefix: str, simulator: Simulator, tmp_path: Path
+) -> None:
+    document = configuration(simulator, kafka=kafka, prefix=prefix)
+    document["connections"]["default"]["auth_token"] = "wrong"
+    process = Connector(document, tmp_path)
+    await process.apply_topics()
+    code, _, problem = await ended(await begun(process, "messages", "--from", FROM, "--to", TO))
+    assert code == 1
+    assert "refuses the credentials of connection default" in problem
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("mesages", "--from", FROM), "Did you mean messages?"),
+        (("messages", "--from", "yesterday"), "neither a duration"),
+        (("messages", "--from", TO, "--to", FROM), "is not before"),
+    ],
+)
+async def test_what_cannot_be_asked_for_is_refused_with_a_sentence(
+    simulator: Simulator, tmp_path: Path, arguments: tuple[str, ...], sentence: str
+) -> None:
+    document = configuration(simulator, kafka="127.0.0.1:1", prefix="x")
+    code, _, problem = await ended(await begun(Connector(document, tmp_path), *arguments))
+    assert code == 2
+    assert sentence in " ".join(problem.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("connection", ["default", "eu-west", "a-20260101T000000"])
+def test_the_name_of_a_backfill_tells_what_it_publishes(connection: str) -> None:
+    stretch = Stretch.of(f"backfill-messages-{connection}-20260101T000000-20260201T000000")
+    assert stretch is not None
+    assert (stretch.resource, stretch.connection) == ("messages", connection)
+    assert Stretch.of(stretch.name) == stretch
+    assert Stretch.of("messages") is None
