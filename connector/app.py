@@ -36,7 +36,7 @@ from connector.kafka.publisher import Publisher
 from connector.receiver.form import address
 from connector.receiver.receiver import Receiver
 from connector.resources import CALLBACKS, COMMANDS, WATCHES
-from connector.settings import Connection, Loaded, Settings, WatchSettings, effective, reread_secrets
+from connector.settings import Connection, KafkaSettings, Loaded, Settings, WatchSettings, effective, reread_secrets
 from connector.twilio.client import TwilioClient, open_session
 from connector.twilio.pacing import Pacing
 from connector.twilio.paging import pages
@@ -308,23 +308,7 @@ def _watching(app: App) -> Membership:
 
     def build(name: str, commit: Commit) -> Watcher:
         watch = by_name[name]
-        row = WATCHES[watch.resource]
-        client = app.clients[watch.connection]
-
-        async def fetch(request: Any) -> Any:
-            return (await client.request(request)).json()
-
-        return Watcher(
-            watch,
-            row,
-            account_sid=client.account_sid,
-            prefix=kafka.topic_prefix,
-            pages=lambda request: pages(client, request, items=row.items),
-            fetch=fetch,
-            commit=commit,
-            dead_letter=partial(_row_dead_letter, prefix=kafka.topic_prefix, group=group),
-            envelope=kafka.envelope,
-        )
+        return watcher_of(watch, app.clients[watch.connection], kafka, commit)
 
     app.watch_owners = WatchOwners(kafka, watches=list(by_name), build=build)
     topic = f"{kafka.topic_prefix}.cursors"
@@ -336,6 +320,26 @@ def _watching(app: App) -> Membership:
         serve=app.watch_owners.serve,
         lock_only=True,
         stop_seconds=stop_seconds(settings),
+    )
+
+
+def watcher_of(watch: WatchSettings, client: TwilioClient, kafka: KafkaSettings, commit: Commit) -> Watcher:
+    """The engine of a watch, or of a back-fill."""
+    row = WATCHES[watch.resource]
+
+    async def fetch(request: Any) -> Any:
+        return (await client.request(request)).json()
+
+    return Watcher(
+        watch,
+        row,
+        account_sid=client.account_sid,
+        prefix=kafka.topic_prefix,
+        pages=lambda request: pages(client, request, items=row.items),
+        fetch=fetch,
+        commit=commit,
+        dead_letter=partial(_row_dead_letter, prefix=kafka.topic_prefix, group=f"{kafka.topic_prefix}-watch"),
+        envelope=kafka.envelope,
     )
 
 
