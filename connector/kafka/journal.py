@@ -8,7 +8,7 @@ successor knows days of ids from a few records.
 import base64
 import struct
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -90,7 +90,8 @@ def topic_of(kafka: KafkaSettings) -> str:
 
 def encode(prefix: str, entry: Entry, *, partition: int) -> Record:
     """The journal record of an entry."""
-    value = {name: item for name, item in asdict(entry).items() if item is not None} | {"at": timestamp(entry.at)}
+    value = {name: item for name in Entry.__slots__ if (item := getattr(entry, name)) is not None}
+    value["at"] = timestamp(entry.at)
     return Record(f"{prefix}.{TOPIC}", entry.key.encode(), orjson.dumps(value), HEADERS, partition=partition)
 
 

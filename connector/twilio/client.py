@@ -88,6 +88,7 @@ class TwilioClient:
         self.refused = False
         self._origins = frozenset(origin(base) for base in self.bases.values())
         self._session = session
+        self._clock = asyncio.get_running_loop().time
         self._pacing = pacing or Pacing()
         self._concurrency = Concurrency(max_concurrency, report=TWILIO_CONCURRENCY_LIMIT.labels(name).set)
         self._unauthorized = 0
@@ -110,12 +111,11 @@ class TwilioClient:
 
         `send` does not wait for anything but the network, so that what is written down before it stays true.
         """
-        clock = asyncio.get_running_loop().time
-        started = clock()
+        started = self._clock()
         await self._pacing.turn(request)
         await self._concurrency.acquire()
         try:
-            self._waited.observe(clock() - started)
+            self._waited.observe(self._clock() - started)
             yield
         finally:
             self._concurrency.release()
@@ -126,11 +126,15 @@ class TwilioClient:
         Raises Refused, BadCredentials, NotExecuted or PerhapsExecuted, and Rejected for what cannot be sent.
         """
         outgoing = self._outgoing(request)
-        with self._accounting(request):
+        started = self._clock()
+        try:
             response = await self._exchange(outgoing, timeout_seconds)
             if not is_success(response.status):
                 raise failure(response.status, response.body, response.headers)
-            self._count(request, response.status)
+        except TwilioError as error:
+            self._note(request, started, error.status, error)
+            raise
+        self._note(request, started, response.status)
         return response
 
     async def request(
@@ -144,8 +148,7 @@ class TwilioClient:
 
         Raises the last error when its backoff would end after `patience_seconds`.
         """
-        clock = asyncio.get_running_loop().time
-        deadline = clock() + patience_seconds
+        deadline = self._clock() + patience_seconds
         attempt = 0
         while True:
             try:
@@ -153,7 +156,7 @@ class TwilioClient:
                     return await self.send(request, timeout_seconds=timeout_seconds)
             except (NotExecuted, PerhapsExecuted) as error:
                 delay = backoff_seconds(attempt, error.retry_after)
-                if clock() + delay > deadline:
+                if self._clock() + delay > deadline:
                     raise
             await asyncio.sleep(delay)
             attempt += 1
@@ -166,9 +169,13 @@ class TwilioClient:
         """
         outgoing = self._outgoing(request)
         outgoing.headers["Accept-Encoding"] = "identity"
-        with self._accounting(request):
+        started = self._clock()
+        try:
             answer = await self._follow(outgoing, idle_seconds)
-            self._count(request, answer.status)
+        except TwilioError as error:
+            self._note(request, started, error.status, error)
+            raise
+        self._note(request, started, answer.status)
         try:
             yield Download(answer)
         finally:
@@ -183,11 +190,8 @@ class TwilioClient:
         )
 
     async def _exchange(self, outgoing: Outgoing, timeout_seconds: float) -> Response:
-        timeout = aiohttp.ClientTimeout(
-            total=timeout_seconds, connect=timeout_seconds * CONNECT_SHARE, ceil_threshold=math.inf
-        )
-        with _translated(outgoing.url):
-            async with self._open(outgoing, timeout) as answer:
+        try:
+            async with self._open(outgoing, _timeout(timeout_seconds)) as answer:
                 try:
                     body = await _read(answer)
                 except (aiohttp.ClientError, OSError):
@@ -196,6 +200,8 @@ class TwilioClient:
                         raise
                     body = b""
                 return Response(answer.status, body, answer.headers)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise _translation(outgoing.url, error) from error
 
     def _open(self, outgoing: Outgoing, timeout: aiohttp.ClientTimeout) -> aiohttp.client._RequestContextManager:
         return self._session.request(
@@ -226,24 +232,11 @@ class TwilioClient:
             raise Refused(f"A redirect to {target.host} without TLS is not followed.")
         return outgoing.at(target) if own else outgoing.anonymous().at(target)
 
-    @contextmanager
-    def _accounting(self, request: Request) -> Iterator[None]:
+    def _note(self, request: Request, started: float, status: int, error: TwilioError | None = None) -> None:
         """Metrics, and what an answer teaches about concurrency and credentials."""
-        clock = asyncio.get_running_loop().time
-        started = clock()
-        try:
-            yield
-        except TwilioError as error:
-            self._count(request, error.status, error.code)
-            self._learn(error, started)
-            raise
-        else:
-            self._learn(None, started)
-        finally:
-            _duration(request.operation).observe(clock() - started)
-
-    def _count(self, request: Request, status: int, code: int | None = None) -> None:
-        _requests(request.operation, str(status), str(code or "")).inc()
+        _requests(request.operation, str(status), str(error.code or "") if error else "").inc()
+        _duration(request.operation).observe(self._clock() - started)
+        self._learn(error, started)
 
     def _learn(self, error: TwilioError | None, sent_at: float) -> None:
         if isinstance(error, NotExecuted) and error.status:
@@ -299,15 +292,20 @@ def backoff_seconds(attempt: int, retry_after: float | None) -> float:
 
 @contextmanager
 def _translated(url: URL) -> Iterator[None]:
-    """Aiohttp's exceptions as ours. Only connecting fails in ways that prove that nothing was executed."""
+    """Aiohttp's exceptions as ours."""
     try:
         yield
-    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-        raise NotExecuted(f"{url.host} cannot be reached ({_reason(error)}).") from error
-    except TimeoutError as error:
-        raise PerhapsExecuted(f"{url.host} did not answer in time.") from error
-    except (aiohttp.ClientError, OSError) as error:
-        raise PerhapsExecuted(f"The connection to {url.host} broke ({type(error).__name__}).") from error
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        raise _translation(url, error) from error
+
+
+def _translation(url: URL, error: Exception) -> TwilioError:
+    """What an exception of aiohttp means. Only connecting fails in ways that prove that nothing was executed."""
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+        return NotExecuted(f"{url.host} cannot be reached ({_reason(error)}).")
+    if isinstance(error, TimeoutError):
+        return PerhapsExecuted(f"{url.host} did not answer in time.")
+    return PerhapsExecuted(f"The connection to {url.host} broke ({type(error).__name__}).")
 
 
 def _reason(error: Exception) -> str:
@@ -315,6 +313,10 @@ def _reason(error: Exception) -> str:
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:
+    if (
+        answer.content_length or LARGEST_ANSWER_BYTES
+    ) < LARGEST_ANSWER_BYTES and "Content-Encoding" not in answer.headers:
+        return await answer.read()
     parts: list[bytes] = []
     size = 0
     async for part in answer.content.iter_any():
@@ -332,6 +334,11 @@ async def _usable(answer: aiohttp.ClientResponse) -> aiohttp.ClientResponse:
     with _translated(answer.url):
         async with answer:
             raise failure(answer.status, await _read(answer), answer.headers)
+
+
+@lru_cache(maxsize=64)
+def _timeout(seconds: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=seconds, connect=seconds * CONNECT_SHARE, ceil_threshold=math.inf)
 
 
 @lru_cache(maxsize=4096)
