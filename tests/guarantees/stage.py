@@ -1,0 +1,143 @@
+"""The stage: a broker of its own, the simulator, several connector processes, and what goes wrong with them."""
+
+import asyncio
+import contextlib
+import random
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from connector.dev.broker import Broker
+from connector.simulator import Simulator
+from tests.running import Connector, configuration
+
+# Short, so that a short run sees many take-overs; the broker's own default would not allow less.
+SESSION_SECONDS = 3.0
+SETTINGS: Mapping[str, Any] = {
+    "kafka": {"session_timeout": "3s", "partitions": 4, "replication_factor": 1},
+    "commands": {"settle_time": "2s", "request_timeout": "3s"},
+}
+
+
+@dataclass
+class Stage:
+    """What takes part. `restarts` says how processes are started again."""
+
+    broker: Broker
+    simulator: Simulator
+    processes: list[Connector]
+    module: str = "connector"
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def kafka(self) -> str:
+        """host:port of the broker."""
+        return self.broker.bootstrap_servers
+
+    @property
+    def prefix(self) -> str:
+        """The topics' prefix."""
+        return str(self.processes[0].document["kafka"]["topic_prefix"])
+
+    async def start(self, process: Connector, *, ready: bool = False) -> None:
+        """Start a process (again)."""
+        await process.start(module=self.module, ready=ready, environment=self.environment)
+
+    async def stop(self) -> list[int]:
+        """End every process in order, as soon as it has started; their exit codes."""
+        await asyncio.gather(*(process.wait_ready() for process in self.processes))
+        return list(await asyncio.gather(*(process.stop(within=60) for process in self.processes)))
+
+
+@contextlib.asynccontextmanager
+async def stage(
+    folder: Path,
+    *,
+    seed: int,
+    count: int = 3,
+    nodes: int = 1,
+    without: str = "",
+    simulated: Mapping[str, Any] | None = None,
+    **sections: Any,
+) -> AsyncIterator[Stage]:
+    """A stage with everything running; `without` names a safeguard that the processes lack (see `without.py`)."""
+    broker = Broker(nodes=nodes)
+    async with contextlib.AsyncExitStack() as stack:
+        await broker.start()
+        stack.push_async_callback(broker.stop, gracefully=False)
+        simulator = await stack.enter_async_context(Simulator(seed=seed, settings=simulated or {}))
+        document = configuration(simulator, kafka=broker.bootstrap_servers, prefix="chaos")
+        for name, section in (*SETTINGS.items(), *sections.items()):
+            document[name] = {**document.get(name, {}), **section} if isinstance(section, dict) else section
+        first = Connector(document, folder, name="connector-1")
+        processes = [first, *(first.sibling(f"connector-{number}") for number in range(2, count + 1))]
+        module = "tests.guarantees.without" if without else "connector"
+        running = Stage(broker, simulator, processes, module, {"WITHOUT": without} if without else {})
+        await first.apply_topics()
+        stack.push_async_callback(_end, processes)
+        await asyncio.gather(*(running.start(process, ready=True) for process in processes))
+        yield running
+
+
+def seeded(seed: int, purpose: str) -> random.Random:
+    """Choices of their own for a purpose, the same again for the same seed."""
+    return random.Random(f"{seed}/{purpose}")  # noqa: S311 - reproducible choices are the point
+
+
+async def _end(processes: list[Connector]) -> None:
+    await asyncio.gather(*(process.kill() for process in processes if process.process is not None))
+
+
+@dataclass
+class Disturbances:
+    """Seeded trouble for a stage: `weights` say how often what happens, `done` counts what did."""
+
+    stage: Stage
+    random: random.Random
+    weights: Mapping[str, float]
+    pause: tuple[float, float] = (0.5, 3.0)
+    done: Counter[str] = field(default_factory=Counter)
+
+    async def run(self, seconds: float) -> None:
+        """Make trouble for so long; afterwards everything runs again."""
+        end = asyncio.get_running_loop().time() + seconds
+        names, weights = list(self.weights), list(self.weights.values())
+        while asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(self.random.uniform(*self.pause))
+            name = self.random.choices(names, weights)[0]
+            await getattr(self, f"_{name}")(self.random.choice(self.stage.processes))
+            self.done[name] += 1
+
+    async def _kill(self, process: Connector) -> None:
+        await process.kill()
+        await asyncio.sleep(self.random.uniform(0, 2))
+        await self.stage.start(process)
+
+    async def _terminate(self, process: Connector) -> None:
+        await process.stop(within=60)
+        await self.stage.start(process)
+
+    async def _freeze(self, process: Connector) -> None:
+        process.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(self.random.choice([0.5, SESSION_SECONDS + 1, 2 * SESSION_SECONDS]))
+        process.send_signal(signal.SIGCONT)
+
+    async def _broker(self, _process: Connector) -> None:
+        node = self.random.choice(self.stage.broker.nodes)
+        await node.kill()
+        await asyncio.sleep(self.random.uniform(1, 4))
+        await node.start()
+        await node.ready()
+
+    async def _storm(self, _process: Connector) -> None:
+        """For two seconds most requests are throttled or fail."""
+        faults = self.stage.simulator.state.faults
+        rows = [
+            faults.add("throttle", "Create*", probability=0.5),
+            faults.add("error", "*", probability=0.1, status=503),
+        ]
+        await asyncio.sleep(2)
+        faults.rows = [row for row in faults.rows if row not in rows]
