@@ -36,16 +36,13 @@ from connector.executor.ids import home_of
 from connector.executor.job import Job
 from connector.executor.owner import Owner, Waiting
 from connector.executor.pending import pending
-from connector.executor.process import Process
+from connector.executor.process import LEASE, Process
 from connector.executor.results import Answer
 from connector.kafka import journal
 from connector.twilio.client import backoff_seconds
 
 log = telemetry.logger(__name__)
 
-# How long an attempt that was written down may take to begin. A successor waits this and the request's timeout before
-# it concludes anything.
-LEASE = timedelta(seconds=2)
 CREDENTIAL_TRIES = 3
 # For refusals that pass with time, such as deleting a message that is still being sent (20009).
 DELAY_BUDGET = timedelta(hours=1)
@@ -268,8 +265,8 @@ class Execution:
             final = now() >= settled
             try:
                 with self._owner.waiting():
-                    row = await self._process.look(job, attempted_at=attempted_at, final=final)
-                if row is not None or final:
+                    row, decided = await self._process.look(job, attempted_at=attempted_at, final=final)
+                if row is not None or decided:
                     return row
             except (TwilioError, Unavailable) as error:
                 reason = error.label if isinstance(error, TwilioError) else f"{error!r:.120}"

@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
 import orjson
 
 from connector import telemetry
 from connector.errors import ConnectorError, Rejected
-from connector.events import Envelope
+from connector.events import Envelope, now
 from connector.executor import reconcile
 from connector.executor.answers import Store
 from connector.executor.job import Job
@@ -31,7 +32,18 @@ RESULT_RECORDS = 20_000
 
 log = telemetry.logger(__name__)
 
+# How long an attempt that was written down may take to begin. A successor waits this and the request's timeout before
+# it concludes anything.
+LEASE = timedelta(seconds=2)
+
 CallbackUrl = Callable[[str, Pending], str]
+
+
+class Look(NamedTuple):
+    """What was found; `decided` tells whether another look could find more."""
+
+    row: reconcile.Row | None
+    decided: bool
 
 
 class Process:
@@ -126,22 +138,27 @@ class Process:
             raise Rejected(f"header reply-to: topic {topic[:120]!r} does not exist.")
 
     # --- in doubt -------------------------------------------------------------------------------------------------
-    async def look(self, job: Job, *, attempted_at: datetime, final: bool) -> reconcile.Row | None:
-        """What Twilio's list shows now of what an attempt may have made; None when nothing of it can be told to be its.
+    async def look(self, job: Job, *, attempted_at: datetime, final: bool) -> Look:
+        """What Twilio's list shows now of what an attempt may have made.
 
-        Until the look is `final`, the choice waits for attempts that look alike: what is found may be theirs. Raises
-        TwilioError, Unavailable.
+        What is found may belong to another command that looks alike: as long as one of those is under way its answer is
+        waited for, and one that is in doubt as well until the look is `final`. Raises TwilioError, Unavailable.
         """
-        found = await reconcile.candidates(job.client, job.operation, job.parameters, attempted_at=attempted_at)
+        latest = attempted_at + LEASE + self.request_timeout + self.settle_time
+        found = await reconcile.candidates(
+            job.client, job.operation, job.parameters, since=attempted_at - reconcile.SKEW, until=latest
+        )
         if not found:
-            return None
-        me = job.command.where
+            return Look(None, decided=final)
+        me = job.command.place
         # After the list: whoever made what it shows has written its attempt down before.
         view = await self.claims.view(attempted_at)
-        alike, before = view.before(me, job.alike, attempted_at)
-        if alike and not final:
-            return None
-        return reconcile.choose(found, claimed=view.taken(me), rank=before)
+        others = {place: at for place, at in view.others(me, job.alike).items() if at <= latest}
+        under_way = any(now() < at + LEASE + self.request_timeout for at in others.values())
+        if under_way or (others and not final):
+            return Look(None, decided=False)
+        before = sum((at, place) < (attempted_at, me) for place, at in others.items())
+        return Look(reconcile.choose(found, claimed=view.taken(me), rank=before), decided=final)
 
     # --- repeats --------------------------------------------------------------------------------------------------
     async def first_answer(self, command: Pending, first: journal.Entry) -> Answer:

@@ -36,21 +36,26 @@ def choose(found: Iterable[Row], *, claimed: Collection[str], rank: int = 0) -> 
 
     `rank` is how many commands in doubt, which look alike, come before: theirs are the oldest then.
     """
-    free = sorted((parse_time(row["date_created"]), row["sid"], row) for row in found if row["sid"] not in claimed)
-    return free[rank][-1] if rank < len(free) else None
+    free = sorted((row for row in found if row["sid"] not in claimed), key=lambda row: (created(row), row["sid"]))
+    return free[rank] if rank < len(free) else None
+
+
+def created(row: Row) -> datetime:
+    """When Twilio created a row."""
+    return parse_time(row["date_created"])
 
 
 async def candidates(
-    client: TwilioClient, operation: Operation, parameters: Parameters, *, attempted_at: datetime
+    client: TwilioClient, operation: Operation, parameters: Parameters, *, since: datetime, until: datetime
 ) -> Sequence[Row]:
-    """What Twilio's list shows now that the attempt may have made. Raises TwilioError.
+    """What Twilio's list shows now that was created in this time and may come from these parameters.
 
-    No date filter: rows that are not yet sent have no date (facts, section 8).
+    No date filter: rows that are not yet sent have no date (facts, section 8). Raises TwilioError.
     """
     row = operation.reconciliation
     if row is None:
         return ()
-    earliest = attempted_at.replace(microsecond=0) - SKEW
+    earliest = since.replace(microsecond=0)
     query = (*row.query(parameters), ("PageSize", PAGE_SIZE))
     request = Request(method="GET", path=row.path, query=query, host=operation.host, operation=f"List{operation.name}")
     found: list[Row] = []
@@ -58,8 +63,8 @@ async def candidates(
     walk = pages(client, request, items=row.items)
     async with aclosing(walk):
         async for page in walk:
-            recent = [item for item in page.rows if parse_time(item["date_created"]) >= earliest]
-            found += [item for item in recent if row.matches(parameters, item)]
+            recent = [item for item in page.rows if created(item) >= earliest]
+            found += [item for item in recent if created(item) <= until and row.matches(parameters, item)]
             walked += 1
             if not recent or walked == MAX_PAGES:
                 break

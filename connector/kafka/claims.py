@@ -19,33 +19,34 @@ POLL_MS = 200
 MARGIN = timedelta(minutes=1)
 
 
+Place = tuple[str, int, int]
+"""Topic, partition and offset of a command's record."""
+
+
 @dataclass
 class View:
     """`owners` says by SID whose it is; `attempts` are those that are open."""
 
-    owners: dict[str, journal.Where] = field(default_factory=dict)
-    attempts: dict[journal.Where, journal.Entry] = field(default_factory=dict)
+    owners: dict[str, Place] = field(default_factory=dict)
+    attempts: dict[Place, journal.Entry] = field(default_factory=dict)
 
-    def note(self, entry: journal.Entry) -> None:
+    def note(self, entry: journal.Entry, partition: int) -> None:
         """Take one entry in, in the order of its partition."""
+        place = (entry.topic, partition, entry.offset)
         if entry.sid:
-            self.owners[entry.sid] = entry.where
+            self.owners[entry.sid] = place
         if entry.state == "attempting":
-            self.attempts[entry.where] = entry
+            self.attempts[place] = entry
         else:
-            self.attempts.pop(entry.where, None)
+            self.attempts.pop(place, None)
 
-    def taken(self, me: journal.Where) -> set[str]:
+    def taken(self, me: Place) -> set[str]:
         """The SIDs that other commands have claimed."""
-        return {sid for sid, where in self.owners.items() if where != me}
+        return {sid for sid, place in self.owners.items() if place != me}
 
-    def before(self, me: journal.Where, alike: str, at: datetime) -> tuple[int, int]:
-        """How many open attempts look alike, and how many of them come before the attempt of `me` at that time.
-
-        Everybody counts the same way, so no two choose the same resource.
-        """
-        others = [entry for where, entry in self.attempts.items() if where != me and entry.alike == alike]
-        return len(others), sum((entry.at, entry.where) < (at, me) for entry in others)
+    def others(self, me: Place, alike: str) -> dict[Place, datetime]:
+        """When other commands that look alike began their open attempts."""
+        return {place: entry.at for place, entry in self.attempts.items() if place != me and entry.alike == alike}
 
 
 class Claims:
@@ -103,9 +104,9 @@ class Claims:
         """Read to the end of the committed records: open transactions of others are waited for by nobody."""
         ends: Mapping[TopicPartition, int] = await consumer.end_offsets(list(consumer.assignment()))
         while any([await consumer.position(place) < end for place, end in ends.items()]):
-            for batch in (await consumer.getmany(timeout_ms=POLL_MS)).values():
+            for place, batch in (await consumer.getmany(timeout_ms=POLL_MS)).items():
                 for entry, _ in journal.decoded(batch):
-                    self._view.note(entry)
+                    self._view.note(entry, place.partition)
 
     async def _close(self) -> None:
         self._consumer = None

@@ -15,6 +15,7 @@ from aiokafka.errors import (
     KafkaError,
     MessageSizeTooLargeError,
     PolicyViolationError,
+    ProducerClosed,
     ProducerFenced,
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
@@ -31,6 +32,9 @@ BATCH_BYTES = 128 * 1024
 RECORD_BYTES = 2 * 1024 * 1024
 START_SECONDS = 30.0
 STOP_SECONDS = 2.0
+GIVEN_UP_SECONDS = 0.2
+# Of a producer, at a time: one for each broker, and one to the transaction's coordinator.
+MOST_REQUESTS = 100
 # Session timeouts in a rebalance timeout: a member that drains longer is replaced while it still works, and it drains
 # for half of it.
 SESSIONS_IN_A_REBALANCE = 3
@@ -165,11 +169,16 @@ _cutting: set[asyncio.Task[None]] = set()
 
 async def _cut_off(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
     """End the background tasks and connections of a client that does not stop."""
-    sender = getattr(client, "_sender", None)
-    if sender is not None and sender.sender_task is not None:
-        sender.sender_task.cancel()
-        await asyncio.wait({sender.sender_task}, timeout=STOP_SECONDS)
-    inner = client.client if isinstance(client, AIOKafkaProducer) else client._client  # noqa: SLF001 - no public way
+    inner = client._client if isinstance(client, AIOKafkaConsumer) else client.client  # noqa: SLF001 - no public way
+    if isinstance(client, AIOKafkaProducer):
+        client._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - the same
+        sender: asyncio.Task[None] | None = client._sender.sender_task  # noqa: SLF001 - the same
+        # Each cancellation ends one of the requests that it waits for.
+        for _ in range(MOST_REQUESTS):
+            if sender is None or sender.done():
+                break
+            sender.cancel()
+            await asyncio.wait({sender}, timeout=GIVEN_UP_SECONDS)
     with suppress(KafkaError, OSError, TimeoutError):
         async with asyncio.timeout(STOP_SECONDS):
             await inner.close()

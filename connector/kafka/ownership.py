@@ -29,6 +29,7 @@ LONGEST_REOPEN_SECONDS = 5.0
 # An owner that has served this long has recovered.
 STEADY_SECONDS = 10.0
 COMMIT_SECONDS = 5.0
+ANSWER_SECONDS = 5.0
 # Joining a group waits for the other members at the longest for a rebalance timeout.
 JOIN_MARGIN_SECONDS = 10.0
 # Session timeouts without a sign that the group knows us, after which the client is rebuilt.
@@ -197,11 +198,15 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
                 seat = self.seats.get(where.partition)
                 if seat is not None and seat.deliver is not None and not seat.leaving.is_set():
                     seat.deliver(where.topic, records)
-            self._check_progress()
+            await self._check_progress()
 
     # --- whether the group knows us -------------------------------------------------------------------------------
-    def _check_progress(self) -> None:
-        """A client can be stuck without any error. Raises Unavailable when it seems so: it is rebuilt then."""
+    async def _check_progress(self) -> None:
+        """A client can be stuck without any error. Raises Unavailable when it seems so: it is rebuilt then.
+
+        While Kafka is away there is nothing better than to wait: nobody else can take over, and what the owners hold in
+        memory is written when it is back.
+        """
         now = time.monotonic()
         since = self._rejoining_since
         if since is not None:
@@ -211,7 +216,18 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
         elif not self.seats:
             self._proved = self._healthy = now
         elif now - self._proved > self._stuck_seconds:
-            raise Unavailable(f"No commit was accepted for {self._stuck_seconds:.0f} s.")
+            if await self._kafka_answers():
+                raise Unavailable(f"No commit was accepted for {self._stuck_seconds:.0f} s.")
+            self._proved = self._healthy = time.monotonic()
+
+    async def _kafka_answers(self) -> bool:
+        """Whether a new client finds a broker that knows the partitions' leaders."""
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS), clients.reading(self.kafka) as consumer:
+                await consumer.end_offsets([TopicPartition(self.topics[0], 0)])
+        except (KafkaError, Unavailable, OSError, TimeoutError):
+            return False
+        return True
 
     async def _prove_regularly(self) -> None:
         """Only the coordinator's answer to a commit tells whether we are still in the group.

@@ -24,7 +24,6 @@ WRITE_SECONDS = 15.0
 # A slow commit may have been repeated on the wire, and the client's protocol has no epoch per transaction: a late copy
 # could end the next transaction. The producer is given up instead.
 SLOW_COMMIT_SECONDS = 2.0
-GIVEN_UP_SECONDS = 0.2
 # Large records in memory at a time.
 OUTSTANDING = 4
 
@@ -113,7 +112,7 @@ class Transactions:
     async def close(self) -> None:
         """End the producer; an open transaction is left to the successor."""
         # One that has failed may hold records that it would go on sending for ever.
-        patience = clients.STOP_SECONDS if self.usable else GIVEN_UP_SECONDS
+        patience = clients.STOP_SECONDS if self.usable else clients.GIVEN_UP_SECONDS
         self.usable = False
         producer, self._producer = self._producer, None
         if producer is not None:
