@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -84,5 +85,11 @@ def simulator(
         typer.echo(f"  TWILIO_AUTH_TOKEN={running.auth_token}")
         typer.echo(f"  controls under {running.url}/_sim/; seed {running.seed}")
 
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(run_simulator(host=host, port=port, seed=seed, ready=ready))
+    async def until_signalled() -> None:
+        running = asyncio.current_task()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, running.cancel if running else lambda: None)
+        await run_simulator(host=host, port=port, seed=seed, ready=ready)
+
+    with contextlib.suppress(asyncio.CancelledError):
+        asyncio.run(until_signalled())

@@ -117,7 +117,8 @@ class Server:
             operation=route.operation,
             method=entry.method,
             path=entry.path,
-            base_url=self.state.base_url,
+            # As the caller reaches us: behind 0.0.0.0 or a service name our own address is of no use to it.
+            base_url=f"{request.scheme}://{request.host}",
             suffix=suffix,
             sids=sids[1:] if is_2010 else sids,
             parameters=parameters,
