@@ -84,7 +84,7 @@ class Writer:
         records = [record for write in batch for record in write.records]
         while True:
             try:
-                offsets = [metadata.offset for metadata in await self._transactions.write(records)]
+                offsets = await self._transactions.write(records)
                 break
             except (Unavailable, Unwritable) as error:
                 self._note_failure(error)

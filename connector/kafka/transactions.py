@@ -18,6 +18,7 @@ from connector import telemetry
 from connector.errors import Unavailable
 from connector.events import Record
 from connector.kafka import clients
+from connector.kafka.together import send_together
 from connector.settings import KafkaSettings
 
 WRITE_SECONDS = 15.0
@@ -49,8 +50,8 @@ class Transactions:
         )
         self.usable = True
 
-    async def write(self, records: Sequence[Record]) -> list[RecordMetadata]:
-        """Write these records in one transaction and return where they are.
+    async def write(self, records: Sequence[Record]) -> list[int]:
+        """Write these records in one transaction and return their offsets.
 
         Raises Superseded when the broker refuses this owner, Unwritable when it refuses a record for what it is,
         Unavailable on any other failure (the write may have happened). After a slow commit it returns, and `usable` is
@@ -60,15 +61,14 @@ class Transactions:
         with self._using() as producer:
             async with asyncio.timeout(WRITE_SECONDS):
                 await producer.begin_transaction()
-                sent = [await _send(producer, record) for record in records]
-                # commit_transaction() does not look at the sends' results: a refused record would be missing silently.
-                written = await asyncio.gather(*sent)
+                # commit_transaction() does not look at the results: a refused record would be missing silently.
+                offsets = await send_together(producer, records)
                 committing = time.monotonic()
                 await producer.commit_transaction()
         finished = time.monotonic()
         telemetry.KAFKA_PRODUCE_SECONDS.observe(finished - started)
         self.usable = finished - committing <= SLOW_COMMIT_SECONDS
-        return written
+        return offsets
 
     async def write_all(self, records: AsyncIterator[Record], *, seconds: float) -> int:
         """Write many large records in one transaction with few of them in memory; returns how many.
