@@ -11,12 +11,14 @@ PerhapsExecuted, a create        in doubt: reconciled -> succeeded; not found ->
 import random
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import orjson
+from prometheus_client import Counter, Histogram
 
 from connector import telemetry
 from connector.errors import (
@@ -184,13 +186,25 @@ class Execution:
     @asynccontextmanager
     async def _turn(self, job: Job) -> AsyncIterator[None]:
         """Wait for Twilio's pace first, then for a slot of this process: who waits for the former keeps nobody off."""
-        async with AsyncExitStack() as stack:
-            with self._owner.waiting():
-                if job.operation.answer not in WALKED:
-                    await stack.enter_async_context(job.client.slot(job.request))
-                await stack.enter_async_context(self._process.slots)
-            with telemetry.COMMANDS_IN_FLIGHT.track_inprogress():
-                yield
+        client = None if job.operation.answer in WALKED else job.client
+        slots = self._process.slots
+        with self._owner.waiting():
+            if client is not None:
+                await client.enter(job.request)
+            try:
+                await slots.acquire()
+            except BaseException:
+                if client is not None:
+                    client.leave()
+                raise
+        telemetry.COMMANDS_IN_FLIGHT.inc()
+        try:
+            yield
+        finally:
+            telemetry.COMMANDS_IN_FLIGHT.dec()
+            slots.release()
+            if client is not None:
+                client.leave()
 
     async def _send(self, job: Job) -> list[Answer]:
         """The answers of one attempt. Those that are not returned were written on the way: a long list's first pages.
@@ -334,8 +348,8 @@ class Execution:
 
     def _note_end(self, answer: Answer) -> None:
         command = self._command
-        telemetry.COMMANDS.labels(command.command, answer.outcome).inc()
-        telemetry.COMMAND_SECONDS.labels(command.command).observe(time.monotonic() - self._clock)
+        _finished(command.command, answer.outcome).inc()
+        _duration(command.command).observe(time.monotonic() - self._clock)
         log.info(
             "command finished",
             command=command.command,
@@ -345,6 +359,16 @@ class Execution:
             code=(answer.error or {}).get("code"),
             attempts=self._attempts,
         )
+
+
+@lru_cache(maxsize=256)
+def _finished(command: str, outcome: str) -> Counter:
+    return telemetry.COMMANDS.labels(command, outcome)
+
+
+@lru_cache(maxsize=64)
+def _duration(command: str) -> Histogram:
+    return telemetry.COMMAND_SECONDS.labels(command)
 
 
 def boot_seconds() -> float:

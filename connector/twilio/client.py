@@ -111,14 +111,22 @@ class TwilioClient:
 
         `send` does not wait for anything but the network, so that what is written down before it stays true.
         """
+        await self.enter(request)
+        try:
+            yield
+        finally:
+            self.leave()
+
+    async def enter(self, request: Request) -> None:
+        """Wait as `slot` does; every `enter` that returned needs one `leave`."""
         started = self._clock()
         await self._pacing.turn(request)
         await self._concurrency.acquire()
-        try:
-            self._waited.observe(self._clock() - started)
-            yield
-        finally:
-            self._concurrency.release()
+        self._waited.observe(self._clock() - started)
+
+    def leave(self) -> None:
+        """Give the place back."""
+        self._concurrency.release()
 
     async def send(self, request: Request, *, timeout_seconds: float = TIMEOUT_SECONDS) -> Response:
         """One attempt within `timeout_seconds`, connecting included; hold a `slot`.
