@@ -1,0 +1,393 @@
+"""The console's data over HTTP, from a real process with a real broker."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import pytest
+
+from connector.events import Record
+from connector.kafka import stream
+from connector.simulator import Simulator
+from connector.twilio.signature import compute
+from tests.running import Connector, configuration, headers_of, read_all, running, values, wait_for_records
+
+PHONE, CUSTOMER = "+15551234567", "+15557654321"
+BODY = "a body that nobody is to see"
+OURS = {"X-Twilio-Kafka": "test"}
+TOKEN = "a-token-of-the-console"
+WATCHES = [{"resource": "messages", "interval": "300ms"}]
+
+
+class Console:
+    """The console of one process."""
+
+    def __init__(self, process: Connector, session: aiohttp.ClientSession) -> None:
+        self.process = process
+        self.session = session
+        self.settings = process.settings.kafka
+
+    async def get(self, path: str, **query: str) -> Any:
+        async with self.session.get(f"{self.process.admin}/api/{path}", params=query) as answer:
+            assert answer.status == 200, await answer.text()
+            return await answer.json()
+
+    async def post(self, path: str, body: Any = None, status: int = 200) -> Any:
+        async with self.session.post(f"{self.process.admin}/api/{path}", json=body or {}, headers=OURS) as answer:
+            assert answer.status == status, await answer.text()
+            return await answer.json()
+
+    async def until(self, path: str, holds: Any, **query: str) -> Any:
+        """The data at a path as soon as they are so."""
+        found: Any = None
+        try:
+            async with asyncio.timeout(30):
+                while not holds(found := await self.get(path, **query)):  # noqa: ASYNC110 - another process
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            pytest.fail(f"{path} has not become so: {json.dumps(found)[:2000]}")
+        return found
+
+    async def send(self, value: Any, **headers: str) -> None:
+        raw = value if isinstance(value, bytes) else json.dumps(value).encode()
+        named = [(name, text.encode()) for name, text in headers.items()]
+        topic = f"{self.settings.topic_prefix}.commands.send-message"
+        await stream.send(self.settings, Record(topic, CUSTOMER.encode(), raw, named))
+
+    async def story(self, name: str, state: str) -> Any:
+        """The whole story of a command that has come to a state."""
+
+        def there(found: Any) -> bool:
+            return any(story["link"] == name and story["state"] == state for story in found["commands"])
+
+        await self.until("commands", there)
+        return await self.get(f"stories/{quote(name, safe='')}")
+
+
+@pytest.fixture
+async def console(kafka: str, prefix: str, simulator: Simulator, tmp_path: Path) -> AsyncIterator[Console]:
+    document = configuration(simulator, kafka=kafka, prefix=prefix, watches=WATCHES)
+    async with running(document, tmp_path) as (process,), aiohttp.ClientSession() as session:
+        yield Console(process, session)
+
+
+def message(**more: Any) -> dict[str, Any]:
+    return {"to": CUSTOMER, "from": PHONE, "body": BODY, **more}
+
+
+async def test_a_command_s_whole_story_is_told_without_its_private_parts(console: Console) -> None:
+    await console.send(message(), id="c-1")
+    await console.story("c-1", "succeeded")
+    found = await console.until(
+        "stories/c-1", lambda story: {"messages", "message-status"} <= {step["name"] for step in story["timeline"]}
+    )
+    kinds = [step["kind"] for step in found["timeline"]]
+    assert kinds[:3] == ["command", "attempt", "result"]
+    assert found["timeline"][0]["shown"]["value"] == {"to": "…4321", "from": "…4567", "body": "[28 characters]"}
+    whole = json.dumps(found)
+    assert BODY not in whole
+    assert CUSTOMER not in whole
+    assert PHONE not in whole
+
+
+async def test_commands_are_found_by_outcome_and_by_a_part_of_their_id(console: Console) -> None:
+    await console.send(message(), id="good-1")
+    await console.send(message(boddy="x"), id="bad-1")
+    await console.story("good-1", "succeeded")
+    await console.story("bad-1", "rejected")
+    rejected = await console.get("commands", state="rejected")
+    assert [story["link"] for story in rejected["commands"]] == ["bad-1"]
+    found = await console.get("commands", text="good")
+    assert [story["link"] for story in found["commands"]] == ["good-1"]
+    assert found["states"] == {"succeeded": 1, "rejected": 1}
+
+
+async def test_a_command_whose_answer_was_lost_is_shown_with_its_attempt_and_what_became_of_it(
+    console: Console, simulator: Simulator
+) -> None:
+    simulator.fault("lose-answer", "CreateMessage", times=1)
+    await console.send(message(), id="lost")
+    found = await console.story("lost", "succeeded")
+    assert found["attempts"] == 1
+    (result,) = [step["shown"]["value"] for step in found["timeline"] if step["kind"] == "result"]
+    assert result["reconciled"]
+
+
+async def test_an_unknown_story_is_not_found(console: Console) -> None:
+    async with console.session.get(f"{console.process.admin}/api/stories/nothing") as answer:
+        assert answer.status == 404
+
+
+async def test_a_dead_letter_is_edited_and_replayed(console: Console, kafka: str, prefix: str) -> None:
+    await console.send(message(boddy="x"), id="typo")
+    (letter,) = (await console.until("dead-letters", lambda found: found["letters"]))["letters"]
+    place = f"dead-letters/{letter['partition']}/{letter['offset']}"
+    assert letter["replayable"]
+    assert "did you mean body?" in letter["message"]
+    assert BODY not in json.dumps(await console.get(place))
+
+    content = await console.get(place, content="yes")
+    assert BODY in content["value"]
+    answer = await console.post(f"{place}/replay", {"value": json.dumps(message())})
+    assert answer["story"] == "typo#replay-1"
+    found = await console.story("typo#replay-1", "succeeded")
+    assert found["command"] == "send-message"
+    results = values(await wait_for_records(kafka, f"{prefix}.results.send-message", 2))
+    assert [result["outcome"] for result in results] == ["rejected", "succeeded"]
+    headers = headers_of((await read_all(kafka, f"{prefix}.commands.send-message"))[-1])
+    assert headers == {"id": "typo", "dlq.replay.count": "1"}
+    await console.until("dead-letters", lambda found: found["letters"][0]["verdict"]["decision"] == "replayed")
+
+
+async def test_replaying_a_letter_twice_executes_it_once(console: Console, simulator: Simulator) -> None:
+    await console.send(message(boddy="x"))
+    (letter,) = (await console.until("dead-letters", lambda found: found["letters"]))["letters"]
+    place = f"dead-letters/{letter['partition']}/{letter['offset']}/replay"
+    for _ in range(2):
+        answer = await console.post(place, {"value": json.dumps(message())})
+    states = (await console.until("commands", lambda found: found["states"].get("duplicate")))["states"]
+    assert states.get("duplicate") == 1, answer
+    assert len(simulator.journal.of("CreateMessage")) == 1
+
+
+async def test_a_discarded_letter_keeps_its_note(console: Console) -> None:
+    await console.send(b"\xff not JSON")
+    (letter,) = (await console.until("dead-letters", lambda found: found["letters"]))["letters"]
+    place = f"dead-letters/{letter['partition']}/{letter['offset']}"
+    await console.post(f"{place}/discard", {"note": "sent by a test"})
+    found = await console.until("dead-letters", lambda found: found["letters"][0]["verdict"])
+    verdict = found["letters"][0]["verdict"]
+    assert (verdict["decision"], verdict["note"], verdict["by"]) == ("discarded", "sent by a test", "console")
+
+
+async def test_a_watch_is_paused_and_resumed(console: Console) -> None:
+    await console.until("watches", lambda found: found["watches"][0]["state"] == "watching")
+    answer = await console.post("watches/messages/pause")
+    assert answer["done"]
+    await console.until("watches", lambda found: found["watches"][0]["state"] == "paused")
+    refused = await console.post("watches/messages/rescan")
+    assert not refused["done"]
+    await console.post("watches/messages/resume")
+    (watch,) = (await console.until("watches", lambda found: found["watches"][0]["state"] == "watching"))["watches"]
+    assert watch["here"]
+    assert watch["settings"]["interval"] == "300ms"
+
+
+async def test_a_rewind_needs_a_time(console: Console) -> None:
+    await console.until("watches", lambda found: found["watches"][0]["state"] == "watching")
+    assert "2026-01-31" in (await console.post("watches/messages/rewind", {"to": "yesterday"}, status=422))["error"]
+    assert (await console.post("watches/messages/rewind", {"to": "2026-11-01T00:00:00Z"}))["done"]
+
+
+async def deliver(console: Console, simulator: Simulator, url: str, *, to: str = "", token: str = "") -> int:
+    """Deliver a status callback that is signed for `url` to `to`."""
+    form = {
+        "MessageSid": "SM" + "0" * 32,
+        "MessageStatus": "delivered",
+        "AccountSid": simulator.account_sid,
+        "To": CUSTOMER,
+        "Body": BODY,
+    }
+    headers = {"X-Twilio-Signature": compute(url, form.items(), token or simulator.auth_token)}
+    async with console.session.post(to or url, data=form, headers=headers) as answer:
+        return answer.status
+
+
+async def refused(console: Console) -> Any:
+    (row,) = (await console.until("callbacks", lambda found: found["callbacks"], verdict="refused"))["callbacks"]
+    return await console.get(f"callbacks/{row['number']}"), row
+
+
+async def test_why_a_callback_with_a_wrong_token_was_refused(console: Console, simulator: Simulator) -> None:
+    url = f"{console.process.callbacks}/callbacks/message-status"
+    assert await deliver(console, simulator, url, token="another-token") == 403
+    found, row = await refused(console)
+    assert row["reason"] == "signature wrong"
+    assert "the auth token is another one" in found["advice"]
+    assert found["attempts"][0]["url"] == url
+    assert not any(attempt["matches"] for attempt in found["attempts"])
+    whole = json.dumps(found)
+    assert BODY not in whole
+    assert CUSTOMER not in whole
+    assert len(found["signature"]) == 5
+    assert simulator.auth_token not in whole
+
+    revealed = await console.get(f"callbacks/{row['number']}", content="yes")
+    assert revealed["attempts"][0]["signed"].startswith(url + "AccountSid")
+    assert BODY in revealed["attempts"][0]["signed"]
+    assert len(revealed["signature"]) == 5
+    await console.post(f"callbacks/{row['number']}/replay", status=422)
+
+
+async def test_a_callback_that_was_signed_for_another_address_names_the_right_public_url(
+    console: Console, simulator: Simulator
+) -> None:
+    own = f"{console.process.callbacks}/callbacks/message-status"
+    other = own.replace("http://", "https://")
+    assert await deliver(console, simulator, other, to=own) == 403
+    found, _ = await refused(console)
+    assert found["matching_base"] == console.process.callbacks.replace("http://", "https://")
+    assert "set callbacks.public_url to https://" in found["advice"]
+
+
+async def test_a_stored_callback_is_delivered_again_with_the_same_event_id(
+    console: Console, simulator: Simulator, kafka: str, prefix: str
+) -> None:
+    url = f"{console.process.callbacks}/callbacks/message-status"
+    assert await deliver(console, simulator, url) == 204
+    rows = await console.until("callbacks", lambda found: found["callbacks"] and found["callbacks"][0]["number"])
+    number = rows["callbacks"][0]["number"]
+    found = await console.get(f"callbacks/{number}")
+    assert found["stored"]
+    assert found["replayable"]
+    answer = await console.post(f"callbacks/{number}/replay")
+    assert answer["done"], answer
+    records = await wait_for_records(kafka, f"{prefix}.message-status", 2)
+    assert len({headers_of(record)["ce_id"] for record in records}) == 1
+
+
+async def test_settings_tell_their_origins_and_no_secret(console: Console, simulator: Simulator) -> None:
+    found = {row["key"]: row for row in (await console.get("settings"))["settings"]}
+    assert found["connections.default.auth_token"]["value"] == "********"
+    assert ".yaml:" in found["kafka.topic_prefix"]["origin"]
+    assert found["commands.max_in_flight"]["origin"] == "default"
+    assert simulator.auth_token not in json.dumps(found)
+
+
+async def test_a_command_is_sent_from_a_form(console: Console) -> None:
+    schemas = await console.get("schemas")
+    assert "to" in schemas["commands"]["send-message"]["properties"]
+    assert schemas["connections"] == ["default"]
+    answer = await console.post("commands", {"command": "send-message", "value": message(), "key": "k"})
+    found = await console.story(answer["id"], "succeeded")
+    assert found["command"] == "send-message"
+    refusal = await console.post("commands", {"command": "send-mesage", "value": {}}, status=422)
+    assert "is no command" in refusal["error"]
+
+
+async def test_the_stream_tells_rates_and_states_every_second(console: Console) -> None:
+    await console.send(message(), id="c-1")
+    async with console.session.get(f"{console.process.admin}/api/stream") as answer, asyncio.timeout(30):
+        assert answer.content_type == "text/event-stream"
+        async for line in answer.content:
+            if line.startswith(b"data: "):
+                tick = json.loads(line.removeprefix(b"data: "))
+                if tick["states"].get("succeeded") and sum(tick["rates"]["callbacks"]["bars"]):
+                    break
+    assert sum(tick["rates"]["commands"]["bars"]) == 1
+    assert sum(tick["rates"]["results"]["bars"]) == 1
+    assert tick["problems"] == []
+
+
+async def test_a_stream_does_not_keep_the_process_from_ending(console: Console) -> None:
+    async with console.session.get(f"{console.process.admin}/api/stream") as answer:
+        await answer.content.readline()
+        assert await console.process.stop(within=15) == 0
+
+
+# --- who may see it ---------------------------------------------------------------------------------------------------
+async def status(session: aiohttp.ClientSession, url: str, *, method: str = "GET", **headers: str) -> int:
+    named = {name.replace("_", "-"): text for name, text in headers.items()}
+    async with session.request(method, url, headers=named, allow_redirects=False) as answer:
+        return answer.status
+
+
+@pytest.fixture
+async def locked(kafka: str, prefix: str, simulator: Simulator, tmp_path: Path) -> AsyncIterator[Console]:
+    document = configuration(simulator, kafka=kafka, prefix=prefix, admin={"token": TOKEN})
+    async with running(document, tmp_path) as (process,), aiohttp.ClientSession() as session:
+        yield Console(process, session)
+
+
+PATHS = ("/", "/app.js", "/console.css", "/api/overview", "/api/stream", "/api/settings", "/nothing", "/api/nothing")
+
+
+async def test_without_the_token_only_health_metrics_and_version_are_there(locked: Console) -> None:
+    base = locked.process.admin
+    for path in ("/livez", "/readyz", "/metrics", "/version"):
+        assert await status(locked.session, base + path) == 200
+    for path in PATHS:
+        assert await status(locked.session, base + path) == 401, path
+        assert await status(locked.session, base + path, Authorization="Bearer wrong") == 401, path
+        assert await status(locked.session, base + path, Cookie="twilio-kafka=99999999999.00") == 401, path
+    async with locked.session.get(f"{base}/") as answer:
+        assert 'action="/login"' in await answer.text()
+
+
+async def test_a_bearer_token_opens_the_console_and_needs_no_further_header(locked: Console) -> None:
+    base = locked.process.admin
+    assert await status(locked.session, f"{base}/", Authorization=f"Bearer {TOKEN}") == 200
+    assert await status(locked.session, f"{base}/api/overview", Authorization=f"Bearer {TOKEN}") == 200
+    code = await status(locked.session, f"{base}/api/commands", method="POST", Authorization=f"Bearer {TOKEN}")
+    assert code == 422
+
+
+async def signed_in(locked: Console) -> Mapping[str, str]:
+    base = locked.process.admin
+    async with locked.session.post(f"{base}/login", data={"token": TOKEN}, allow_redirects=False) as answer:
+        assert answer.status == 303
+        cookie = answer.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+    assert TOKEN not in cookie
+    return {"Cookie": cookie.partition(";")[0]}
+
+
+async def test_the_login_form_gives_a_cookie_that_opens_the_console_until_it_is_given_back(locked: Console) -> None:
+    base = locked.process.admin
+    async with locked.session.post(f"{base}/login", data={"token": "wrong"}) as answer:
+        assert answer.status == 401
+        assert "That is not the token" in await answer.text()
+    cookie = await signed_in(locked)
+    locked.session.cookie_jar.clear()
+    assert await status(locked.session, f"{base}/api/overview", **cookie) == 200
+    async with locked.session.post(f"{base}/logout", headers={**cookie, **OURS}) as answer:
+        assert answer.status == 204
+        assert "Max-Age=0" in answer.headers["Set-Cookie"]
+
+
+async def test_a_cookie_alone_changes_nothing(locked: Console) -> None:
+    """What another site's form can send: the cookie (were it not SameSite) and no header of its own."""
+    base, cookie = locked.process.admin, await signed_in(locked)
+    locked.session.cookie_jar.clear()
+    assert await status(locked.session, f"{base}/api/watches/messages/pause", method="POST", **cookie) == 403
+    assert await status(locked.session, f"{base}/api/commands", method="POST", **cookie, **OURS) == 422
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Host": "evil.example"},
+        {"Host": "evil.example:9090"},
+    ],
+)
+async def test_other_sites_are_refused_though_the_console_is_open(console: Console, headers: dict[str, str]) -> None:
+    base = console.process.admin
+    assert await status(console.session, f"{base}/api/overview", **headers) == 403
+    assert await status(console.session, f"{base}/api/commands", method="POST", **headers, **OURS) == 403
+    assert await status(console.session, f"{base}/livez", **headers) == 200
+
+
+async def test_every_answer_forbids_foreign_content_and_frames(console: Console) -> None:
+    for path in ("/", "/app.js", "/api/overview", "/api/nothing", "/nothing"):
+        async with console.session.get(console.process.admin + path) as answer:
+            policy = answer.headers["Content-Security-Policy"]
+            assert "unsafe" not in policy
+            assert "default-src 'none'" in policy
+            assert answer.headers["X-Frame-Options"] == "DENY"
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_what_has_not_changed_is_not_sent_again(console: Console) -> None:
+    async with console.session.get(f"{console.process.admin}/app.js") as answer:
+        tag = answer.headers["ETag"]
+        assert answer.content_type == "text/javascript"
+    assert await status(console.session, f"{console.process.admin}/app.js", If_None_Match=tag) == 304
