@@ -1,0 +1,163 @@
+"""Watchers that are started again and again, and the lists that they watch: every choice comes from a seed."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Any
+
+from connector.errors import InvalidRecord, Unavailable
+from connector.events import Record
+from connector.resources import WATCHES
+from connector.resources.rows import Request, Watch
+from connector.settings import WatchSettings
+from connector.simulator import Simulator
+from connector.twilio.client import TwilioClient
+from connector.twilio.paging import Page, pages
+from connector.watcher.cursor import Cursor
+from connector.watcher.watcher import Watcher
+from tests.twilio_servers import connected
+
+ROWS = 10_000
+BURSTS = 8
+PER_BURST = 50
+OLD = ROWS - BURSTS * PER_BURST
+DAYS = 20
+CAP = 600  # alerts that a query shows, instead of 10,000
+WITHIN = 60.0
+# What a row without a sort time of its own is, and the step that gives it one.
+UNSORTED = {"messages": ("queued", "sent", "sent"), "calls": ("queued", "start", "initiated")}
+
+
+def dead_letter(value: bytes, error: InvalidRecord, *, stage: str) -> Record:
+    raise AssertionError(f"{stage}: {error}: {value!r:.300}")
+
+
+@dataclass
+class Ledger:
+    """The transactions of one watch. Some fail, before or after they are written, as Kafka's may."""
+
+    random: Random
+    fails: float = 0.0
+    sids: list[str] = field(default_factory=list)
+    largest: int = 0
+    cursor: Cursor | None = None
+    restarts: int = 0
+
+    async def commit(self, records: Sequence[Record], cursor: Cursor) -> None:
+        fate = self.random.random()
+        if fate < self.fails / 2:
+            raise Unavailable("not written")
+        await asyncio.sleep(0)
+        self.sids += [(record.key or b"").decode() for record in records]
+        self.largest = max(self.largest, len(records))
+        self.cursor = Cursor.from_json(cursor.to_json())
+        if fate < self.fails:
+            raise Unavailable("written all the same")
+
+
+@dataclass
+class Life:
+    """A watch that is started again, with the cursor of the last transaction, whenever it ends."""
+
+    settings: WatchSettings
+    row: Watch
+    client: TwilioClient
+    ledger: Ledger
+    page_size: int | None = None
+
+    def pages(self, request: Request) -> AsyncIterator[Page]:
+        query = {**dict(request.query), **({"PageSize": str(self.page_size)} if self.page_size else {})}
+        return pages(self.client, replace(request, query=tuple(query.items())), items=self.row.items)
+
+    async def fetch(self, request: Request) -> Any:
+        return (await self.client.request(request)).json()
+
+    async def run(self) -> None:
+        while True:
+            watcher = Watcher(
+                self.settings,
+                self.row,
+                account_sid=self.client.account_sid,
+                prefix="t",
+                pages=self.pages,
+                fetch=self.fetch,
+                commit=self.ledger.commit,
+                dead_letter=dead_letter,
+            )
+            with contextlib.suppress(Unavailable):
+                await watcher.run(self.ledger.cursor, asyncio.Event())
+            self.ledger.restarts += 1
+
+
+@contextlib.asynccontextmanager
+async def living(
+    simulator: Simulator, ledger: Ledger, *, page_size: int | None = None, cap: int | None = None, **settings: Any
+) -> AsyncIterator[None]:
+    async with connected(simulator.url) as client:
+        chosen = WatchSettings(**{"interval": "20ms", "overlap": "30s", **settings})
+        row = WATCHES[chosen.resource]
+        if cap is not None and row.cap is not None:
+            row = replace(row, cap=cap)
+        life = Life(chosen, row, client, ledger, page_size)
+        task = asyncio.create_task(life.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+            if not task.cancelled():
+                task.result()
+
+
+# --- histories ------------------------------------------------------------------------------------------------------
+@dataclass
+class History:
+    """The rows of a list. `plain` are those that neither move nor come late: their order is promised."""
+
+    simulator: Simulator
+    resource: str
+    random: Random
+    plain: dict[str, int] = field(default_factory=dict)
+    unsorted: list[str] = field(default_factory=list)
+    all: list[str] = field(default_factory=list)
+
+    def old(self, now: int) -> None:
+        """Rows of the last days, many within the same second; some were sent long after they were made, or not yet."""
+        seconds = [now - 60 - self.random.randrange(DAYS * 86_400) for _ in range(OLD // 4)]
+        rows = [self._row(self.random.choice(seconds), now) for _ in range(OLD)]
+        self._fill(rows)
+
+    def burst(self, now: int) -> None:
+        """Rows of now, a third of them visible late; some of those that waited are sent."""
+        late = self.random.randrange(PER_BURST // 2)
+        self._fill([self._row(now, now) for _ in range(PER_BURST - late)])
+        hidden = self.simulator.fill(self.resource, rows=[{"created": now}] * late, visible_after=self.random.random())
+        self.all += hidden
+        for _ in range(min(10, len(self.unsorted))):
+            sid = self.unsorted.pop(self.random.randrange(len(self.unsorted)))
+            if sid in self.there:
+                self.simulator.set_status(sid, UNSORTED[self.resource][2])
+
+    def _row(self, created: int, now: int) -> dict[str, Any]:
+        if self.resource not in UNSORTED or self.random.random() < 0.8:
+            return {"created": created}
+        status, name, _ = UNSORTED[self.resource]
+        if self.random.random() < 0.3:
+            return {"created": created, "status": status, name: None}
+        return {"created": created, name: self.random.randint(created, now)}
+
+    def _fill(self, rows: Sequence[dict[str, Any]]) -> None:
+        sids = self.simulator.fill(self.resource, rows=rows)
+        self.all += sids
+        for sid, row in zip(sids, rows, strict=True):
+            if set(row) == {"created"}:
+                self.plain[sid] = row["created"]
+            elif "status" in row:
+                self.unsorted.append(sid)
+
+    @property
+    def there(self) -> Any:
+        """What has not been deleted meanwhile, by SID."""
+        return getattr(self.simulator.state.stores[self.simulator.account_sid], self.resource).rows
