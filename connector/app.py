@@ -28,7 +28,7 @@ from connector.executor.executor import Executor
 from connector.executor.media import object_store, topic_store
 from connector.executor.pending import Pending
 from connector.executor.process import Process
-from connector.kafka import topics
+from connector.kafka import credentials, diagnosis, topics
 from connector.kafka.dead_letters import dead_letter
 from connector.kafka.ownership import Membership
 from connector.kafka.probe import Probe
@@ -145,12 +145,11 @@ async def check_topics(settings: Settings, loaded: Loaded | None) -> None:
     try:
         problems = await topics.check(settings.kafka, wanted)
     except Unavailable as error:
-        path = ("kafka", "bootstrap_servers")
-        origin = f"{loaded.origin(path)}: " if loaded else ""
-        raise Unavailable(
-            f"{origin}kafka.bootstrap_servers: {settings.kafka.bootstrap_servers} does not answer. {error} "
-            "Start the broker, or correct the address and the security settings."
-        ) from error
+        cause = await diagnosis.cause(settings.kafka)
+        if cause is None:
+            raise
+        origin = f"{loaded.origin(cause.path)}: " if loaded else ""
+        raise Unavailable(f"{origin}{cause}") from error
     if problems:
         raise TopicsUnfit(problems)
     # One replica is what the settings ask for in development.
@@ -273,6 +272,10 @@ class App:
             log.warning("secrets not renewed", problems=error.problems)
             return
         self.settings = self.loaded.settings
+        try:
+            credentials.renew(self.settings.kafka)
+        except ConfigurationError as error:
+            log.warning("certificate not renewed", problems=error.problems)
         for name, connection in self.settings.connections.items():
             self.clients[name].replace_credentials(*connection.auth)
         if self.receiver is not None:

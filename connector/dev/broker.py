@@ -90,7 +90,10 @@ def classpath(progress: Callable[[str], None] = lambda _line: None) -> tuple[str
 
 @dataclass
 class Node:
-    """One broker process. `properties` override the defaults."""
+    """One broker process. `properties` override the defaults; `listeners` are ports by security protocol.
+
+    The plaintext listener is there in any case: brokers speak to each other over it.
+    """
 
     node_id: int
     folder: Path
@@ -100,21 +103,23 @@ class Node:
     java: str
     classpath: str
     properties: Mapping[str, str] = field(default_factory=dict)
-    listeners: Mapping[str, str] = field(default_factory=dict)
+    listeners: Mapping[str, int] = field(default_factory=dict)
     process: asyncio.subprocess.Process | None = None
 
     def settings(self) -> dict[str, str]:
         """The node's server.properties."""
         replicas = str(min(3, self.voters.count("@")))
+        ports = {"PLAINTEXT": self.port, **self.listeners}
+        clients = ",".join(f"{protocol}://127.0.0.1:{port}" for protocol, port in ports.items())
         return {
             **DEFAULTS,
             "process.roles": "broker,controller",
             "node.id": str(self.node_id),
             "controller.quorum.voters": self.voters,
             "controller.listener.names": "CONTROLLER",
-            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self.controller_port}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.port}",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listeners": f"{clients},CONTROLLER://127.0.0.1:{self.controller_port}",
+            "advertised.listeners": clients,
+            "listener.security.protocol.map": ",".join(["CONTROLLER:PLAINTEXT", *(f"{name}:{name}" for name in ports)]),
             "log.dirs": str(self.folder / "data"),
             "offsets.topic.replication.factor": replicas,
             "transaction.state.log.replication.factor": replicas,
@@ -201,7 +206,7 @@ class Broker:
     """An embedded Kafka of one or more nodes.
 
     `folder` keeps the data; without it a temporary folder goes with the broker. `properties` go into every node's
-    configuration. Raises Unavailable from `start`.
+    configuration, `listeners` are security protocols that it serves beside PLAINTEXT. Raises Unavailable from `start`.
     """
 
     def __init__(
@@ -212,6 +217,7 @@ class Broker:
         port: int | None = None,
         properties: Mapping[str, str] | None = None,
         format_arguments: Sequence[str] = (),
+        listeners: Sequence[str] = (),
         progress: Callable[[str], None] = lambda _line: None,
     ) -> None:
         self._temporary = folder is None
@@ -220,6 +226,7 @@ class Broker:
         self._port = port
         self._properties = dict(properties or {})
         self._format_arguments = format_arguments
+        self._listeners = tuple(listeners)
         self._progress = progress
         self.nodes: list[Node] = []
 
@@ -227,6 +234,10 @@ class Broker:
     def bootstrap_servers(self) -> str:
         """host:port of every node, for clients."""
         return ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+
+    def address(self, protocol: str) -> str:
+        """host:port of every node, for clients that use one of `listeners`."""
+        return ",".join(f"127.0.0.1:{node.listeners[protocol]}" for node in self.nodes)
 
     async def start(self) -> "Broker":
         """Format, start and wait until every node serves."""
@@ -244,6 +255,7 @@ class Broker:
                 java=java,
                 classpath=jars,
                 properties=self._properties,
+                listeners={protocol: free_port() for protocol in self._listeners},
             )
             for index, port in enumerate(ports)
         ]

@@ -1,13 +1,11 @@
 """Kafka clients from settings, and how to end one. Every client is disposable: on doubt end it and build another."""
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener
-from aiokafka.abc import AbstractTokenProvider
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import (
@@ -20,10 +18,10 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
 )
-from aiokafka.helpers import create_ssl_context
 
 from connector.errors import Superseded, Unavailable, Unwritable
-from connector.settings import KafkaSettings, SaslSettings, TlsSettings
+from connector.kafka import credentials
+from connector.settings import KafkaSettings
 
 REQUEST_TIMEOUT_MS = 5_000
 TRANSACTION_TIMEOUT_MS = 20_000
@@ -52,48 +50,13 @@ OF_THE_RECORD = (
 Client = TypeVar("Client", AIOKafkaProducer, AIOKafkaConsumer)
 
 
-class FileTokenProvider(AbstractTokenProvider):  # type: ignore[misc]  # untyped in the library
-    """OAUTHBEARER tokens as they are: the password of the settings is the token (re-read with the secrets)."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    async def token(self) -> str:
-        """The bearer token for the next connection."""
-        return self._token
-
-
-def _tls(kafka: KafkaSettings) -> ssl.SSLContext | None:
-    if "SSL" not in kafka.security_protocol.split("_"):
-        return None
-    tls = kafka.tls or TlsSettings()
-    return create_ssl_context(  # type: ignore[no-any-return]  # untyped in the library
-        cafile=tls.ca_file and str(tls.ca_file),
-        certfile=tls.cert_file and str(tls.cert_file),
-        keyfile=tls.key_file and str(tls.key_file),
-        password=tls.key_password and tls.key_password.get_secret_value(),
-    )
-
-
-def _sasl(sasl: SaslSettings) -> dict[str, Any]:
-    password = sasl.password.get_secret_value() if sasl.password else None
-    if sasl.mechanism == "OAUTHBEARER":
-        return {"sasl_mechanism": sasl.mechanism, "sasl_oauth_token_provider": FileTokenProvider(password or "")}
-    return {
-        "sasl_mechanism": sasl.mechanism,
-        "sasl_plain_username": sasl.username,
-        "sasl_plain_password": password,
-    }
-
-
 def options(kafka: KafkaSettings) -> dict[str, Any]:
-    """What every client needs to connect."""
+    """What every client needs to connect. Raises ConfigurationError for certificates that cannot be used."""
     return {
         "bootstrap_servers": kafka.bootstrap_servers,
         "security_protocol": kafka.security_protocol,
-        "ssl_context": _tls(kafka),
         "request_timeout_ms": REQUEST_TIMEOUT_MS,
-        **(_sasl(kafka.sasl) if kafka.sasl and kafka.security_protocol.startswith("SASL") else {}),
+        **credentials.options(kafka),
     }
 
 
@@ -109,14 +72,14 @@ def producer(kafka: KafkaSettings, *, transactional_id: str | None = None, **mor
         **(transaction if transactional_id else {}),
         **more,
     }
-    return AIOKafkaProducer(**options(kafka), **named)
+    return credentials.noted(AIOKafkaProducer(**options(kafka), **named))
 
 
 def reader(kafka: KafkaSettings, *, committed: bool = True, **more: Any) -> AIOKafkaConsumer:
     """A consumer without a group, for reading what is there."""
     isolation = "read_committed" if committed else "read_uncommitted"
     named = {"isolation_level": isolation, "enable_auto_commit": False, "auto_offset_reset": "earliest", **more}
-    return AIOKafkaConsumer(**options(kafka), **named)
+    return credentials.noted(AIOKafkaConsumer(**options(kafka), **named))
 
 
 def member(
@@ -135,7 +98,7 @@ def member(
         partition_assignment_strategy=(RangePartitionAssignor,),
     )
     consumer.subscribe(list(topics), listener=listener)
-    return consumer
+    return credentials.noted(consumer)
 
 
 def session_seconds(kafka: KafkaSettings) -> float:
@@ -171,7 +134,7 @@ async def _cut_off(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
     """End the background tasks and connections of a client that does not stop."""
     inner = client._client if isinstance(client, AIOKafkaConsumer) else client.client  # noqa: SLF001 - no public way
     if isinstance(client, AIOKafkaProducer):
-        client._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - the same
+        _fail_pending(client)
         sender: asyncio.Task[None] | None = client._sender.sender_task  # noqa: SLF001 - the same
         # Each cancellation ends one of the requests that it waits for.
         for _ in range(MOST_REQUESTS):
@@ -182,6 +145,16 @@ async def _cut_off(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
     with suppress(KafkaError, OSError, TimeoutError):
         async with asyncio.timeout(STOP_SECONDS):
             await inner.close()
+
+
+def _fail_pending(producer: AIOKafkaProducer) -> None:
+    """Tell whoever still waits for a record, and take note of the failures that nobody waits for."""
+    held = producer._message_accumulator  # noqa: SLF001 - no public way
+    batches = [*held._pending_batches, *(batch for queue in held._batches.values() for batch in queue)]  # noqa: SLF001
+    held.fail_all(ProducerClosed())
+    for batch in batches:
+        heard(batch.future)
+        heard(batch._drain_waiter)  # noqa: SLF001 - no public way
 
 
 @contextmanager
@@ -258,9 +231,9 @@ async def administration(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaAdminCli
         await client.close()
 
 
-def heard(future: "asyncio.Future[Any]") -> None:
-    """For a send whose failure nobody may await, because another one has failed before."""
-    if not future.cancelled():
+def heard(future: "asyncio.Future[Any] | None") -> None:
+    """Take note of a failure that nobody awaits, because another one came before."""
+    if future is not None and future.done() and not future.cancelled():
         future.exception()
 
 

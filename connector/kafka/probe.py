@@ -7,7 +7,7 @@ from aiokafka.errors import KafkaError
 
 from connector import telemetry
 from connector.errors import Unavailable
-from connector.kafka import clients
+from connector.kafka import clients, diagnosis
 from connector.settings import KafkaSettings
 
 log = telemetry.logger(__name__)
@@ -29,7 +29,7 @@ class Probe:
         """Ask until cancelled."""
         try:
             while True:
-                self._note(await self._ask())
+                await self._note(await self._ask())
                 await asyncio.sleep(INTERVAL_SECONDS)
         finally:
             await self._close()
@@ -45,9 +45,12 @@ class Probe:
             return False
         return True
 
-    def _note(self, reachable: bool) -> None:  # noqa: FBT001 - the answer itself
-        if reachable != self.reachable:
-            log.info("kafka answers") if reachable else log.warning("kafka does not answer")
+    async def _note(self, reachable: bool) -> None:  # noqa: FBT001 - the answer itself
+        if reachable and not self.reachable:
+            log.info("kafka answers")
+        elif self.reachable and not reachable:
+            self.reachable = False
+            log.warning("kafka does not answer", reason=str(await diagnosis.cause(self._kafka) or "It is slow."))
         self.reachable = reachable
 
     async def _close(self) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr
 
-from connector.settings.section import Finding, Matches, Section, split_list
+from connector.settings.section import Address, Finding, Matches, Section, split_list
 from connector.settings.units import Duration
 
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI"]
@@ -46,16 +46,30 @@ class SaslSettings(Section):
     """How the broker knows who we are."""
 
     mechanism: Mechanism = Field(description="The broker's SASL mechanism; GSSAPI takes the ticket of the system.")
-    username: str | None = Field(default=None, min_length=1, description="User name, for PLAIN and SCRAM.")
-    password: SecretStr | None = Field(
-        default=None, description="Password, for PLAIN and SCRAM; for OAUTHBEARER the bearer token."
+    username: str | None = Field(
+        default=None, min_length=1, description="User name, for PLAIN and SCRAM; with `token_url` the client id."
     )
+    password: SecretStr | None = Field(
+        default=None,
+        description="Password, for PLAIN and SCRAM; for OAUTHBEARER the bearer token, or with `token_url` the client "
+        "secret.",
+    )
+    token_url: Address | None = Field(
+        default=None, description="OAUTHBEARER: where tokens are fetched with the client credentials grant (RFC 6749)."
+    )
+    scope: str | None = Field(default=None, min_length=1, description="OAUTHBEARER with `token_url`: scope to ask for.")
 
     def findings(self) -> Iterator[Finding]:
         """Each mechanism with what it needs."""
-        for name in _NEEDED[self.mechanism]:
+        for name in ("username", "password") if self.token_url else _NEEDED[self.mechanism]:
             if getattr(self, name) is None:
-                yield Finding((name,), f"is missing: {self.mechanism} needs it")
+                needing = "token_url" if self.token_url else self.mechanism
+                yield Finding((name,), f"is missing: {needing} needs it")
+        if self.mechanism != "OAUTHBEARER" and self.token_url is not None:
+            sentence = f"belongs to OAUTHBEARER, not to {self.mechanism}: remove it"
+            yield Finding(("token_url",), sentence, because=(("mechanism",),))
+        if self.scope is not None and self.token_url is None:
+            yield Finding(("scope",), "is asked of a token_url, and there is none: give it, or remove scope")
 
 
 class TlsSettings(Section):

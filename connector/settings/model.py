@@ -236,6 +236,8 @@ class Settings(Section):
             yield ("connections", name, "api_url"), connection.api_url, "credentials"
             yield ("connections", name, "monitor_url"), connection.monitor_url, "credentials"
         yield ("callbacks", "public_url"), self.callbacks.public_url, "callbacks"
+        if self.kafka.sasl is not None:
+            yield ("kafka", "sasl", "token_url"), self.kafka.sasl.token_url, "credentials"
 
     def _receiving(self) -> Iterator[Finding]:
         because: tuple[Path, ...] = (("roles",), ("callbacks", "verify_signatures"))
