@@ -161,7 +161,7 @@ async def restore(kafka: KafkaSettings, partition: int, *, low: int) -> State:
     return state
 
 
-async def since(kafka: KafkaSettings, partition: int, *, start: int) -> list[ConsumerRecord]:
+async def since(kafka: KafkaSettings, partition: int, start: int) -> list[ConsumerRecord]:
     """Every committed record from `start` on. The fencing producer must be open. Raises Unavailable."""
     end = await partitions.high_watermark(kafka, topic_of(kafka), partition)
     found: list[ConsumerRecord] = []
