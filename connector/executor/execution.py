@@ -190,7 +190,7 @@ class Execution:
         slots = self._process.slots
         with self._owner.waiting():
             if client is not None:
-                await client.enter(job.request)
+                await client.enter(job.request, within=job.seconds_left)
             try:
                 await slots.acquire()
             except BaseException:

@@ -10,8 +10,9 @@ from connector.executor.process import Process
 from connector.kafka.ownership import Seat
 
 # Commands that are read and not finished, of the whole process: the more, the longer the others of a partition go on
-# while one key has much to do.
+# while one key has much to do. Each topic has its share.
 HELD_BYTES = 48 * 1024 * 1024
+IN_FLIGHT_BYTES = 4096
 
 
 class Executor:
@@ -23,7 +24,7 @@ class Executor:
         self._process = process
         self._topics = topics
         # What is in flight must be held in any case.
-        self._hold = max(HELD_BYTES, max_in_flight * 4096) // process.kafka.partitions
+        self._hold = max(HELD_BYTES // len(topics), max_in_flight * IN_FLIGHT_BYTES) // process.kafka.partitions
         self._window = dedupe_window
 
     async def serve(self, seat: Seat) -> None:

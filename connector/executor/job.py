@@ -25,3 +25,8 @@ class Job:
     def expired(self) -> bool:
         """Whether it is not to be executed any more."""
         return self.expires_at is not None and datetime.now(UTC) >= self.expires_at
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long it is to be waited for at the most; None: as long as it takes."""
+        return None if self.expires_at is None else (self.expires_at - datetime.now(UTC)).total_seconds()

@@ -66,8 +66,8 @@ class _Attempt:
 class Owner:
     """One partition number of all command topics. `topics` maps each topic to its command's name.
 
-    `hold` bounds the bytes of commands that are read and not finished; `behind` is told how many commands of a topic
-    are not finished.
+    `hold` bounds the bytes of each topic's commands that are read and not finished, so that a topic which waits for
+    Twilio's pace keeps no other off; `behind` is told how many commands of a topic are not finished.
     """
 
     def __init__(
@@ -92,8 +92,8 @@ class Owner:
         self._lanes: Lanes[Waiting] = Lanes(self._execute, name=f"lane-{seat.partition}")
         self._progress: dict[str, Progress] = {}
         self._attempts: dict[Where, _Attempt] = {}
-        self._held = 0
-        self._is_full = False
+        self._held = dict.fromkeys(topics, 0)
+        self._full: set[str] = set()
         self._crowded: set[str] = set()
         self._committed: object = None
         self._committed_at = 0.0
@@ -188,18 +188,20 @@ class Owner:
         for record in records:
             if progress.deliver(record.offset):
                 command = Waiting(self._topics[topic], record, _weight(record), time.monotonic())
-                self._held += command.weight
+                self._held[topic] += command.weight
                 self._lanes.put(record.key, command)
-        if not self._is_full and self._held >= self._hold:
-            self._is_full = True
-            self.seat.pause(self._topics)
+        if self._held[topic] >= self._hold:
+            self._full.add(topic)
+            self.seat.pause([topic])
 
     async def _execute(self, command: Waiting) -> None:
         await self._work(self, command)
-        self._held -= command.weight
-        if self._is_full and self._held <= self._hold // 2:
-            self._is_full = False
-            self.seat.resume(topic for topic in self._topics if topic not in self._crowded)
+        topic = command.record.topic
+        self._held[topic] -= command.weight
+        if topic in self._full and self._held[topic] <= self._hold // 2:
+            self._full.discard(topic)
+            if topic not in self._crowded:
+                self.seat.resume([topic])
 
     # --- what executing a command needs ---------------------------------------------------------------------------
     def waiting(self) -> AbstractContextManager[None]:
@@ -294,7 +296,7 @@ class Owner:
             self.seat.pause([topic])
         elif not is_crowded and topic in self._crowded:
             self._crowded.discard(topic)
-            if not self._is_full:
+            if topic not in self._full:
                 self.seat.resume([topic])
 
 

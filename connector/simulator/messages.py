@@ -63,11 +63,25 @@ def create(request: Request) -> Reply:
     row = _build(request)
     if request.account.test:
         return Reply(status=201, body=render(row), sid=row.sid, name="Message")
+    _queue(request, row)
     request.store.messages.add(row)
     _attach_media(request, row)
     body = render(row)
     message_life.begin(request.state, row)
     return Reply(status=201, body=body, sid=row.sid, name="Message")
+
+
+def _queue(request: Request, row: Message) -> None:
+    """Take the sender's next segments; refuse when its queue is too long (Twilio, messaging/guides/rate-limits)."""
+    state, sender_number = request.state, row.from_ or ""
+    rate = state.settings.segments_per_second.get(sender_number)
+    if not rate:
+        return
+    now = state.now()
+    start = max(now, request.store.next_segment_at.get(sender_number, 0.0))
+    if start - now > state.settings.queue_seconds:
+        raise refusal(21611)
+    request.store.next_segment_at[sender_number] = start + row.num_segments / rate
 
 
 def _build(request: Request) -> Message:

@@ -15,6 +15,8 @@ class Settings:
     deleted_token: str = "continue"  # noqa: S105 - a paging token whose row is gone: continue or refuse (21481)
     retention_days: int = 400  # of messages
     concurrency_limit: int = 0  # requests in progress per account before 429/20429
+    segments_per_second: Mapping[str, float] = field(default_factory=dict)  # sender -> its rate; others have none
+    queue_seconds: float = 14_400.0  # how long a sender's queue may get before 429/21611: four hours at Twilio
     auto_advance: bool = True  # False: life cycles move only through the control route
     accept_delay: float = 0.02  # accepted -> queued (messages of a service)
     queue_delay: float = 0.02  # queued -> sending

@@ -45,6 +45,7 @@ class Store:
         self.deleted_recordings: list[Recording] = []
         self.opted_out: set[tuple[str, str]] = set()  # (our number, recipient): answered STOP
         self.next_call_at = 0.0
+        self.next_segment_at: dict[str, float] = {}  # by sender
         self._furnish(state)
 
     def _furnish(self, state: "State") -> None:

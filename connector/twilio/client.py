@@ -117,12 +117,28 @@ class TwilioClient:
         finally:
             self.leave()
 
-    async def enter(self, request: Request) -> None:
-        """Wait as `slot` does; every `enter` that returned needs one `leave`."""
+    async def enter(self, request: Request, *, within: float | None = None) -> None:
+        """Wait as `slot` does; every `enter` that returned needs one `leave`.
+
+        Raises NotExecuted when there is no turn within so many seconds.
+        """
         started = self._clock()
-        await self._pacing.turn(request)
-        await self._concurrency.acquire()
-        self._waited.observe(self._clock() - started)
+        try:
+            if within is None:
+                await self._pacing.turn(request)
+                await self._concurrency.acquire()
+            else:
+                await self._enter_until(request, started + within)
+        finally:
+            self._waited.observe(self._clock() - started)
+
+    async def _enter_until(self, request: Request, until: float) -> None:
+        try:
+            async with asyncio.timeout_at(until):
+                await self._pacing.turn(request, until=until)
+                await self._concurrency.acquire()
+        except TimeoutError as error:
+            raise NotExecuted("The connection had no turn for it in time.") from error
 
     def leave(self) -> None:
         """Give the place back."""

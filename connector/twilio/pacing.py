@@ -5,6 +5,7 @@ it accepts more and queues it, so pacing keeps its queues short. The limits are 
 """
 
 import asyncio
+import math
 import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import parse_qsl
@@ -29,10 +30,14 @@ class Pace:
         self.rate = rate
         self.free_at = float("-inf")
 
-    def reserve(self, units: float, *, now: float) -> float:
-        """Seconds to wait from now; the turn is taken whether or not the caller waits for it."""
+    def reserve(self, units: float, *, now: float, until: float = math.inf) -> float:
+        """Seconds to wait from now; the turn is taken whether or not the caller waits for it.
+
+        A turn that would come after `until` is not taken.
+        """
         start = max(now, self.free_at)
-        self.free_at = start + units / self.rate
+        if start <= until:
+            self.free_at = start + units / self.rate
         return start - now
 
 
@@ -48,19 +53,27 @@ class Pacing:
         self._default = self._rates.pop("default", 0)
         self._senders: dict[str, Pace] = {}
 
-    async def turn(self, request: Request) -> None:
-        """Wait until this request may go out. Only creating calls and messages is paced."""
+    async def turn(self, request: Request, *, until: float = math.inf) -> None:
+        """Wait until this request may go out. Only creating calls and messages is paced.
+
+        A turn after `until` (loop time) is left to others: the caller waits for `until` and raises TimeoutError.
+        """
         if request.method != "POST" or not (found := _PACED.match(request.path)):
             return
-        loop = asyncio.get_running_loop()
+        now = asyncio.get_running_loop().time()
         if found[1] == "Calls":
-            delay = self._calls.reserve(1, now=loop.time()) if self._calls else 0
+            delay = self._calls.reserve(1, now=now, until=until) if self._calls else 0
         else:
-            delay = self._message(dict(_fields(request)), now=loop.time())
+            delay = self._message(request, now=now, until=until)
         if delay > 0:
-            await asyncio.sleep(delay)
+            await asyncio.sleep(min(delay, until - now))
+        if now + delay > until:
+            raise TimeoutError
 
-    def _message(self, fields: Mapping[str, str], *, now: float) -> float:
+    def _message(self, request: Request, *, now: float, until: float) -> float:
+        if not self._default and not self._rates:
+            return 0
+        fields = dict(_fields(request))
         sender = fields.get("From") or fields.get("MessagingServiceSid", "")
         rate = self._rates.get(sender, self._default)
         if not rate:
@@ -68,7 +81,7 @@ class Pacing:
         if sender not in self._senders:
             self._forget(now)
             self._senders[sender] = Pace(rate)
-        return self._senders[sender].reserve(_units(sender, fields), now=now)
+        return self._senders[sender].reserve(_units(sender, fields), now=now, until=until)
 
     def _forget(self, now: float) -> None:
         """A sender whose turn is free again is like one never seen; if all are busy, the least busy half goes."""
