@@ -3,6 +3,7 @@
 Counters, histograms and most gauges add up. Ages are as old as the oldest; `_info` says the same everywhere.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 Add = Callable[[float, float], float]
@@ -44,10 +45,15 @@ def _describe(described: list[str], line: str) -> None:
         described.append(line)
 
 
+# A label may hold anything between its quotation marks; what follows the value, an exemplar, is that of one process.
+_SAMPLE = re.compile(r'([^{ ]+(?:\{(?:"(?:[^"\\]|\\.)*"|[^"}])*\})?) ([^ ]+)')
+
+
 def _take(found: dict[str, float], line: str, *, kind: str) -> None:
-    # A label may hold blanks and braces; the value after the last one holds neither.
-    end = line.rindex("} ") + 1 if "{" in line else line.index(" ")
-    series, value = line[:end], float(line[end:].split(maxsplit=1)[0])
+    read = _SAMPLE.match(line)
+    if read is None:
+        return
+    series, value = read[1], float(read[2])
     found[series] = _rule(series, kind)(found[series], value) if series in found else value
 
 

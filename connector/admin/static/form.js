@@ -51,7 +51,7 @@ function field(name, schema, required) {
   const input = kind === "fixed" ? h("input", { id, type: "text", value: schema.const, disabled: true, "aria-describedby": `${id}-hint` }) : control(kind, schema, id);
   if (required && kind !== "fixed") input.required = true;
   const hint = [schema.description?.replace(/`/g, ""), kind === "lines" ? "One on each line." : "", kind === "json" ? "As JSON." : ""].filter(Boolean).join(" ");
-  const element = h("div", { class: "field" }, h("label", { for: id }, h("code", null, name), required ? h("span", { class: "required" }, " required") : null), input, h("p", { class: "quiet hint", id: `${id}-hint` }, hint));
+  const element = h("div", { class: "field", hidden: kind === "fixed" }, h("label", { for: id }, h("code", null, name), required ? h("span", { class: "required" }, " required") : null), input, h("p", { class: "quiet hint", id: `${id}-hint` }, hint));
   const read = () => {
     if (kind === "fixed") return schema.const;
     if (input.value.trim() === "") return undefined;

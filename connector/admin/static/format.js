@@ -62,7 +62,7 @@ export const pill = (state) => h("span", { class: `pill ${tone(state)}` }, state
 
 /** JSON for reading: keys and values apart, as text. */
 export function json(value) {
-  const block = h("pre", { class: "json", tabindex: "0", role: "region", "aria-label": "Values" });
+  const block = h("pre", { class: "json", tabindex: "0", role: "group", "aria-label": "Values" });
   const whole = JSON.stringify(value, null, 2) ?? "";
   const pattern = /("(?:[^"\\]|\\.)*")(\s*:)?|[^"]+/g;
   for (const found of whole.matchAll(pattern)) {

@@ -11,9 +11,9 @@ const attempt = (tried, _, all) =>
     { class: `step ${tried.matches ? "good" : all.some((other) => other.matches) ? "none" : "bad"}` },
     h("div", { class: "step-head" }, pill(tried.matches ? "matches" : "differs"), h("span", null, tried.secret)),
     h("p", { class: "label" }, "URL"),
-    h("pre", { class: "line", tabindex: "0", role: "region", "aria-label": "URL that was tried" }, tried.url),
+    h("pre", { class: "line url" }, tried.url),
     h("p", { class: "label" }, "String that was signed"),
-    h("pre", { class: "line", tabindex: "0", role: "region", "aria-label": "String that was signed" }, tried.signed),
+    h("pre", { class: "line signed" }, tried.signed),
   );
 
 export function open({ argument }) {

@@ -73,7 +73,7 @@ export function open({ argument }) {
     return [
       facts([["Key", letter.key ? h("code", { class: "wrap" }, letter.key) : null], ...letter.headers.map(([name, value]) => [name, h("code", { class: "wrap" }, value)])]),
       h("label", { for: "content" }, isText ? "Content" : "Content, base64: it is no text"),
-      editor ?? h("pre", { class: "json", tabindex: "0", role: "region", "aria-label": "Content" }, letter.value),
+      editor ?? h("pre", { class: "json", tabindex: "0", role: "group", "aria-label": "Content" }, letter.value),
       letter.replayable ? h("div", { class: "actions start" }, h("button", { type: "button", class: "primary", on: { click: () => replay(letter, editor) } }, "Replay …")) : null,
     ];
   };

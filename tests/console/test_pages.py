@@ -1,0 +1,297 @@
+"""Every page of the console in a browser, against a live connector under demo traffic."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.console.conftest import OUT, Live, violations
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ROW = "tbody tr"
+
+
+async def _first(page: Page, link: str) -> None:
+    """Follow the first link of a list and wait for what it leads to."""
+    await page.locator(link).first.click()
+    await expect(page.locator(".facts").first).to_be_visible()
+
+
+async def _command(page: Page) -> None:
+    await page.get_by_role("button", name=re.compile("^Succeeded")).click()
+    await _first(page, f"{ROW} a")
+
+
+async def _callback(page: Page) -> None:
+    await _first(page, f"{ROW} a:has-text('Signature')")
+
+
+async def _letter(page: Page) -> None:
+    await _first(page, f"{ROW} a")
+    await page.get_by_role("button", name=re.compile("^Show content")).click()
+    await expect(page.get_by_label("Content", exact=True)).to_be_visible()
+
+
+async def _rows(page: Page) -> None:
+    await expect(page.locator(ROW).first).to_be_visible()
+
+
+async def _cards(page: Page) -> None:
+    await expect(page.locator("article .pill", has_text="watching").first).to_be_visible()
+
+
+async def _form(page: Page) -> None:
+    await expect(page.get_by_role("button", name="Send", exact=True)).to_be_visible()
+    await page.get_by_text("more parameters").click()
+
+
+async def _flow(page: Page) -> None:
+    await expect(page.locator(".log li").first).to_be_visible()
+    await expect(page.locator(".lane.flows").first).to_be_visible()
+
+
+PAGES = {
+    "overview": ("", _flow),
+    "watches": ("watches", _cards),
+    "commands": ("commands", _rows),
+    "command": ("commands", _command),
+    "callbacks": ("callbacks", _rows),
+    "callback": ("callbacks", _callback),
+    "dead-letters": ("dead-letters", _rows),
+    "dead-letter": ("dead-letters", _letter),
+    "send": ("send", _form),
+    "settings": ("settings", _rows),
+}
+
+
+@pytest.fixture(params=["light", "dark", "narrow"])
+def look(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.mark.parametrize("name", PAGES)
+async def test_a_page_opens_looks_right_and_is_accessible(live: Live, name: str, look: str) -> None:
+    path, ready = PAGES[name]
+    async with live.page(path, dark=look == "dark", narrow=look == "narrow") as page:
+        await ready(page)
+        OUT.mkdir(exist_ok=True)
+        await page.screenshot(path=OUT / f"{name}-{look}.png")
+        assert await violations(page) == []
+        # Nothing sticks out to the side, on a phone either.
+        assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+async def test_the_overview_follows_the_flow_live(live: Live) -> None:
+    async with live.page() as page:
+        for lane in ("Watched records", "Callbacks", "Commands", "Results"):
+            rate = page.locator(".lane", has_text=lane).locator(".rate")
+            await expect(rate.filter(has_not_text=re.compile("^0$"))).to_be_visible()
+        before = await page.locator(".log li").first.get_attribute("data-key")
+        await expect(page.locator(f".log li:first-child:not([data-key='{before}'])")).to_be_visible()
+        await expect(page.locator(".tile", has_text="Watches")).to_contain_text("3 of 3")
+
+
+async def test_updates_stop_while_they_are_paused(live: Live) -> None:
+    async with live.page() as page:
+        await _flow(page)
+        await page.get_by_role("button", name="Pause updates").click()
+        first = page.locator(".log li").first
+        before = await first.get_attribute("data-key")
+        # Ticks go on, as the badge of the navigation shows; the page stays as it is.
+        await page.evaluate(
+            "new Promise((seen) => { let ticks = 0; const source = new EventSource('/api/stream');"
+            "source.addEventListener('tick', () => { if (++ticks === 5) { source.close(); seen(); } }) })"
+        )
+        assert await first.get_attribute("data-key") == before
+        await page.get_by_role("button", name="Resume updates").click()
+        await expect(page.locator(f".log li:first-child:not([data-key='{before}'])")).to_be_visible()
+
+
+async def test_a_watch_is_paused_resumed_and_rewound_with_a_confirmation(live: Live) -> None:
+    async with live.page("watches") as page:
+        card = page.locator("article", has=page.get_by_role("heading", name="calls"))
+        await card.get_by_role("button", name="Pause").click()
+        dialog = page.get_by_role("dialog")
+        await expect(dialog).to_contain_text("Pause calls?")
+        await dialog.get_by_role("button", name="Cancel").click()
+        await expect(card.locator(".pill")).to_have_text("watching")
+
+        await card.get_by_role("button", name="Pause").click()
+        await dialog.get_by_role("button", name="Pause").click()
+        await expect(card.locator(".pill")).to_have_text("paused")
+        await expect(page.locator(".toast")).to_contain_text("It stays so over restarts")
+        await expect(card.get_by_role("button", name="Scan now")).to_be_disabled()
+        await card.get_by_role("button", name="Resume").click()
+        await expect(card.locator(".pill")).to_have_text("watching")
+
+        await card.get_by_role("button", name="Rewind …").click()
+        await expect(dialog.get_by_label("Back to")).to_be_focused()
+        await dialog.get_by_role("button", name="Rewind").click()
+        await expect(card.locator(".answer")).to_contain_text("Rewound to")
+        await card.get_by_role("button", name="Scan now").click()
+        await expect(card.locator(".answer")).to_contain_text("again now")
+
+
+async def test_a_command_s_story_shows_parameters_attempt_result_and_events_but_no_text(live: Live) -> None:
+    async with live.page("commands") as page:
+        await _command(page)
+        steps = page.locator(".steps")
+        for heading in ("Command send-message was written", "Noted in the journal", "Result"):
+            await expect(steps).to_contain_text(heading)
+        await expect(steps).to_contain_text("Event on message-status")
+        await steps.locator("summary").first.click()
+        await expect(steps.locator(".json").first).to_contain_text("characters]")
+        everything = await page.locator("body").inner_text()
+        assert "Your " not in everything
+        assert "+1555010" not in everything
+
+
+async def test_commands_are_filtered_by_outcome_and_text(live: Live) -> None:
+    async with live.page("commands") as page:
+        await _rows(page)
+        await page.get_by_role("searchbox").fill("no-such-id")
+        await expect(page.locator(".empty")).to_contain_text("No such command")
+        await page.get_by_role("searchbox").fill("")
+        await page.get_by_role("button", name=re.compile("^Succeeded")).click()
+        await expect(page.locator(ROW).first).to_contain_text("succeeded")
+        await expect(page.locator(ROW, has_text="rejected")).to_have_count(0)
+
+
+async def _refused(live: Live, page: Page) -> None:
+    """Deliver a callback that nobody signed, and look at why it was refused."""
+    answer = await page.request.post(
+        f"{live.process.callbacks}/callbacks/message-status",
+        form={"MessageSid": "SM" + "0" * 32, "AccountSid": live.simulator.account_sid, "Body": "a secret text"},
+        headers={"X-Twilio-Signature": "bm90IGEgc2lnbmF0dXJl"},
+    )
+    assert answer.status == 403
+    await page.get_by_role("button", name="Refused here").click()
+    await page.get_by_role("link", name=re.compile("^Why")).first.click()
+
+
+async def test_a_refused_callback_says_what_was_signed_and_why_it_failed(live: Live) -> None:
+    async with live.page("callbacks") as page:
+        await _refused(live, page)
+        await expect(page.locator(".note")).to_contain_text("most likely the auth token is another one")
+        signed = page.locator(".signed").first
+        await expect(signed).to_contain_text(f"{live.process.callbacks}/callbacks/message-statusAccountSid")
+        await expect(page.locator("main")).not_to_contain_text("a secret text")
+        await expect(page.locator("main")).not_to_contain_text("bm90IGEgc2lnbmF0dXJl")
+        await expect(page.get_by_role("button", name="Deliver again")).to_have_count(0)
+        await page.get_by_role("button", name="Show values").click()
+        await expect(signed).to_contain_text("a secret text")
+        await expect(page.locator("main")).not_to_contain_text("bm90IGEgc2lnbmF0dXJl")
+
+
+async def test_a_stored_callback_is_delivered_again(live: Live) -> None:
+    async with live.page("callbacks") as page:
+        await _callback(page)
+        await page.get_by_role("button", name="Deliver again …").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Deliver again").click()
+        await expect(page.locator(".toast")).to_contain_text("answered 20")
+
+
+async def test_a_dead_letter_is_shown_on_request_edited_and_replayed(live: Live) -> None:
+    async with live.page("dead-letters") as page:
+        await page.locator(f"{ROW} a").first.click()
+        await expect(page.locator(".note").first).to_contain_text("is not an E.164 number")
+        await expect(page.locator("main")).not_to_contain_text("This one is rejected.")
+        await page.get_by_role("button", name=re.compile("^Show content")).click()
+        editor = page.get_by_label("Content", exact=True)
+        await expect(editor).to_have_value(re.compile("This one is rejected."))
+        await editor.fill((await editor.input_value()).replace('"nobody"', '"+15550100001"'))
+        await page.get_by_role("button", name="Replay …").click()
+        await expect(page.get_by_role("dialog")).to_contain_text("Replay the edited record?")
+        await page.get_by_role("dialog").get_by_role("button", name="Replay").click()
+        await expect(page.get_by_role("heading", name="send-message")).to_be_visible()
+        await expect(page.locator(".facts").first).to_contain_text("succeeded")
+        await page.get_by_role("link", name="Dead letters").click()
+        await page.get_by_role("button", name=re.compile("^Replayed")).click()
+        await expect(page.locator(ROW).first).to_contain_text("replayed")
+
+
+async def test_a_dead_letter_is_discarded_with_a_note(live: Live) -> None:
+    async with live.page("dead-letters") as page:
+        await page.locator(f"{ROW} a").last.click()
+        await page.get_by_role("button", name="Discard …").click()
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_label("Note for the others").fill("an example")
+        await dialog.get_by_role("button", name="Discard").click()
+        await page.get_by_role("button", name=re.compile("^Discarded")).click()
+        await page.locator(f"{ROW} a").first.click()
+        await expect(page.locator(".note", has_text="an example")).to_contain_text("discarded by console")
+
+
+async def test_a_message_is_sent_from_the_form_and_its_story_opens(live: Live) -> None:
+    async with live.page("send") as page:
+        await page.get_by_label("to required").fill("+15550100002")
+        await page.get_by_label("from", exact=True).fill("+15551234567")
+        await page.get_by_label("body", exact=True).fill("Sent from the form.")
+        await page.get_by_role("button", name="Send", exact=True).click()
+        await expect(page.get_by_role("heading", name="send-message")).to_be_visible()
+        await expect(page.locator(".steps")).to_contain_text("Event on message-status")
+
+
+async def test_the_form_follows_the_schemas_of_all_commands(live: Live) -> None:
+    async with live.page("send") as page:
+        command = page.get_by_label("Command")
+        for name in await command.locator("option").all_inner_texts():
+            await command.select_option(name)
+            await page.get_by_role("button", name="Fill in an example").click()
+            await expect(page.locator(".field:visible").nth(1)).to_be_visible()
+        await command.select_option("get")
+        await page.get_by_label("Resource", exact=True).select_option("recording")
+        await page.get_by_label("sid required").fill("RE" + "0" * 32)
+        await page.get_by_role("button", name="Send", exact=True).click()
+        await page.locator(".steps summary").first.click()
+        await expect(page.locator(".steps .json").first).to_contain_text('resource: "recording"')
+
+
+async def test_settings_show_origins_and_mask_secrets(live: Live) -> None:
+    async with live.page("settings") as page:
+        await page.get_by_role("searchbox").fill("auth_token")
+        row = page.locator(ROW, has_text="connections.default.auth_token")
+        await expect(row).to_contain_text("********")
+        await expect(row).to_contain_text(".yaml:")
+        await page.get_by_role("searchbox").fill("")
+        few = await page.locator(ROW).count()
+        await page.get_by_role("button", name=re.compile("^All")).click()
+        assert await page.locator(ROW).count() > few
+
+
+async def test_everything_is_reached_with_the_keyboard(live: Live) -> None:
+    async with live.page() as page:
+        await _flow(page)
+        await page.keyboard.press("Tab")
+        await expect(page.get_by_role("link", name="Skip to the page")).to_be_focused()
+        for name in ("Twilio–Kafka", "Overview", "Watches"):  # noqa: RUF001 - the name on the page
+            await page.keyboard.press("Tab")
+            await expect(page.get_by_role("link", name=re.compile(f"^{name}")).first).to_be_focused()
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("heading", name="Watches", level=1)).to_be_visible()
+        await expect(page.locator("main")).to_be_focused()
+        pause = page.locator("article").first.get_by_role("button", name="Pause")
+        await pause.focus()
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("dialog")).to_be_visible()
+        await page.keyboard.press("Escape")
+        await expect(page.get_by_role("dialog")).to_have_count(0)
+        await expect(pause).to_be_focused()
+
+
+def _is_local(live: Live) -> Callable[[str], bool]:
+    return lambda url: url.startswith((live.process.admin, "data:"))
+
+
+async def test_no_page_asks_any_other_host_for_anything(live: Live) -> None:
+    asked: list[str] = []
+    async with live.page() as page:
+        page.on("request", lambda request: asked.append(request.url))
+        for path, ready in PAGES.values():
+            await page.goto(f"{live.process.admin}/#/{path}")
+            await page.reload()
+            await ready(page)
+    assert asked
+    assert [url for url in asked if not _is_local(live)(url)] == []
