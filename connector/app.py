@@ -17,7 +17,7 @@ from typing import Any
 
 import aiohttp
 
-from connector import telemetry
+from connector import telemetry, tracing
 from connector.admin.console import Console, Parts
 from connector.admin.feed import Feed
 from connector.admin.security import Guard
@@ -103,12 +103,14 @@ def client_of(name: str, connection: Connection, session: aiohttp.ClientSession,
 
 
 def callback_url(settings: Settings, kind: str, command: Pending) -> str:
-    """Our URL for Twilio: the command's id comes back with every callback, the fragment asks for retries."""
+    """Our URL for Twilio: the command's id and trace come back with every callback, the fragment asks for retries."""
+    trace = tracing.traceparent() or command.traceparent
     return address(
         str(settings.callbacks.public_url),
         kind,
         command=command.id,
         correlation=command.correlation_id,
+        traceparent=trace if tracing.is_sampled(trace) else None,
         overrides=settings.callbacks.connection_overrides,
     )
 

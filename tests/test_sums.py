@@ -49,5 +49,11 @@ def test_what_only_one_process_has_is_kept() -> None:
     assert found["events_total", frozenset({("kind", "a b} {c")})] == 1
 
 
+def test_an_exemplar_is_left_out() -> None:
+    line = 'sizes_bucket{le="1.0"} 2.0 # {trace_id="a} b",span_id="c"} 0.5 1700000000.0'
+    text = f"# TYPE sizes histogram\n{line}\n# EOF\n"
+    assert 'sizes_bucket{le="1.0"} 4.0\n' in summed([text, text])
+
+
 def test_no_process_is_an_empty_exposition() -> None:
     assert summed([]) == "# EOF\n"

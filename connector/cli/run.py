@@ -25,7 +25,7 @@ def run(
     """Run the connector until SIGTERM or Ctrl-C; what is in flight is finished first."""
     import uvloop
 
-    from connector import telemetry
+    from connector import telemetry, tracing
     from connector.settings import load_with_origins
 
     loaded = load_with_origins(config)
@@ -36,8 +36,12 @@ def run(
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         if workers > 1 and worker is None:
             runner.run(_supervise(loaded, config, workers))
-        else:
+            return
+        tracing.configure(told=lambda sentence: telemetry.logger("connector").warning("tracing", note=sentence))
+        try:
             runner.run(_serve(loaded, worker=worker, workers=workers, admin_socket=admin_socket))
+        finally:
+            tracing.shutdown()
 
 
 async def _supervise(loaded: "Loaded", config: Path | None, workers: int) -> None:

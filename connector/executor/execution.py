@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 from prometheus_client import Counter, Histogram
 
-from connector import telemetry
+from connector import telemetry, tracing
 from connector.errors import (
     BadCredentials,
     NotExecuted,
@@ -80,6 +80,23 @@ class Execution:
 
     async def run(self) -> None:
         """Return when the command's result is durable."""
+        command = self._command
+        with tracing.span(
+            f"process {command.topic}",
+            kind="consumer",
+            parent=command.traceparent,
+            attributes={
+                "messaging.system": "kafka",
+                "messaging.operation.type": "process",
+                "messaging.destination.name": command.topic,
+                "messaging.destination.partition.id": str(command.partition),
+                "messaging.kafka.offset": command.offset,
+                "twilio_kafka.command.id": command.id,
+            },
+        ):
+            await self._run()
+
+    async def _run(self) -> None:
         if await self._forwarded():
             return
         first = await self._owner.dedupe.first(self._command, self._owner.waiting)
@@ -334,6 +351,15 @@ class Execution:
         command = self._command
         *pages, answer = answers
         entry = results.done(command, answer)
+        with tracing.span(f"send {self._process.prefix}.results.{command.command}", kind="producer") as span:
+            span.note(messaging__system="kafka", twilio_kafka__outcome=answer.outcome, twilio__sid=answer.sid)
+            await self._write_end(pages, answer, entry, letter)
+        self._note_end(answer)
+
+    async def _write_end(
+        self, pages: Sequence[Answer], answer: Answer, entry: journal.Entry, letter: Rejected | None
+    ) -> None:
+        command = self._command
         records = self._pages(pages) + self._records(answer)
         letters = [self._letter(letter, whole=True)] if letter else []
         try:
@@ -344,12 +370,12 @@ class Execution:
             least = results.least_record(command, self._complete(answer, last=True), **self._form)
             letters = [self._letter(letter, whole=False)] if letter else []
             await self._owner.finish(command, [least, *letters], entry)
-        self._note_end(answer)
 
     def _note_end(self, answer: Answer) -> None:
         command = self._command
-        _finished(command.command, answer.outcome).inc()
-        _duration(command.command).observe(time.monotonic() - self._clock)
+        exemplar = tracing.exemplar()
+        _finished(command.command, answer.outcome).inc(1, exemplar)
+        _duration(command.command).observe(time.monotonic() - self._clock, exemplar)
         log.info(
             "command finished",
             command=command.command,

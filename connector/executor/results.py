@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import orjson
 
+from connector import tracing
 from connector.errors import Rejected, TwilioError
 from connector.events import Envelope, Event, Record, encode, now, timestamp
 from connector.executor.pending import FORWARDED, SPRING_CORRELATION, Pending
@@ -127,7 +128,7 @@ def result_records(command: Pending, answer: Answer, *, prefix: str, envelope: E
             "correlationid": command.correlation_id,
             "causationid": command.id,
             "recordedtime": timestamp(finished),
-            "traceparent": command.traceparent,
+            "traceparent": tracing.traceparent() or command.traceparent,
         },
     )
     encoded = encode(event, f"{prefix}.results.{command.command}", None, envelope=envelope)

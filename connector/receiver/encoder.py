@@ -103,8 +103,10 @@ class Encoder:
             _CONTENT_TYPE,
         ]
         if query:
-            causes = form.causes(query).items()
-            headers[-1:-1] = [(f"ce_{name}", value.encode()) for name, value in causes if value is not None]
+            causes = form.causes(query)
+            trace = causes.pop("traceparent", None)
+            headers[-1:-1] = [(f"ce_{name}", value.encode()) for name, value in causes.items() if value is not None]
+            headers += [("traceparent", trace.encode())] if trace is not None else []
         return Record(self.topic, key, orjson.dumps(document), headers)
 
     def _document(self, pairs: form.Pairs) -> dict[str, Any] | None:

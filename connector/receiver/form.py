@@ -9,6 +9,7 @@ import orjson
 from pydantic import ValidationError
 from yarl import query_to_pairs
 
+from connector import tracing
 from connector.errors import InvalidRecord
 from connector.events import Event, timestamp
 from connector.resources.models import snake
@@ -22,7 +23,8 @@ LONGEST_TOKEN = 200
 # Query parameters of ours in the addresses that we hand to Twilio; Twilio signs them with the URL.
 COMMAND = "command"
 CORRELATION = "correlation"
-OURS = frozenset({COMMAND, CORRELATION, "bodySHA256"})
+TRACE = "traceparent"
+OURS = frozenset({COMMAND, CORRELATION, TRACE, "bodySHA256"})
 
 
 def parse(encoded: bytes) -> Pairs:
@@ -68,21 +70,30 @@ def identity(kind: str, pairs: Iterable[tuple[str, str]], token: str | None) -> 
     return hashlib.blake2b(orjson.dumps([kind, sorted(set(pairs))]), digest_size=16).hexdigest()
 
 
-def address(public_url: str, kind: str, *, command: str, correlation: str, overrides: str = "") -> str:
+def address(
+    public_url: str, kind: str, *, command: str, correlation: str, traceparent: str | None = None, overrides: str = ""
+) -> str:
     """The URL to hand to Twilio for the callbacks of a command; the fragment sets Twilio's retries."""
     url = f"{public_url.rstrip('/')}/callbacks/{kind}?{COMMAND}={quote(command, safe='')}"
     if correlation != command:
         url += f"&{CORRELATION}={quote(correlation, safe='')}"
+    if traceparent:
+        url += f"&{TRACE}={quote(traceparent, safe='')}"
     return f"{url}#{overrides}" if overrides else url
 
 
 def causes(query: str) -> dict[str, str | None]:
-    """What our parameters in the URL say: which command caused this, and what it belongs to."""
+    """What our parameters in the URL say: which command caused this, what it belongs to, and the command's trace."""
     if not query:
         return {}
     given = dict(parse(query.encode(errors="replace")))
     command = given.get(COMMAND)
-    return {"correlationid": given.get(CORRELATION) or command or None, "causationid": command or None}
+    trace = given.get(TRACE)
+    return {
+        "correlationid": given.get(CORRELATION) or command or None,
+        "causationid": command or None,
+        "traceparent": trace if tracing.is_sampled(trace) else None,
+    }
 
 
 def _problems(error: ValidationError) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from aiohttp import web
 
+from connector import tracing
 from connector.errors import ConfigurationError, Unavailable
 from connector.events import Envelope, Record
 from connector.receiver.answers import stored
@@ -135,14 +136,19 @@ class Receiver:
         if route is None:
             return self._finished(Refusal(404).answer())
         try:
-            await self._store(await self._records(route, request))
+            records = await self._records(route, request)
+            if tracing.is_on():
+                await self._store_traced(route, records, started)
+            else:
+                await self._store(records)
         except Refusal as refusal:
             self._refusals.note(route.row.kind, refusal)
             self._sight(request, route, refusal.status, refusal.reason)
             return self._finished(refusal.answer())
         route.stored.inc()
         self._sight(request, route, 204)
-        CALLBACK_SECONDS.observe(time.perf_counter() - started)
+        if not tracing.is_on():
+            CALLBACK_SECONDS.observe(time.perf_counter() - started)
         return stored(request, twiml=route.row.twiml, closes=self._draining)
 
     def _sight(self, request: web.BaseRequest, route: Route, status: int, reason: str = "") -> None:
@@ -167,6 +173,23 @@ class Receiver:
             raise
         except Exception as error:
             raise Refusal(503, f"unexpected {type(error).__name__}") from error
+
+    async def _store_traced(self, route: Route, records: Sequence[Record], started: float) -> None:
+        """The same within a span that is linked to the trace of the command; the records carry the span's own."""
+        links = [raw.decode() for name, raw in records[0].headers if name == tracing.TRACEPARENT] if records else []
+        scope = tracing.span(
+            f"POST /callbacks/{route.row.kind}",
+            kind="server",
+            links=links,
+            attributes={"messaging.system": "kafka", "messaging.destination.name": route.topic},
+            seconds_ago=time.perf_counter() - started,
+        )
+        with scope:
+            for record in records:
+                record.headers[:] = [header for header in record.headers if header[0] != tracing.TRACEPARENT]
+                record.headers.append((tracing.TRACEPARENT, (tracing.traceparent() or "").encode()))
+            await self._store(records)
+            CALLBACK_SECONDS.observe(time.perf_counter() - started, tracing.exemplar())
 
     async def _store(self, records: Sequence[Record]) -> None:
         try:

@@ -16,7 +16,7 @@ from prometheus_client import Counter, Histogram
 from pydantic import SecretStr
 from yarl import URL
 
-from connector import __version__
+from connector import __version__, tracing
 from connector.errors import BadCredentials, NotExecuted, PerhapsExecuted, Refused, TwilioError
 from connector.resources.rows import Request
 from connector.telemetry import (
@@ -259,8 +259,25 @@ class TwilioClient:
     def _note(self, request: Request, started: float, status: int, error: TwilioError | None = None) -> None:
         """Metrics, and what an answer teaches about concurrency and credentials."""
         _requests(request.operation, str(status), str(error.code or "") if error else "").inc()
-        _duration(request.operation).observe(self._clock() - started)
+        seconds = self._clock() - started
+        _duration(request.operation).observe(seconds, tracing.exemplar())
+        if tracing.is_on():
+            self._trace(request, seconds, status, error)
         self._learn(error, started)
+
+    def _trace(self, request: Request, seconds: float, status: int, error: TwilioError | None) -> None:
+        """A span of the request; its path may hold a number, so the operation names it."""
+        attributes: dict[str, str | int] = {
+            "http.request.method": request.method,
+            "server.address": URL(self.bases[request.host]).host or "",
+            "twilio.operation": request.operation,
+            "twilio.connection": self.name,
+        }
+        attributes |= {"http.response.status_code": status} if status else {}
+        attributes |= {"twilio.code": error.code} if error is not None and error.code is not None else {}
+        name = f"{request.method} {request.operation}"
+        failure_class = type(error).__name__ if error is not None else None
+        tracing.record(name, kind="client", seconds=seconds, attributes=attributes, failure=failure_class)
 
     def _learn(self, error: TwilioError | None, sent_at: float) -> None:
         if isinstance(error, NotExecuted) and error.status:

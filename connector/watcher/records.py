@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
-from connector import events
+from connector import events, tracing
 from connector.errors import InvalidRecord
 from connector.resources.fields import parse_time
 from connector.resources.rows import Watch
@@ -29,14 +29,18 @@ class Form:
     envelope: events.Envelope = "binary"
     dead_letter: DeadLetter
 
+    @property
+    def topic(self) -> str:
+        """Where the events go."""
+        return f"{self.prefix}.{self.watch.topic}"
+
     def record(self, found: Found) -> tuple[events.Record, bool]:
         """The record of a row, and whether it is a dead letter."""
         try:
             data = self.watch.bundle.model_validate(found.row).json_bytes()
         except ValidationError as error:
             return self.dead_letter(orjson.dumps(found.row), _invalid(self.watch, error), stage="watch"), True
-        topic = f"{self.prefix}.{self.watch.topic}"
-        return events.encode(self._event(found, data), topic, found.sid, envelope=self.envelope), False
+        return events.encode(self._event(found, data), self.topic, found.sid, envelope=self.envelope), False
 
     def _event(self, found: Found, data: bytes) -> events.Event:
         account = found.row.get("account_sid") or self.account_sid
@@ -48,7 +52,11 @@ class Form:
             time=found.created if found.kind == "created" else _updated_at(found.row) or found.created,
             data=data,
             dataschema=self.watch.dataschema,
-            extensions={"recordedtime": events.timestamp(events.now()), "watch": self.name},
+            extensions={
+                "recordedtime": events.timestamp(events.now()),
+                "watch": self.name,
+                "traceparent": tracing.traceparent(),
+            },
         )
 
 

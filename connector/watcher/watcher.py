@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from connector import tracing
 from connector.errors import Superseded, TwilioError
 from connector.events import Envelope, Record
 from connector.kafka import control
@@ -145,7 +146,11 @@ class Watcher:
     async def _turn(self) -> float:
         """One poll, or the next part of one; the seconds to wait after it."""
         try:
-            step = await self._poll()
+            with tracing.span(
+                f"poll {self._watch.resource}", attributes={"twilio_kafka.watch": self._settings.name}
+            ) as span:
+                step = await self._poll()
+                span.note(twilio_kafka__events=len(step.fresh))
         except Stopped:
             return 0.0
         except Superseded:
@@ -232,8 +237,10 @@ class Watcher:
     async def _publish(self, step: Advance, before: Cursor) -> None:
         """Write the fresh rows and the cursor; the cursor alone when it was not written for long."""
         if step.fresh or time.monotonic() - self._report.written_at >= IDLE_WRITE_SECONDS:
-            records, dead_letters = await self._records(step.fresh)
-            await self._write(records, step.cursor)
+            with tracing.span(f"send {self._form.topic}", kind="producer") as span:
+                span.note(messaging__system="kafka", messaging__batch__message_count=len(step.fresh))
+                records, dead_letters = await self._records(step.fresh)
+                await self._write(records, step.cursor)
             if step.fresh:
                 self._report.published(step, dead_letters=dead_letters)
         self._report.advanced(before, step)
