@@ -13,6 +13,7 @@ Headers = list[tuple[str, bytes]]
 Envelope = Literal["binary", "structured"]
 
 JSON = b"application/json"
+UTC_OFFSET_LENGTH = len("+00:00")
 STRUCTURED = b"application/cloudevents+json; charset=UTF-8"
 
 
@@ -60,7 +61,8 @@ class Event:
 
 def timestamp(moment: datetime) -> str:
     """RFC 3339 in UTC with `Z`; fractions only where there are any."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    universal = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return universal.isoformat()[:-UTC_OFFSET_LENGTH] + "Z"
 
 
 def now() -> datetime:
