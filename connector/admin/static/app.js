@@ -73,8 +73,7 @@ function showBanner() {
   let sentence = "";
   if (state.connected === false) sentence = "This connector does not answer. What you see is as it was; trying again …";
   else if (state.tick?.problems.length) {
-    const since = state.lostAt ? ` (seen ${moment(state.lostAt)})` : "";
-    sentence = `${state.tick.problems.join(" ")}${since} What you see is as it was.`;
+    sentence = `Since ${moment(state.lostAt)}: ${state.tick.problems.join(" ")} What you see is as it was.`;
   }
   banner.hidden = sentence === "";
   text(banner, sentence);

@@ -5,7 +5,7 @@ import { h, keyed } from "../dom.js";
 import { identifier, pill, time } from "../format.js";
 import { choices, layout, refreshing, table } from "../page.js";
 
-const COLUMNS = ["Verdict", "Kind", "State", "About", "Ends", "At", { name: h("span", { class: "unseen" }, "Check") }];
+const COLUMNS = ["Verdict", "Kind", "State", "About", { name: "Ends", class: "wide" }, "At", { name: h("span", { class: "unseen" }, "Check") }];
 
 const key = (row) => (row.place ? `${row.place.topic}/${row.place.partition}/${row.place.offset}` : `refused/${row.number}`);
 
@@ -20,7 +20,7 @@ function row(entry) {
     h("td", null, entry.name),
     h("td", null, entry.verdict === "refused" ? `answered ${entry.state}` : entry.state),
     h("td", null, about),
-    h("td", { class: "quiet" }, entry.detail ?? ""),
+    h("td", { class: "quiet wide" }, entry.detail ?? ""),
     h("td", null, time(entry.at)),
     h("td", { class: "right" }),
   );

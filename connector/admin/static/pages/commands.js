@@ -13,11 +13,11 @@ const STATES = [
   ["in doubt", "In doubt"],
   ["open", "Under way"],
 ];
-const COLUMNS = ["State", "Command", "Id", "Twilio’s SID", "Since", { name: "Took", class: "right" }, "Last heard"];
+const COLUMNS = ["State", "Command", "Id", { name: "Twilio’s SID", class: "wide" }, "Since", { name: "Took", class: "right" }, { name: "Last heard", class: "wide" }];
 
 function row(story) {
   const link = h("a", { href: `#/commands/${encodeURIComponent(story.link)}` }, identifier(story.id));
-  return h("tr", null, h("td"), h("td", null, story.command), h("td", null, link), h("td"), h("td", null, time(story.began)), h("td", { class: "right" }), h("td"));
+  return h("tr", null, h("td"), h("td", null, story.command), h("td", null, link), h("td", { class: "wide" }), h("td", null, time(story.began)), h("td", { class: "right" }), h("td", { class: "wide" }));
 }
 
 function update(element, story) {

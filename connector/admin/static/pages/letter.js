@@ -72,8 +72,9 @@ export function open({ argument }) {
     const editor = isText ? h("textarea", { id: "content", class: "code", rows: "12", spellcheck: "false", value: pretty(letter.value), disabled: !letter.replayable }) : null;
     return [
       facts([["Key", letter.key ? h("code", { class: "wrap" }, letter.key) : null], ...letter.headers.map(([name, value]) => [name, h("code", { class: "wrap" }, value)])]),
-      h("label", { for: "content" }, isText ? "Content" : "Content, base64: it is no text"),
-      editor ?? h("pre", { class: "json", tabindex: "0", role: "group", "aria-label": "Content" }, letter.value),
+      isText
+        ? h("div", null, h("label", { for: "content" }, "Content"), editor)
+        : h("div", null, h("p", { class: "label" }, "In base64: it is no text"), h("pre", { class: "line" }, letter.value)),
       letter.replayable ? h("div", { class: "actions start" }, h("button", { type: "button", class: "primary", on: { click: () => replay(letter, editor) } }, "Replay …")) : null,
     ];
   };

@@ -5,7 +5,7 @@ import { h, keyed, text } from "../dom.js";
 import { count, pill, time } from "../format.js";
 import { choices, layout, refreshing, table } from "../page.js";
 
-const COLUMNS = ["State", "Reason", "From", { name: "Size", class: "right" }, "At", { name: h("span", { class: "unseen" }, "Replays") }];
+const COLUMNS = ["State", "Reason", { name: "From", class: "wide" }, { name: "Size", class: "right wide" }, "At", { name: h("span", { class: "unseen" }, "Replays") }];
 const state = (letter) => letter.verdict?.decision ?? "open";
 const key = (letter) => `${letter.partition}/${letter.offset}`;
 
@@ -16,8 +16,8 @@ function row(letter) {
     null,
     h("td"),
     h("td", { class: "reason" }, h("a", { href: `#/dead-letters/${key(letter)}` }, letter.message || letter.class || "No reason given")),
-    h("td", null, h("code", null, from.split(".").slice(-2).join("."))),
-    h("td", { class: "right quiet" }, `${count(letter.size)} B`),
+    h("td", { class: "wide" }, h("code", null, from.split(".").slice(-2).join("."))),
+    h("td", { class: "right quiet wide" }, `${count(letter.size)} B`),
     h("td", null, time(letter.at)),
     h("td", { class: "quiet" }, letter.replays ? `replayed ${letter.replays}×` : ""),
   );

@@ -63,6 +63,7 @@ export function open() {
   };
   const watchList = h("ul", { class: "rows" });
   const activity = h("ol", { class: "rows log" });
+  const quiet = h("p", { class: "quiet", hidden: true }, "Nothing in the last five minutes.");
   const reading = refreshing(() => get("overview"), (data) => show(data));
 
   const show = (data) => {
@@ -95,7 +96,8 @@ export function open() {
     tiles.letters.show(count(tick.open_letters), tick.open_letters ? "wait for somebody" : "nothing to do", tick.open_letters ? "bad" : "good");
   };
 
-  const showActivity = (lines) =>
+  const showActivity = (lines, live) => {
+    quiet.hidden = lines.length > 0 || !live;
     keyed(activity, lines, (line) => `${line.place.topic}/${line.place.partition}/${line.place.offset}`, (line) =>
       h(
         "li",
@@ -111,6 +113,7 @@ export function open() {
           h("span", { class: "quiet id" }, identifier(line.story)),
         ),
       ), () => {});
+  };
 
   const element = layout(
     { title: "Overview", lead: "What passes between Twilio and Kafka now, seen by this process for all of them." },
@@ -120,7 +123,7 @@ export function open() {
     h(
       "div",
       { class: "columns" },
-      h("section", { class: "card", "aria-labelledby": "recent" }, h("h2", { id: "recent" }, "Recently"), activity),
+      h("section", { class: "card", "aria-labelledby": "recent" }, h("h2", { id: "recent" }, "Recently"), quiet, activity),
       h("section", { class: "card", "aria-labelledby": "watching" }, h("h2", { id: "watching" }, "Watches"), watchList),
     ),
   );
@@ -131,7 +134,7 @@ export function open() {
     tick: (tick) => {
       lanes.forEach((entry) => entry.show(tick.rates));
       showStates(tick);
-      showActivity(tick.activity);
+      showActivity(tick.activity, tick.live);
       reading.tick(tick);
     },
   };
