@@ -28,7 +28,7 @@ from connector.executor.executor import Executor
 from connector.executor.media import object_store, topic_store
 from connector.executor.pending import Pending
 from connector.executor.process import Process
-from connector.kafka import credentials, diagnosis, topics
+from connector.kafka import acls, credentials, diagnosis, rights, topics
 from connector.kafka.dead_letters import dead_letter
 from connector.kafka.ownership import Membership
 from connector.kafka.probe import Probe
@@ -50,6 +50,10 @@ log = telemetry.logger(__name__)
 # Of the grace: after it nothing is in flight any more, or is left to the next owner; after it callbacks are refused.
 DRAINING_SHARE = 0.6
 ANSWERING_SHARE = 0.75
+# How often secrets are re-read because one is refused, and how long what the former ones signed may be on its way:
+# Twilio gives a delivery up after 15 s.
+REFRESH_SECONDS = 5.0
+FORMER_SECONDS = 30.0
 # Without a callback for so long, whoever sends them has found other instances.
 QUIET_SECONDS = 1.0
 
@@ -58,6 +62,25 @@ def topics_of(settings: Settings) -> list[topics.Topic]:
     """Every topic that this configuration uses."""
     events = dict.fromkeys([*(row.topic for row in WATCHES.values()), *(row.topic for row in CALLBACKS.values())])
     return topics.wanted(settings.kafka, events=events, commands=COMMANDS)
+
+
+def acls_of(settings: Settings, *, console: bool = True) -> list[acls.Acl]:
+    """Every right on Kafka that this configuration needs."""
+    uses = acls.Uses(
+        roles=settings.roles,
+        watched=list(dict.fromkeys(WATCHES[watch.resource].topic for watch in settings.watches)),
+        callbacks=list(dict.fromkeys(row.topic for row in CALLBACKS.values())),
+        commands=list(COMMANDS),
+        every=[topic.name.removeprefix(f"{settings.kafka.topic_prefix}.") for topic in topics_of(settings)],
+        replies=settings.commands.reply_topics,
+        stores_media=settings.commands.recording_store == "kafka",
+    )
+    return acls.needed(settings.kafka, uses, console=console)
+
+
+def rights_of(settings: Settings) -> list[acls.Acl]:
+    """The same as single rights to ask for: what the roles need, and what only the console does."""
+    return [*acls_of(settings, console=False), *(acl for acl in acls_of(settings) if not acl.is_vital)]
 
 
 def flows_of(settings: Settings) -> dict[str, str]:
@@ -83,7 +106,14 @@ def command_schemas() -> Mapping[str, Any]:
     return {name: found[f"commands/{name}.json"] for name in COMMANDS}
 
 
-def client_of(name: str, connection: Connection, session: aiohttp.ClientSession, *, workers: int = 1) -> TwilioClient:
+def client_of(
+    name: str,
+    connection: Connection,
+    session: aiohttp.ClientSession,
+    *,
+    workers: int = 1,
+    on_unauthorized: Callable[[], object] | None = None,
+) -> TwilioClient:
     """The client of a connection. What Twilio allows to an account is divided among the workers."""
     return TwilioClient(
         name=name,
@@ -99,6 +129,7 @@ def client_of(name: str, connection: Connection, session: aiohttp.ClientSession,
                 sender: rate / workers for sender, rate in connection.message_segments_per_second.items()
             },
         ),
+        on_unauthorized=on_unauthorized,
     )
 
 
@@ -126,7 +157,7 @@ def keys_of(connections: Mapping[str, Connection]) -> dict[str, Keys]:
     }
 
 
-def receiver_of(settings: Settings, publisher: Publisher) -> Receiver:
+def receiver_of(settings: Settings, publisher: Publisher, *, renew: Callable[[], bool] | None = None) -> Receiver:
     """The public port. Raises ConfigurationError."""
     callbacks = settings.callbacks
     return Receiver(
@@ -138,6 +169,7 @@ def receiver_of(settings: Settings, publisher: Publisher) -> Receiver:
         envelope=settings.kafka.envelope,
         verify_signatures=callbacks.verify_signatures,
         max_body=callbacks.max_body,
+        renew=renew,
     )
 
 
@@ -145,7 +177,9 @@ async def check_topics(settings: Settings, loaded: Loaded | None) -> None:
     """Raises TopicsUnfit when topics are missing or wrong, Unavailable when no broker answers."""
     wanted = topics_of(settings)
     try:
-        problems = await topics.check(settings.kafka, wanted)
+        denied = await rights.missing(settings.kafka, rights_of(settings))
+        vital = acls.missing([acl for acl in denied if acl.is_vital])
+        problems = vital or await topics.check(settings.kafka, wanted)
     except Unavailable as error:
         cause = await diagnosis.cause(settings.kafka)
         if cause is None:
@@ -154,6 +188,8 @@ async def check_topics(settings: Settings, loaded: Loaded | None) -> None:
         raise Unavailable(f"{origin}{cause}") from error
     if problems:
         raise TopicsUnfit(problems)
+    for sentence in acls.missing(denied):
+        log.info("rights", reason=sentence)
     # One replica is what the settings ask for in development.
     say = log.warning if settings.kafka.replication_factor > 1 else log.info
     for sentence in await topics.durability(settings.kafka, wanted):
@@ -183,6 +219,7 @@ class App:
     memberships: list[Membership] = field(default_factory=list)
     watch_owners: WatchOwners | None = None
     receiver: Receiver | None = None
+    refresh_at: float = 0.0
 
     async def run(self) -> None:
         """Run until `stop` is set, then drain.
@@ -195,7 +232,7 @@ class App:
             session = await stack.enter_async_context(open_session())
             workers = self.place.workers if self.place else 1
             self.clients = {
-                name: client_of(name, connection, session, workers=workers)
+                name: client_of(name, connection, session, workers=workers, on_unauthorized=self.refresh_secrets)
                 for name, connection in self.settings.connections.items()
             }
             self.publisher = Publisher(kafka)
@@ -207,7 +244,7 @@ class App:
     async def _serve(self, stack: contextlib.AsyncExitStack, session: aiohttp.ClientSession) -> None:
         self.memberships = [build(self) for role, build in MEMBERSHIPS.items() if role in self.settings.roles]
         if "callbacks" in self.settings.roles:
-            self.receiver = receiver_of(self.settings, self.publisher)
+            self.receiver = receiver_of(self.settings, self.publisher, renew=self.refresh_secrets)
             callbacks = self.settings.callbacks
             await self.receiver.open(callbacks.host, callbacks.port, reuse_port=self.place is not None)
             stack.push_async_callback(self.receiver.close)
@@ -264,8 +301,11 @@ class App:
         )
         return AdminServer(live=self.dead, ready=self.unready, guard=guard, console=Console(parts))
 
-    def renew_secrets(self) -> None:
-        """Re-read the secrets: credentials, signing keys. What cannot be read is logged, and the old ones stay."""
+    def renew_secrets(self, *, former_seconds: float = 0.0) -> None:
+        """Re-read the secrets: credentials, signing keys. What cannot be read is logged, and the old ones stay.
+
+        What the former keys signed is accepted for so long.
+        """
         if self.loaded is None:
             return
         try:
@@ -281,8 +321,24 @@ class App:
         for name, connection in self.settings.connections.items():
             self.clients[name].replace_credentials(*connection.auth)
         if self.receiver is not None:
-            self.receiver.replace_keys(keys_of(self.settings.connections))
+            self.receiver.replace_keys(keys_of(self.settings.connections), former_seconds=former_seconds)
+        for watcher in self.watch_owners.running.values() if self.watch_owners else ():
+            watcher.poll_now()
         log.info("secrets renewed", connections=len(self.settings.connections))
+
+    def refresh_secrets(self) -> bool:
+        """Re-read the secrets because one has been refused, every few seconds at the most; whether any is another one.
+
+        Twilio switches to a promoted token at once, and the file that holds it may change before anybody tells us.
+        """
+        if self.loaded is None or time.monotonic() < self.refresh_at:
+            return False
+        self.refresh_at = time.monotonic() + REFRESH_SECONDS
+        with contextlib.suppress(ConfigurationError):
+            if reread_secrets(self.loaded).settings != self.settings:
+                self.renew_secrets(former_seconds=FORMER_SECONDS)
+                return True
+        return False
 
     # --- health ---------------------------------------------------------------------------------------------------
     def dead(self) -> list[str]:

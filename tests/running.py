@@ -56,8 +56,16 @@ def _environment() -> dict[str, str]:
 class Connector:
     """One connector process; several of one configuration share everything but their ports."""
 
-    def __init__(self, document: Mapping[str, Any], folder: Path, *, name: str = "connector") -> None:
+    def __init__(
+        self,
+        document: Mapping[str, Any],
+        folder: Path,
+        *,
+        name: str = "connector",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.document = {**document}
+        self.environment = dict(environment or {})
         self.folder = folder
         self.name = name
         self.process: asyncio.subprocess.Process | None = None
@@ -76,14 +84,15 @@ class Connector:
     @property
     def settings(self) -> Settings:
         """What the process reads."""
-        return load(self._file(), environ={})
+        return load(self._file(), environ=self.environment)
 
     def sibling(self, name: str) -> "Connector":
         """Another process with the same configuration and ports of its own."""
         port = free_port()
         callbacks = {**self.document["callbacks"], "port": port, "public_url": f"http://127.0.0.1:{port}"}
         admin = {**self.document["admin"], "port": free_port()}
-        return Connector({**self.document, "callbacks": callbacks, "admin": admin}, self.folder, name=name)
+        document = {**self.document, "callbacks": callbacks, "admin": admin}
+        return Connector(document, self.folder, name=name, environment=self.environment)
 
     def _file(self) -> Path:
         path = self.folder / f"{self.name}.yaml"
@@ -121,7 +130,7 @@ class Connector:
                 *options,
                 stdout=log,
                 stderr=log,
-                env={**_environment(), **(environment or {})},
+                env={**_environment(), **self.environment, **(environment or {})},
             )
         if ready:
             await self.wait_ready()
@@ -171,9 +180,11 @@ class Connector:
 
 
 @contextlib.asynccontextmanager
-async def running(document: Mapping[str, Any], folder: Path, *, count: int = 1) -> AsyncIterator[list[Connector]]:
+async def running(
+    document: Mapping[str, Any], folder: Path, *, count: int = 1, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[list[Connector]]:
     """Topics and so many processes; all are ended, whatever happens."""
-    first = Connector(document, folder, name="connector-1")
+    first = Connector(document, folder, name="connector-1", environment=environment)
     processes = [first, *(first.sibling(f"connector-{number}") for number in range(2, count + 1))]
     await first.apply_topics()
     try:

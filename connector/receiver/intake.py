@@ -1,8 +1,9 @@
 """From a request to the records that are to be stored: body, signature, event."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -17,7 +18,7 @@ from connector.receiver.refusals import Refusal
 from connector.receiver.sightings import BODY
 from connector.resources.rows import Callback
 from connector.telemetry import CALLBACKS
-from connector.twilio.signature import SETTINGS_HEADER, SIGNATURE_HEADER, Keys, verify
+from connector.twilio.signature import SETTINGS_HEADER, SIGNATURE_HEADER, Keys, Verdict, verify
 
 BODY_SECONDS = 5.0
 FORM = "application/x-www-form-urlencoded"
@@ -50,10 +51,22 @@ def routes(rows: Iterable[Callback], *, public_url: str, prefix: str, envelope: 
 
 @dataclass(slots=True)
 class Intake:
-    """Reads and checks requests. `keys` are what may sign, by account SID; None checks nothing (development)."""
+    """Reads and checks requests. `keys` are what may sign, by account SID; None checks nothing (development).
+
+    `renew` is called when a signature is wrong: it may replace the keys, and says whether it did.
+    """
 
     keys: Mapping[str, Keys] | None
     max_body: int
+    renew: Callable[[], bool] | None = None
+    _former: Mapping[str, Keys] = field(default_factory=dict)
+    _former_until: float = 0.0
+
+    def replace_keys(self, keys: Mapping[str, Keys], *, former_seconds: float = 0.0) -> None:
+        """Check with these; with the former ones, too, while what they signed may be on its way."""
+        if self.keys is not None:
+            self._former, self._former_until = self.keys, time.monotonic() + former_seconds
+            self.keys = keys
 
     async def records(self, route: Route, request: web.BaseRequest) -> Sequence[Record]:
         """The records of a request whose signature is right. Raises Refusal."""
@@ -141,16 +154,27 @@ class Intake:
         keys = self.keys.get(account or "")
         if keys is None:
             return "unknown account" if account else "no AccountSid"
-        headers = request.headers
-        verdict = verify(
-            route.base + request.raw_path,
-            pairs,
-            headers.get(SIGNATURE_HEADER),
-            keys,
-            settings=headers.get(SETTINGS_HEADER, ""),
-            body=body,
-        )
-        return None if verdict.valid else verdict.reason
+        verdict = _verdict(route, request, pairs, keys, body)
+        if verdict.valid:
+            return None
+        if self.renew is not None and self.renew():
+            return self._reason(route, request, account, pairs, body)
+        former = self._former.get(account or "") if time.monotonic() < self._former_until else None
+        if former is not None and _verdict(route, request, pairs, former, body).valid:
+            return None
+        return verdict.reason
+
+
+def _verdict(route: Route, request: web.BaseRequest, pairs: form.Pairs, keys: Keys, body: bytes | None) -> Verdict:
+    headers = request.headers
+    return verify(
+        route.base + request.raw_path,
+        pairs,
+        headers.get(SIGNATURE_HEADER),
+        keys,
+        settings=headers.get(SETTINGS_HEADER, ""),
+        body=body,
+    )
 
 
 def _media_type(request: web.BaseRequest) -> str:

@@ -42,7 +42,8 @@ class Receiver:
     """The HTTP server for callbacks.
 
     `publish` returns when all records are acknowledged and raises otherwise, within five seconds. `keys` are what may
-    sign, by account SID; `public_url` is what Twilio calls.
+    sign, by account SID; `public_url` is what Twilio calls; `renew` re-reads the keys when a signature is wrong, and
+    says whether they are others now.
     """
 
     def __init__(
@@ -56,12 +57,13 @@ class Receiver:
         envelope: Envelope = "binary",
         verify_signatures: bool = True,
         max_body: int = 64 * 1024,
+        renew: Callable[[], bool] | None = None,
     ) -> None:
         if verify_signatures and public_url is None:
             raise ConfigurationError("callbacks.public_url: is missing: signatures cover it; give what Twilio calls.")
         self.port = 0
         self._publish = publish
-        self._intake = Intake(keys if verify_signatures else None, max_body)
+        self._intake = Intake(keys if verify_signatures else None, max_body, renew)
         base = (public_url or "").rstrip("/")
         self._routes = routes(rows, public_url=base, prefix=prefix, envelope=envelope)
         self._refusals = Refusals()
@@ -72,10 +74,12 @@ class Receiver:
         self._answering = 0
         self._last_request = time.monotonic()
 
-    def replace_keys(self, keys: Mapping[str, Keys]) -> None:
-        """Check signatures with these from now on; for rotation without a restart."""
-        if self._intake.keys is not None:
-            self._intake.keys = keys
+    def replace_keys(self, keys: Mapping[str, Keys], *, former_seconds: float = 0.0) -> None:
+        """Check signatures with these from now on, for rotation without a restart.
+
+        What the former ones signed is accepted for so long: it may be on its way.
+        """
+        self._intake.replace_keys(keys, former_seconds=former_seconds)
 
     async def open(self, host: str, port: int, *, reuse_port: bool = False) -> None:
         """Listen; port 0 takes a free one, which `port` then tells.

@@ -6,7 +6,7 @@ Only this module opens connections to Twilio. Credentials go to the connection's
 import asyncio
 import math
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
 from http import HTTPStatus
@@ -67,7 +67,8 @@ class TwilioClient:
     """The connection to one account.
 
     `auth` is the user (account SID or API key) and its password; `api_base` and `monitor_base` are scheme and host.
-    `refused` is true after three 401 in a row, until a request succeeds.
+    `refused` is true after three 401 in a row, until a request succeeds. `on_unauthorized` is called after each 401; it
+    may replace the credentials.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class TwilioClient:
         session: aiohttp.ClientSession,
         max_concurrency: int = 50,
         pacing: Pacing | None = None,
+        on_unauthorized: Callable[[], object] | None = None,
     ) -> None:
         self.name = name
         self.account_sid = account_sid
@@ -92,6 +94,7 @@ class TwilioClient:
         self._pacing = pacing or Pacing()
         self._concurrency = Concurrency(max_concurrency, report=TWILIO_CONCURRENCY_LIMIT.labels(name).set)
         self._unauthorized = 0
+        self._on_unauthorized = on_unauthorized
         self._waited = PACING_WAIT_SECONDS.labels(name)
         self._throttled = TWILIO_THROTTLED.labels(name)
         self.replace_credentials(*auth)
@@ -292,6 +295,8 @@ class TwilioClient:
             if self._unauthorized == UNAUTHORIZED_IN_A_ROW:
                 self.refused = True
                 log.error("credentials refused", connection=self.name, status=error.status, code=error.code)
+            if self._on_unauthorized is not None:
+                self._on_unauthorized()
         elif error is None:
             self._unauthorized = 0
             if self.refused:

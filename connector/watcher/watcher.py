@@ -131,6 +131,10 @@ class Watcher:
         self._asked.append((offset, request))
         self._attention.set()
 
+    def poll_now(self) -> None:
+        """Interrupt the wait, as when credentials have changed that were refused."""
+        self._attention.set()
+
     async def _carry_out_requests(self) -> None:
         """Write what each request leads to together with the answer to it."""
         self._attention.clear()
