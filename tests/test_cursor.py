@@ -3,11 +3,11 @@
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, assume, given, note, settings
 from hypothesis import strategies as st
 
 from connector.errors import InvalidRecord
@@ -16,7 +16,7 @@ from connector.watcher import catch_up, following
 from connector.watcher.advance import FOLLOWED_LIMIT, SEEN_LIMIT, Found, Gathered, advance
 from connector.watcher.cursor import DAY, CatchUp, Cursor, Seen, first
 from connector.watcher.walk import Bounds, Sweep, date_filters
-from tests.watch_model import EPOCH, FIXED, MOVING, PLAIN, PRECISE, Item, Listing, Process, at
+from tests.watch_model import CAPPED, EPOCH, FIXED, MOVING, PLAIN, PRECISE, Item, Listing, Process, at
 
 OVERLAP = 60
 DAY_SECONDS = 86_400
@@ -28,43 +28,36 @@ def quarters(low: float, high: float) -> st.SearchStrategy[float]:
     return st.integers(int(low * 4), int(high * 4)).map(lambda ticks: ticks / 4)
 
 
-@st.composite
-def items(draw: st.DrawFn, *, days: int) -> list[Item]:
-    """Rows in clusters, so that seconds, midnights and the ends of windows are shared."""
-    clusters = draw(st.lists(quarters(0, days * DAY_SECONDS), min_size=1, max_size=5))
-    clusters += [float(day * DAY_SECONDS) for day in range(days + 1)]
+NEAR = quarters(-3, 3)
+LATER = st.tuples(st.sampled_from(["at once", "soon", "near"]), st.integers(0, 99), NEAR, quarters(0, OVERLAP))
+ITEM = st.tuples(
+    st.integers(0, 99),
+    NEAR | quarters(-2 * OVERLAP, 2 * OVERLAP),
+    st.just(0.0) | quarters(0, OVERLAP),
+    st.none() | LATER,
+    st.none() | st.none() | st.none() | LATER,
+)
+ITEMS = st.sampled_from([1, 5, 15, 25]).flatmap(lambda size: st.lists(ITEM, min_size=size // 2, max_size=size))
+
+
+def later(moments: list[float], created: float, drawn: tuple[str, int, float, float] | None) -> float | None:
+    """A moment after the creation: at once, soon, or about when something else happens."""
+    if drawn is None:
+        return None
+    kind, index, offset, delay = drawn
+    if kind == "near":
+        return max(created, moments[index % len(moments)] + offset)
+    return created + (delay if kind == "soon" else 0.0)
+
+
+def items(drawn: list[Any], moments: list[float]) -> list[Item]:
+    """Rows in clusters, so that seconds, midnights, polls and the ends of windows are shared."""
     rows = []
-    for number in range(draw(st.integers(0, 25))):
-        created = max(0.0, draw(st.sampled_from(clusters)) + draw(quarters(-3, 3)))
-        visible = created + draw(st.just(0.0) | quarters(0, OVERLAP))
-        sent = draw(st.none() | quarters(0, 5) | quarters(0, days * DAY_SECONDS))
-        deleted = draw(st.none() | st.none() | st.none() | quarters(0, days * DAY_SECONDS))
-        rows.append(
-            Item(
-                number,
-                created,
-                visible,
-                None if sent is None else created + sent,
-                None if deleted is None else visible + deleted,
-            )
-        )
+    for number, (index, offset, delay, sent, deleted) in enumerate(drawn):
+        created = max(0.0, moments[index % len(moments)] + offset)
+        visible = created + delay
+        rows.append(Item(number, created, visible, later(moments, created, sent), later(moments, visible, deleted)))
     return rows
-
-
-@st.composite
-def listings(draw: st.DrawFn, *, days: int) -> Listing:
-    watch: Watch = draw(WATCHES)
-    return Listing(
-        watch=watch,
-        items=draw(items(days=days)),
-        now=draw(quarters(0, days * DAY_SECONDS)),
-        latency=draw(st.sampled_from([0.25, 1.0, 7.0])),
-        by_second=draw(st.booleans()),
-        before_includes_day=draw(st.booleans()),
-        undated_match_filters=draw(st.booleans()),
-        ties_reversed=draw(st.booleans()),
-        tokens_follow_moves=draw(st.booleans()),
-    )
 
 
 ACTIONS = st.lists(
@@ -75,21 +68,37 @@ ACTIONS = st.lists(
     ),
     max_size=25,
 )
+History = tuple[Process, list[tuple[str, float, bool]]]
 
 
 @st.composite
-def histories(draw: st.DrawFn, *, days: int = 4) -> tuple[Process, list[tuple[str, float, bool]]]:
-    listing = draw(listings(days=days))
-    start = draw(st.none() | quarters(0, days * DAY_SECONDS).map(lambda seconds: at(int(seconds))))
+def histories(draw: st.DrawFn, *, watches: st.SearchStrategy[Watch] = WATCHES) -> History:
+    """A list, a process that watches it, and when it polls and crashes."""
+    actions = draw(ACTIONS)
+    begin = draw(st.sampled_from([0.0, 2.0 * DAY_SECONDS, 2.6 * DAY_SECONDS]))
+    polls = [begin, *accumulate((pause for _, pause, _ in actions), initial=begin)]
+    moments = [*polls, *(day * DAY_SECONDS for day in range(int(polls[-1] // DAY_SECONDS) + 1))]
+    listing = Listing(
+        watch=draw(watches),
+        items=items(draw(ITEMS), moments),
+        now=begin,
+        latency=draw(st.sampled_from([0.25, 1.0, 7.0])),
+        by_second=draw(st.booleans()),
+        before_includes_day=draw(st.booleans()),
+        undated_match_filters=draw(st.booleans()),
+        ties_reversed=draw(st.booleans()),
+        tokens_follow_moves=draw(st.booleans()),
+    )
+    start = later(moments, 0.0, draw(st.none() | LATER))
     process = Process(
         listing=listing,
         overlap=OVERLAP,
         limit=draw(st.sampled_from([1, 2, 3, 100])),
         page_size=draw(st.sampled_from([1, 2, 3, 5, 100])),
         capacity=draw(st.sampled_from([4, 6, 50])),
-        start=start,
+        start=None if start is None else at(int(start)),
     )
-    return process, draw(ACTIONS)
+    return process, actions
 
 
 def live_through(process: Process, actions: list[tuple[str, float, bool]]) -> None:
@@ -103,6 +112,7 @@ def live_through(process: Process, actions: list[tuple[str, float, bool]]) -> No
         nearest = min((abs(moment - process.listing.now) for moment in events), default=0.0)
         process.listing.now += 15 if nearest < 3 * OVERLAP else max(nearest - 2 * OVERLAP, 15)
         process.drain()
+    process.drain()
 
 
 def wanted(process: Process, opened_at: float) -> tuple[set[str], set[str]]:
@@ -122,12 +132,11 @@ def versions(process: Process) -> dict[str, list[str]]:
 
 
 EXAMPLES = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
-History = tuple[Process, list[tuple[str, float, bool]]]
 
 
-@settings(EXAMPLES, max_examples=300)
+@settings(EXAMPLES, max_examples=1000)
 @given(histories())
 def test_every_row_is_published_exactly_once(history: History) -> None:
     process, actions = history
@@ -198,18 +207,31 @@ def test_rows_that_move_to_the_top_while_a_walk_is_below_are_not_lost(process: P
     assert published == {item.sid: 1 for item in process.listing.items}
 
 
+@settings(EXAMPLES, max_examples=300)
+@given(histories(watches=st.just(CAPPED)), st.lists(quarters(0, 4), min_size=8, max_size=25))
+def test_rows_beyond_what_a_query_shows_are_published_once(history: History, burst: list[float]) -> None:
+    process, actions = history
+    process.start = EPOCH
+    process.listing.items = [Item(number, 30 + moment, 30 + moment) for number, moment in enumerate(burst)]
+    live_through(process, actions)
+    published = Counter(found.sid for step in process.published for found in step)
+    most_in_a_second = max(Counter(int(moment) for moment in burst).values())
+    assume(most_in_a_second < (CAPPED.cap or 0))
+    assert published == {item.sid: 1 for item in process.listing.items}
+
+
+AGES = st.lists(st.tuples(st.sampled_from([0.5, 1.0, 1.5, 2.0, 2.5]) | quarters(0, 3), st.none() | LATER), max_size=12)
+
+
 @st.composite
 def moving_catch_ups(draw: st.DrawFn) -> Process:
     """Rows of the past days that are sent while the connector catches up."""
-    ages = draw(st.lists(st.sampled_from([0.5, 1.0, 1.5, 2.0, 2.5]) | quarters(0, 3), max_size=12))
     now = 3.0 * DAY_SECONDS
+    moments = [now, now - 0.5 * DAY_SECONDS, now - DAY_SECONDS, now - 2 * DAY_SECONDS]
     rows = []
-    for number, age in enumerate(ages):
+    for number, (age, sent) in enumerate(draw(AGES)):
         created = now - age * DAY_SECONDS
-        sent = draw(
-            st.none() | quarters(-90, 90).map(lambda moment: now + moment) | quarters(0, 9).map(created.__add__)
-        )
-        rows.append(Item(number, created, created, sent if sent is None else max(sent, created)))
+        rows.append(Item(number, created, created, later(moments, created, sent)))
     listing = Listing(
         watch=MOVING,
         items=rows,
@@ -238,10 +260,9 @@ def test_rows_that_are_sent_during_a_catch_up_are_published_once(process: Proces
 
 
 @EXAMPLES
-@given(histories(days=3))
+@given(histories(watches=st.just(MOVING)))
 def test_each_version_that_is_seen_is_published_once(history: History) -> None:
     process, actions = history
-    process.listing.watch = MOVING
     process.changes = True
     live_through(process, actions)
     for published in versions(process).values():
@@ -250,10 +271,9 @@ def test_each_version_that_is_seen_is_published_once(history: History) -> None:
 
 
 @EXAMPLES
-@given(histories(days=3))
+@given(histories(watches=st.just(MOVING)))
 def test_the_last_version_is_published_however_late_it_comes(history: History) -> None:
     process, actions = history
-    process.listing.watch = MOVING
     process.changes = True
     live_through(process, actions)
     end = max([process.listing.now, *(item.sent or 0 for item in process.listing.items)])

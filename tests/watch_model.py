@@ -48,8 +48,8 @@ PRECISE = Watch(
     since="StartDate",
     before="EndDate",
     seconds=True,
-    cap=7,
 )
+CAPPED = replace(PRECISE, cap=7)
 
 
 def at(seconds: float) -> datetime:
@@ -138,7 +138,7 @@ class Listing:
 
     @property
     def _moves(self) -> bool:
-        return self.watch is MOVING
+        return self.watch.sorted_by[0] == "date_sent"
 
     def _matching(self, query: Mapping[str, str]) -> list[Item]:
         shown = [item for item in self.items if item.is_shown(self.now) and self._passes(item, query)]
@@ -215,7 +215,7 @@ class Process:
                 return cursor, gathered
             cursor = replace(cursor, catch_up=smaller)
 
-    def poll(self, *, crash: str = "", write_idle: bool = True) -> Advance | None:
+    def poll(self, *, crash: str = "", write_idle: bool = True) -> Advance:
         """One cycle; `crash` `before` or `after` the transaction, or `""`."""
         cursor = self.open()
         cursor, gathered = (cursor, self.rest) if self.rest is not None else self.gather(cursor)
@@ -223,7 +223,7 @@ class Process:
         step = advance(cursor, gathered, watch=self.listing.watch, overlap=overlap, limit=self.limit)
         if crash == "before":
             self.crash()
-            return None
+            return step
         if step.fresh or write_idle:
             self.published.append(tuple(step.fresh))
             self.written = step.cursor.to_json()
@@ -249,6 +249,7 @@ class Process:
 
     def drain(self) -> None:
         """Poll until nothing waits."""
-        step = self.poll()
-        while step is None or step.is_waiting:
-            step = self.poll()
+        for _ in range(1000):
+            if not self.poll().is_waiting:
+                return
+        raise AssertionError("The watch is never done.")

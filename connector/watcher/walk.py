@@ -115,7 +115,7 @@ def _wire(watch: Watch, moment: datetime) -> str:
 class Sweep:
     """What one walk has found so far. `now` is Twilio's time at its first page, `began_at` our clock's.
 
-    `is_capped`: Twilio shows no more rows of a single second than it did, so that some may be missing.
+    `is_capped`: a query showed rows of a single second only, and no more of them, so that some may be missing.
     """
 
     def __init__(self, cursor: Cursor, watch: Watch, *, changes: bool, capacity: int = CAPACITY) -> None:
@@ -132,7 +132,8 @@ class Sweep:
         self._oldest = Oldest(capacity)
         self._stops_when_cut = cursor.catch_up is not None and catch_up.narrower(cursor.catch_up, watch) is not None
         self._rows_of_query = 0
-        self._has_reached_floor = False
+        self._has_ended = False
+        self._top: Row = {}
         self._last: Row = {}
         self._neighbour: datetime | None = None
 
@@ -153,13 +154,21 @@ class Sweep:
             yield Bounds()
 
     def _below_cap(self, bounds: Bounds) -> Bounds | None:
-        """Where to go on below a query that Twilio cut off; its last second is read again, for the ties in it."""
-        if self._watch.cap is None or self._rows_of_query < self._watch.cap or self._has_reached_floor:
+        """Where to go on below a query that Twilio cut off.
+
+        The last second is read again for the ties in it, as `before` may or may not include its own second; one second
+        less where that leads no further.
+        """
+        if self._watch.cap is None or self._rows_of_query < self._watch.cap or self._has_ended:
             return None
-        before = self._sorted(self._last, self._created(self._last)) or self._created(self._last)
-        before += SECOND
-        self.is_capped = bounds.before is not None and before >= bounds.before
-        return None if self.is_capped else Bounds(bounds.since, before)
+        last = self._order(self._last)
+        self.is_capped |= last == self._order(self._top)
+        before = last + SECOND
+        return Bounds(bounds.since, before if bounds.before is None else min(before, bounds.before - SECOND))
+
+    def _order(self, row: Row) -> datetime:
+        created = self._created(row)
+        return self._sorted(row, created) or created
 
     # --- which rows -----------------------------------------------------------------------------------------------
     def read(self, rows: Sequence[Row], date: datetime | None) -> bool:
@@ -168,15 +177,17 @@ class Sweep:
             self.now = whole(date or datetime.now(UTC))
             self.began_at = time.monotonic()
         self.pages += 1
-        self._rows_of_query += len(rows)
         for row in rows:
             found = self._find(row)
             if found is not None:
                 self._oldest.add(found)
         if rows:
+            self._top = self._top if self._rows_of_query else rows[0]
             self._last = rows[-1]
-            self._has_reached_floor = all(self._is_below_floor(row) for row in rows)
-        return not self._has_reached_floor and not (self._stops_when_cut and self._oldest.is_over)
+            self._rows_of_query += len(rows)
+            is_too_much = self._stops_when_cut and self._oldest.is_over
+            self._has_ended = is_too_much or all(self._is_below_floor(row) for row in rows)
+        return not self._has_ended
 
     def gathered(self) -> Gathered:
         """What is to be published, oldest first."""
@@ -209,7 +220,7 @@ class Sweep:
         if identity(row) in self._cursor.seen:
             return False
         created = self._created(row)
-        return created < self._floor and (self._sorted(row, created) or created) < self._floor
+        return created < self._floor and self._order(row) < self._floor
 
     def _created(self, row: Row) -> datetime:
         """When the row was created; one that does not say is dated by the row above it."""
