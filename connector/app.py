@@ -18,8 +18,9 @@ from typing import Any
 import aiohttp
 
 from connector import telemetry, tracing
-from connector.admin.console import Console, Parts
+from connector.admin.console import Console
 from connector.admin.feed import Feed
+from connector.admin.parts import Parts
 from connector.admin.security import Guard
 from connector.admin.server import AdminServer
 from connector.errors import ConfigurationError, TopicsUnfit, Unavailable

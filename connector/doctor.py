@@ -1,6 +1,6 @@
 """Whether everything that the connector stands on is as it must be: broker, topics, rights, Twilio, clocks, the URL.
 
-Nothing is left behind: the transaction that is tried is aborted, and the signed callback lacks its MessageSid, so that
+Nothing is left behind: rights are asked for and not tried, and the signed callback lacks its MessageSid, so that
 the receiver accepts its signature (400 instead of 403) and stores nothing.
 """
 
@@ -12,7 +12,8 @@ from typing import Literal
 import aiohttp
 
 from connector.errors import BadCredentials, NotExecuted, TwilioError, Unavailable
-from connector.kafka import examination, topics
+from connector.kafka import acls, diagnosis, examination, rights, topics
+from connector.kafka.acls import Acl
 from connector.kafka.topics import Topic
 from connector.resources.rows import ACCOUNT, Request
 from connector.settings import Connection, Settings
@@ -38,9 +39,11 @@ class Check:
     remedy: str = ""
 
 
-async def examine(settings: Settings, wanted: Sequence[Topic], *, offline: bool = False) -> AsyncIterator[Check]:
+async def examine(
+    settings: Settings, wanted: Sequence[Topic], needed: Sequence[Acl], *, offline: bool = False
+) -> AsyncIterator[Check]:
     """Every check, as soon as it is done; `offline` leaves out what goes to Twilio and to the public address."""
-    async for check in _kafka(settings, wanted):
+    async for check in _kafka(settings, wanted, needed):
         yield check
     if offline:
         for name in ("twilio", "clock", "callbacks"):
@@ -56,12 +59,13 @@ async def examine(settings: Settings, wanted: Sequence[Topic], *, offline: bool 
 
 
 # --- Kafka ------------------------------------------------------------------------------------------------------------
-async def _kafka(settings: Settings, wanted: Sequence[Topic]) -> AsyncIterator[Check]:
+async def _kafka(settings: Settings, wanted: Sequence[Topic], needed: Sequence[Acl]) -> AsyncIterator[Check]:
     kafka = settings.kafka
     try:
         count, cluster = await examination.brokers(kafka)
     except Unavailable as error:
-        sentence = f"{kafka.bootstrap_servers} does not answer. {error}"
+        cause = await diagnosis.cause(kafka)
+        sentence = str(cause or f"{kafka.bootstrap_servers} does not answer. {error}")
         yield Check("broker", "failed", sentence, "Start it, or correct kafka.bootstrap_servers and its security.")
         for name in ("topics", "rights"):
             yield Check(name, "skipped", "No broker answers.")
@@ -80,23 +84,18 @@ async def _kafka(settings: Settings, wanted: Sequence[Topic]) -> AsyncIterator[C
     yield Check("topics", "ok", f"{len(wanted)} topics are as they should be.")
     for sentence in await topics.durability(kafka, wanted):
         yield Check("durability", "warning", sentence, "Set min.insync.replicas to 2, with three replicas.")
-    async for check in _rights(settings, wanted):
+    async for check in _rights(settings, needed):
         yield check
 
 
-async def _rights(settings: Settings, wanted: Sequence[Topic]) -> AsyncIterator[Check]:
-    """Rights as far as they show when they are used; rights to write are tried on the control topic alone."""
-    kafka = settings.kafka
-    prefix = kafka.topic_prefix
-    problems = await examination.may_read(kafka, [topic.name for topic in wanted])
-    problems += await examination.may_join(kafka, [f"{prefix}-watch", f"{prefix}-command"])
-    writing = await examination.may_write(kafka, f"{prefix}.control", transactional_id=f"{prefix}-doctor")
-    problems += [writing] if writing else []
-    for sentence in problems:
-        remedy = f"Allow Read, Write and Describe on topics, Read on groups, Write on transactional ids {prefix}-*."
-        yield Check("rights", "failed", sentence, remedy)
-    if not problems:
-        yield Check("rights", "ok", "Topics can be read, groups used, and transactions written.")
+async def _rights(settings: Settings, needed: Sequence[Acl]) -> AsyncIterator[Check]:
+    """What the broker says that it allows; nothing is tried."""
+    denied = await rights.missing(settings.kafka, needed)
+    for acl_kind, state in ((True, "failed"), (False, "warning")):
+        for sentence in acls.missing([acl for acl in denied if acl.is_vital is acl_kind]):
+            yield Check("rights", state, sentence, "twilio-kafka topics list --acls")
+    if not any(acl.is_vital for acl in denied):
+        yield Check("rights", "ok", "Everything that the roles need is allowed.")
 
 
 # --- Twilio -----------------------------------------------------------------------------------------------------------

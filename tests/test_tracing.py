@@ -1,4 +1,4 @@
-"""Traces of the real process, collected by a receiver of OpenTelemetry's protocol: producer, command, Twilio, result."""
+"""Traces of the real process, collected by an OTLP receiver: producer, command, Twilio, result, callbacks."""
 
 import asyncio
 import json
@@ -132,7 +132,7 @@ async def test_a_trace_connects_producer_command_twilio_and_result_and_by_link_t
 
     assert re.search(rf'command_seconds_bucket{{.*}} 1\.0 # {{span_id="\w+",trace_id="{TRACE}"}}', metrics)
     assert re.search(r'callback_seconds_bucket{.*} \S+ # {span_id="\w+",trace_id="\w+"}', metrics)
-    assert re.search(r'twilio_request_seconds_bucket{.*} \S+ # {span_id=', metrics)
+    assert re.search(r"twilio_request_seconds_bucket{.*} \S+ # {span_id=", metrics)
     finished = next(json.loads(line) for line in process.log.splitlines() if "command finished" in line)
     assert finished["trace_id"] == TRACE
     for secret in (SENDER[1:], RECIPIENT[1:], BODY, simulator.auth_token):

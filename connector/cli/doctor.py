@@ -23,7 +23,7 @@ def doctor(
 
     It makes one authenticated GET to Twilio and one signed request to callbacks.public_url, which stores nothing.
     """
-    from connector.app import topics_of
+    from connector.app import rights_of, topics_of
     from connector.doctor import examine
     from connector.settings import load
 
@@ -31,7 +31,7 @@ def doctor(
     found: list[Check] = []
 
     async def run() -> None:
-        async for check in examine(settings, topics_of(settings), offline=offline):
+        async for check in examine(settings, topics_of(settings), rights_of(settings), offline=offline):
             found.append(check)
             if output is Format.text:
                 _print(check)

@@ -1,21 +1,41 @@
 """`twilio-kafka topics`: what topics there must be, and making it so."""
 
 import json
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from connector.cli.options import ConfigOption, Format, FormatOption, KafkaOption, kafka_settings, run_async
 
+if TYPE_CHECKING:
+    from connector.settings import Settings
+
 app = typer.Typer(help="List the topics of this configuration, create what is missing.", no_args_is_help=True)
 
 
 @app.command("list")
-def list_topics(config: ConfigOption = None, kafka: KafkaOption = None, output: FormatOption = Format.text) -> None:
+def list_topics(
+    config: ConfigOption = None,
+    kafka: KafkaOption = None,
+    acls: Annotated[  # noqa: FBT002 - an option
+        bool, typer.Option("--acls", help="Print the ACLs that the roles need instead, for kafka-acls.sh.")
+    ] = False,
+    principal: Annotated[
+        str | None, typer.Option("--principal", metavar="TYPE:NAME", help="Who gets the ACLs; else the SASL user.")
+    ] = None,
+    console: Annotated[  # noqa: FBT002 - an option
+        bool, typer.Option("--console/--no-console", help="With or without what only the console needs.")
+    ] = True,
+    output: FormatOption = Format.text,
+) -> None:
     """Print every topic with partitions, replicas and settings, and what of it is missing or wrong."""
     from connector.app import topics_of
     from connector.kafka import topics
 
     settings = kafka_settings(config, kafka)
+    if acls:
+        _print_acls(settings, principal=principal, console=console, output=output)
+        return
     wanted = topics_of(settings)
     problems = run_async(topics.check(settings.kafka, wanted))
     if output is Format.json:
@@ -37,6 +57,24 @@ def list_topics(config: ConfigOption = None, kafka: KafkaOption = None, output: 
         for problem in problems:
             typer.echo(problem, err=True)
     raise typer.Exit(1 if problems else 0)
+
+
+def _print_acls(settings: "Settings", *, principal: str | None, console: bool, output: Format) -> None:
+    """The rights that the configured roles need; no broker is asked."""
+    from dataclasses import asdict
+
+    from connector.app import acls_of
+    from connector.kafka import acls
+
+    user = settings.kafka.sasl.username if settings.kafka.sasl else None
+    who = principal or f"User:{user or 'twilio-kafka'}"
+    found = acls_of(settings, console=console)
+    if output is Format.json:
+        typer.echo(json.dumps({"principal": who, "acls": [asdict(acl) for acl in found]}, indent=2))
+        return
+    for acl in found:
+        line = acls.command(acl, principal=who, bootstrap_servers=settings.kafka.bootstrap_servers)
+        typer.echo(f"{line}  # {', '.join(acl.purposes)}")
 
 
 @app.command("apply")
