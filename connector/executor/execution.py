@@ -166,7 +166,7 @@ class Execution:
         """What an attempt without a 2xx comes to; None: try again, the wait is over."""
         match error:
             case BadCredentials() if self._attempts < CREDENTIAL_TRIES:
-                await self._later(job, backoff_seconds(self._attempts, error.retry_after))
+                await self._later(job, error, backoff_seconds(self._attempts, error.retry_after))
             case Refused():
                 return await self._refused(job, error)
             case PerhapsExecuted() if not job.repeatable:
@@ -175,7 +175,7 @@ class Execution:
             case _:
                 # Reading leaves nothing in doubt.
                 self._perhaps |= isinstance(error, PerhapsExecuted) and job.request.method != "GET"
-                await self._later(job, backoff_seconds(self._attempts, error.retry_after))
+                await self._later(job, error, backoff_seconds(self._attempts, error.retry_after))
         return None
 
     async def _attempt(self, job: Job) -> list[Answer]:
@@ -252,8 +252,13 @@ class Execution:
                     held, size = [last], sum(len(bundle) for bundle in last.bundles)
         return held or [self._succeeded(job, Portion(()))]
 
-    async def _later(self, job: Job, seconds: float) -> None:
-        """Wait before the next attempt, not longer than the command is valid."""
+    async def _later(self, job: Job, error: TwilioError, seconds: float) -> None:
+        """Wait before the next attempt, not longer than the command is valid.
+
+        Whoever takes over meanwhile must know whether the last one may have done anything.
+        """
+        if not self._perhaps and not isinstance(error, PerhapsExecuted):
+            await self._owner.withdraw(self._command)
         if job.expires_at is not None:
             seconds = min(seconds, max(0.0, (job.expires_at - datetime.now(UTC)).total_seconds()) + 0.001)
         await self._owner.wait(seconds)
@@ -265,7 +270,7 @@ class Execution:
             return self._succeeded(job, Portion((), request_id=error.request_id))
         if error.code in job.operation.delay_codes and now() - self._started < DELAY_BUDGET:
             step = min(self._attempts - 1, len(DELAY_SECONDS) - 1)
-            await self._later(job, DELAY_SECONDS[step] * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
+            await self._later(job, error, DELAY_SECONDS[step] * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
             return None
         return self._failed(job, error)
 

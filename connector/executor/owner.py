@@ -8,14 +8,14 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import NamedTuple, Protocol
 
 from connector import telemetry
 from connector.errors import Unavailable
-from connector.events import Record
+from connector.events import Record, now
 from connector.executor import offsets
 from connector.executor.dedupe import Dedupe
 from connector.executor.lanes import Lanes
@@ -230,6 +230,20 @@ class Owner:
                 self._attempts[entry.where] = _Attempt(entry, offset)
 
         record = journal.encode(self._kafka.topic_prefix, entry, partition=self.seat.partition)
+        await self._writer.write([record], applied)
+
+    async def withdraw(self, command: Pending) -> None:
+        """Make it durable that the open attempt has certainly done nothing: whoever comes next just tries again."""
+        attempt = self._attempts.get(command.where)
+        if attempt is None:
+            return
+        attempt.finishing = True
+        entry = replace(attempt.entry, state="withdrawn", at=now())
+        record = journal.encode(self._kafka.topic_prefix, entry, partition=self.seat.partition)
+
+        def applied(_offset: int) -> None:
+            self._attempts.pop(command.where, None)
+
         await self._writer.write([record], applied)
 
     async def write(self, records: Sequence[Record]) -> None:

@@ -173,7 +173,8 @@ class Process:
         start = await partitions.offset_at(self.kafka, topic, partition, finished_at - RESULT_SPREAD)
         if start is None:
             return ()
-        end = min(await partitions.last_stable_offset(self.kafka, topic, partition), start + RESULT_RECORDS)
+        # Committed does not mean visible yet: up to the end, whatever is still open there.
+        end = min(await partitions.high_watermark(self.kafka, topic, partition), start + RESULT_RECORDS)
         # Most records are told apart without parsing them.
         quoted = orjson.dumps(command.id)
         reading = partitions.read(self.kafka, topic, partition, start=start, end=end)

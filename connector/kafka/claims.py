@@ -89,6 +89,7 @@ class Claims:
             return self._consumer
         await self._close()
         consumer = await self._stack.enter_async_context(clients.reading(self._kafka))
+        self._uncommitted = await self._stack.enter_async_context(clients.reading(self._kafka, committed=False))
         topic = journal.topic_of(self._kafka)
         places = [TopicPartition(topic, partition) for partition in range(self._kafka.partitions)]
         consumer.assign(places)
@@ -101,8 +102,11 @@ class Claims:
         return consumer
 
     async def _catch_up(self, consumer: AIOKafkaConsumer) -> None:
-        """Read to the end of the committed records: open transactions of others are waited for by nobody."""
-        ends: Mapping[TopicPartition, int] = await consumer.end_offsets(list(consumer.assignment()))
+        """Read to the end, open transactions included: one may be committed already without being visible.
+
+        That of an owner that is gone is ended by its successor, or by the broker when its time is over.
+        """
+        ends: Mapping[TopicPartition, int] = await self._uncommitted.end_offsets(list(consumer.assignment()))
         while any([await consumer.position(place) < end for place, end in ends.items()]):
             for place, batch in (await consumer.getmany(timeout_ms=POLL_MS)).items():
                 for entry, _ in journal.decoded(batch):

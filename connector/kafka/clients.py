@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from itertools import chain
 from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener
@@ -119,6 +120,8 @@ async def end(client: AIOKafkaProducer | AIOKafkaConsumer, *, timeout: float = S
     """
     task = asyncio.create_task(client.stop(), name="kafka-client-stop")
     await asyncio.wait({task}, timeout=timeout)
+    if isinstance(client, AIOKafkaProducer):
+        _hear_of_failures(client)
     if task.done() and not task.cancelled() and task.exception() is None:
         return
     task.cancel()
@@ -134,7 +137,8 @@ async def _cut_off(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
     """End the background tasks and connections of a client that does not stop."""
     inner = client._client if isinstance(client, AIOKafkaConsumer) else client.client  # noqa: SLF001 - no public way
     if isinstance(client, AIOKafkaProducer):
-        _fail_pending(client)
+        client._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - the same
+        _hear_of_failures(client)
         sender: asyncio.Task[None] | None = client._sender.sender_task  # noqa: SLF001 - the same
         # Each cancellation ends one of the requests that it waits for.
         for _ in range(MOST_REQUESTS):
@@ -147,14 +151,13 @@ async def _cut_off(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
             await inner.close()
 
 
-def _fail_pending(producer: AIOKafkaProducer) -> None:
-    """Tell whoever still waits for a record, and take note of the failures that nobody waits for."""
-    held = producer._message_accumulator  # noqa: SLF001 - no public way
-    batches = [*held._pending_batches, *(batch for queue in held._batches.values() for batch in queue)]  # noqa: SLF001
-    held.fail_all(ProducerClosed())
-    for batch in batches:
+def _hear_of_failures(producer: AIOKafkaProducer) -> None:
+    """Take note of the failures in the inside of a producer, for which nobody waits."""
+    held, transaction = producer._message_accumulator, producer._txn_manager  # noqa: SLF001 - no public way
+    for batch in (*held._pending_batches, *chain.from_iterable(held._batches.values())):  # noqa: SLF001 - the same
         heard(batch.future)
-        heard(batch._drain_waiter)  # noqa: SLF001 - no public way
+        heard(batch._drain_waiter)  # noqa: SLF001 - the same
+    heard(transaction and transaction._transaction_waiter)  # noqa: SLF001 - the same
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """The command journal: what an owner was about to do, and what came of it.
 
-An entry is written and awaited before every create, and another together with the result. A successor finds in it
-which commands are in doubt and which are finished. Now and then a digest lists the ids that were finished, so that a
-successor knows days of ids from a few records.
+An entry is written and awaited before every create, and another together with the result, or when it is certain that
+nothing was done. A successor finds in it which commands are in doubt and which are finished. Now and then a digest
+lists the ids that were finished, so that a successor knows days of ids from a few records.
 """
 
 import base64
@@ -39,7 +39,7 @@ class Entry:
     command made or adopted. `explicit` tells whether the id is the caller's own.
     """
 
-    state: Literal["attempting", "done"]
+    state: Literal["attempting", "withdrawn", "done"]
     topic: str
     offset: int
     id: str
@@ -143,7 +143,7 @@ class State:
         """Take one entry in, in the order of the journal."""
         self.latest[entry.where] = entry
         self.records += 1
-        if entry.state == "done":
+        if entry.state != "attempting":
             self.open_at.pop(entry.where, None)
         else:
             # Earlier attempts were certainly not executed, or there would be no later one.

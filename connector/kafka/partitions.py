@@ -29,23 +29,14 @@ def _read_errors(topic: str, partition: int) -> Iterator[None]:
         raise Unavailable(f"{topic} partition {partition} cannot be read: {error!r:.200}") from error
 
 
-async def _end(kafka: KafkaSettings, topic: str, partition: int, *, committed: bool) -> int:
+async def high_watermark(kafka: KafkaSettings, topic: str, partition: int) -> int:
+    """The partition's end, records of open transactions included. Raises Unavailable."""
     where = TopicPartition(topic, partition)
-    async with clients.reading(kafka, committed=committed) as consumer:
+    async with clients.reading(kafka, committed=False) as consumer:
         with _read_errors(topic, partition):
             async with asyncio.timeout(ANSWER_SECONDS):
                 ends: Mapping[TopicPartition, int] = await consumer.end_offsets([where])
     return ends[where]
-
-
-async def high_watermark(kafka: KafkaSettings, topic: str, partition: int) -> int:
-    """The partition's end, records of open transactions included. Raises Unavailable."""
-    return await _end(kafka, topic, partition, committed=False)
-
-
-async def last_stable_offset(kafka: KafkaSettings, topic: str, partition: int) -> int:
-    """The end of what read_committed readers can see now. Raises Unavailable."""
-    return await _end(kafka, topic, partition, committed=True)
 
 
 async def read(

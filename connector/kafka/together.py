@@ -10,6 +10,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata
 
 from connector.events import Record
+from connector.kafka import clients
 from connector.kafka.partitioner import partition_of
 
 Place = tuple[str, int]
@@ -59,13 +60,8 @@ async def _send(producer: AIOKafkaProducer, batch: _Batch) -> "asyncio.Future[Re
     topic, partition = batch.place
     future: asyncio.Future[RecordMetadata] = await producer.send_batch(batch.builder, topic, partition=partition)
     # Another batch may fail first, and then nobody asks for this one.
-    future.add_done_callback(_heard)
+    future.add_done_callback(clients.heard)
     return future
-
-
-def _heard(future: "asyncio.Future[RecordMetadata]") -> None:
-    if not future.cancelled():
-        future.exception()
 
 
 async def _places(producer: AIOKafkaProducer, records: Sequence[Record]) -> list[Place]:

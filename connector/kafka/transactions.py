@@ -116,7 +116,6 @@ class Transactions:
         self.usable = False
         producer, self._producer = self._producer, None
         if producer is not None:
-            clients.heard(producer._txn_manager._transaction_waiter)  # noqa: SLF001 - its failure came with a record's
             await clients.end(producer, timeout=patience)
 
 

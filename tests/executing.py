@@ -1,0 +1,176 @@
+"""The executor in this process: real Kafka and the simulator, without the start of a process."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import orjson
+from aiokafka import AIOKafkaProducer, ConsumerRecord
+from pydantic import SecretStr
+
+from connector.events import Record
+from connector.executor.executor import Executor
+from connector.executor.media import topic_store
+from connector.executor.process import Process
+from connector.kafka import topics
+from connector.kafka.ownership import Membership
+from connector.resources import COMMANDS
+from connector.settings import KafkaSettings
+from connector.simulator import OTHER_PHONE_NUMBER, PHONE_NUMBER, Simulator
+from connector.twilio.client import TwilioClient, open_session
+from tests.running import values, wait_for_records
+
+SEND = "send-message"
+WITHIN_SECONDS = 20.0
+
+
+def message(body: str = "Hello", **more: Any) -> dict[str, Any]:
+    """The value of a command."""
+    return {"to": OTHER_PHONE_NUMBER, "from": PHONE_NUMBER, "body": body, **more}
+
+
+def kafka_settings(kafka: str, prefix: str, *, partitions: int = 1) -> KafkaSettings:
+    """Settings with short times."""
+    return KafkaSettings(
+        bootstrap_servers=kafka,
+        topic_prefix=prefix,
+        partitions=partitions,
+        replication_factor=1,
+        session_timeout=timedelta(seconds=3),
+    )
+
+
+@dataclass
+class Executing:
+    """A running executor. `options` go to `Process`."""
+
+    kafka: KafkaSettings
+    simulator: Simulator
+    clients: Mapping[str, TwilioClient]
+    producer: AIOKafkaProducer
+    options: dict[str, Any]
+    dedupe_window: timedelta = timedelta(hours=1)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    membership: Membership | None = None
+    process: Process | None = None
+    _task: asyncio.Task[None] | None = None
+
+    @property
+    def prefix(self) -> str:
+        """The topics' prefix."""
+        return self.kafka.topic_prefix
+
+    def topic(self, name: str) -> str:
+        """A topic's whole name."""
+        return f"{self.prefix}.{name}"
+
+    async def start(self) -> "Executing":
+        """Start (again)."""
+        given: dict[str, Any] = {
+            "callback_url": None,
+            "store": topic_store(self.topic("recording-media")),
+            "max_in_flight": 64,
+            "settle_time": timedelta(seconds=1),
+            "request_timeout": timedelta(seconds=2),
+            "resend": False,
+            "reply_topics": (),
+        }
+        options = {**given, **self.options}
+        group = f"{self.prefix}-command"
+        self.process = Process(kafka=self.kafka, group=group, commands=COMMANDS, clients=self.clients, **options)
+        names = {self.topic(f"commands.{name}"): name for name in COMMANDS}
+        executor = Executor(
+            self.process, topics=names, max_in_flight=options["max_in_flight"], dedupe_window=self.dedupe_window
+        )
+        self.stopping = asyncio.Event()
+        self.membership = Membership(self.kafka, role="commands", group=group, topics=list(names), serve=executor.serve)
+        self._task = asyncio.create_task(self.membership.run(self.stopping), name="executing")
+        return self
+
+    async def stop(self) -> None:
+        """End in order."""
+        self.stopping.set()
+        if self._task is not None:
+            await self._task
+            self._task = None
+
+    async def break_off(self) -> None:
+        """End as a crash would: nothing is finished, nothing committed."""
+        if self._task is not None and self.membership is not None:
+            for task in self.membership._tasks.values():
+                task.cancel()
+            self.membership.drain_seconds = self.membership._stop_seconds = 0.0
+            self._task.cancel()
+            await asyncio.wait({self._task})
+            self._task = None
+
+    async def send(
+        self,
+        value: Mapping[str, Any] | bytes | None,
+        *,
+        command: str = SEND,
+        key: str | None = "key",
+        partition: int | None = None,
+        **headers: str,
+    ) -> str:
+        """Send a command; its place: `partition/offset`. Underscores in headers stand for hyphens."""
+        written = await self.producer.send_and_wait(
+            self.topic(f"commands.{command}"),
+            value if isinstance(value, bytes) or value is None else orjson.dumps(value),
+            key=key.encode() if key is not None else None,
+            headers=[(name.replace("_", "-"), text.encode()) for name, text in headers.items()],
+            partition=partition,
+        )
+        return f"{written.partition}/{written.offset}"
+
+    async def write(self, record: Record) -> None:
+        """Write any record."""
+        await self.producer.send_and_wait(record.topic, record.value, key=record.key, headers=record.headers)
+
+    async def results(self, count: int, *, command: str = SEND, within: float = WITHIN_SECONDS) -> list[dict[str, Any]]:
+        """The results, as soon as there are so many."""
+        return values(await self.records(f"results.{command}", count, within=within))
+
+    async def records(self, name: str, count: int, *, within: float = WITHIN_SECONDS) -> Sequence[ConsumerRecord]:
+        """The records of a topic, as soon as there are so many."""
+        return await wait_for_records(self.kafka.bootstrap_servers, self.topic(name), count, within=within)
+
+    def created(self, operation: str = "CreateMessage") -> list[str]:
+        """The bodies of the messages that Twilio made, in their order."""
+        entries = self.simulator.journal.of(operation)
+        return [dict(entry.parameters).get("Body", "") for entry in entries if entry.executed]
+
+
+@contextlib.asynccontextmanager
+async def executing(
+    kafka: str,
+    prefix: str,
+    *,
+    partitions: int = 1,
+    simulated: Mapping[str, Any] | None = None,
+    dedupe_window: timedelta = timedelta(hours=1),
+    **options: Any,
+) -> AsyncIterator[Executing]:
+    """Topics, simulator and a running executor."""
+    settings = kafka_settings(kafka, prefix, partitions=partitions)
+    await topics.apply(settings, topics.wanted(settings, events=[], commands=COMMANDS))
+    producer = AIOKafkaProducer(bootstrap_servers=kafka, enable_idempotence=True)
+    async with Simulator(seed=1, settings=simulated or {}) as simulator, open_session() as session:
+        client = TwilioClient(
+            name="default",
+            account_sid=simulator.account_sid,
+            auth=(simulator.account_sid, SecretStr(simulator.auth_token)),
+            api_base=simulator.url,
+            monitor_base=simulator.url,
+            session=session,
+        )
+        await producer.start()
+        running = Executing(settings, simulator, {"default": client}, producer, options, dedupe_window)
+        try:
+            yield await running.start()
+        finally:
+            await running.stop()
+            await producer.stop()

@@ -1,0 +1,138 @@
+"""Progress: what is committed tells a successor exactly which commands are finished."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.executor.offsets import METADATA_LIMIT, Commit, Progress, decode, encode
+
+BASE = 1000
+
+
+@st.composite
+def lives(draw: st.DrawFn) -> tuple[list[int], list[int]]:
+    """Offsets that come, with gaps, and those of them that are finished, in any order."""
+    gaps = draw(st.lists(st.integers(min_value=1, max_value=4), max_size=60))
+    offsets = [BASE + sum(gaps[: count + 1]) - 1 for count in range(len(gaps))]
+    finished = draw(st.lists(st.sampled_from(offsets), unique=True)) if offsets else []
+    return offsets, finished
+
+
+def _lived(offsets: list[int], finished: list[int]) -> Progress:
+    progress = Progress(BASE)
+    for offset in offsets:
+        assert progress.deliver(offset)
+    for offset in finished:
+        progress.finish(offset)
+    return progress
+
+
+def _restored(progress: Progress, *, finished: frozenset[int] = frozenset()) -> Progress:
+    text = progress.metadata(low=7, digest=None)
+    assert text is not None
+    commit = decode(progress.base, text)
+    assert commit is not None
+    return Progress(progress.base, end=commit.end, pending=commit.pending, finished=finished)
+
+
+@given(lives())
+def test_everything_below_the_base_is_finished(life: tuple[list[int], list[int]]) -> None:
+    offsets, finished = life
+    progress = _lived(offsets, finished)
+    assert all(offset in finished for offset in offsets if offset < progress.base)
+    assert progress.base in {*offsets, progress.end}
+    assert progress.pending == len(offsets) - len(finished)
+
+
+@given(lives())
+def test_a_successor_executes_exactly_what_is_not_finished(life: tuple[list[int], list[int]]) -> None:
+    offsets, finished = life
+    progress = _lived(offsets, finished)
+    successor = _restored(progress)
+    again = [offset for offset in offsets if offset >= progress.base and successor.deliver(offset)]
+    assert again == [offset for offset in offsets if offset not in finished]
+
+
+@given(lives(), st.integers(min_value=0, max_value=60))
+def test_a_successor_of_a_successor_knows_as_much(life: tuple[list[int], list[int]], read: int) -> None:
+    """However little the first successor had read when it committed."""
+    offsets, finished = life
+    progress = _lived(offsets, finished)
+    successor = _restored(progress)
+    for offset in [offset for offset in offsets if offset >= progress.base][:read]:
+        successor.deliver(offset)
+    second = _restored(successor)
+    again = [offset for offset in offsets if offset >= successor.base and second.deliver(offset)]
+    assert again == [offset for offset in offsets if offset not in finished]
+
+
+@given(lives(), st.data())
+def test_what_only_the_journal_knows_is_in_the_next_commit(
+    life: tuple[list[int], list[int]], data: st.DataObject
+) -> None:
+    """A crash right after the restore must not make anything forgotten: the commit moves the journal's mark on."""
+    offsets, finished = life
+    committed = set(data.draw(st.lists(st.sampled_from(finished), unique=True))) if finished else set()
+    before = _lived([offset for offset in offsets if not finished or offset <= max(committed, default=BASE)], [])
+    for offset in committed:
+        before.finish(offset)
+    successor = _restored(before, finished=frozenset(finished))
+    second = _restored(successor)
+    again = [offset for offset in offsets if offset >= successor.base and second.deliver(offset)]
+    assert again == [offset for offset in offsets if offset not in finished]
+
+
+@given(lives())
+def test_a_record_that_comes_twice_is_executed_once(life: tuple[list[int], list[int]]) -> None:
+    offsets, _ = life
+    progress = Progress(BASE)
+    assert [offset for offset in sorted(offsets * 2) if progress.deliver(offset)] == offsets
+
+
+@given(lives(), st.integers(min_value=0), st.none() | st.integers(min_value=0))
+def test_metadata_reads_back_as_it_was(life: tuple[list[int], list[int]], low: int, digest: int | None) -> None:
+    offsets, finished = life
+    pending = tuple(offset for offset in offsets if offset not in finished)
+    base = min(pending, default=BASE)
+    commit = Commit(low=low, digest=digest, end=max(offsets, default=base) + 1 if offsets else base, pending=pending)
+    read = decode(base, encode(base, commit))
+    assert read is not None
+    assert (read.low, read.digest, read.pending) == (low, digest, pending)
+    assert read.end == max(commit.end, base)
+
+
+def test_a_record_that_was_deleted_from_the_topic_holds_nothing_up() -> None:
+    progress = _lived([1000, 1001, 1002, 1003], [1001, 1003])
+    successor = _restored(progress)
+    assert [offset for offset in (1002, 1003, 1004) if successor.deliver(offset)] == [1002, 1004]
+    successor.finish(1002)
+    assert successor.base == 1004
+
+
+def test_metadata_of_others_says_nothing() -> None:
+    assert decode(5, "") is None
+    assert decode(5, "somebody's") is None
+    assert decode(5, "9:1:2:") is None
+
+
+def test_hours_of_work_above_one_slow_command_fit_a_commit() -> None:
+    progress = Progress(0)
+    for offset in range(300_000):
+        progress.deliver(offset)
+        if offset % 5000:
+            progress.finish(offset)
+    text = progress.metadata(low=1, digest=2)
+    assert text is not None
+    assert len(text) < METADATA_LIMIT // 4
+    assert progress.base == 0
+
+
+def test_more_holes_than_a_commit_can_tell_leave_the_commit_before() -> None:
+    progress = Progress(0)
+    for offset in range(200_000):
+        progress.deliver(offset)
+        if hash((offset, "spread")) % 10:
+            progress.finish(offset)
+    assert progress.metadata(low=1, digest=None) is None
+    for offset in range(180_000):
+        progress.finish(offset)
+    assert progress.metadata(low=1, digest=None) is not None
