@@ -1,0 +1,112 @@
+"""What processes cost: CPU seconds and resident memory of a process with all its descendants, from /proc (Linux)."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import statistics
+import subprocess
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+TICKS = os.sysconf("SC_CLK_TCK")
+PAGE_MIB = os.sysconf("SC_PAGE_SIZE") / 2**20
+PROC = Path("/proc")
+# Fields of /proc/PID/stat after the command: parent, user time, system time, resident pages (proc(5)).
+PARENT, USER, SYSTEM, RESIDENT = 1, 11, 12, 21
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """CPU seconds since the start, and resident MiB, of a process tree."""
+
+    cpu: float
+    memory: float
+
+
+def _stat(pid: int) -> Sequence[str]:
+    return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+
+
+def tree(pid: int) -> list[int]:
+    """The process and all its descendants that live."""
+    children: dict[int, list[int]] = {}
+    for entry in PROC.iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                children.setdefault(int(_stat(int(entry.name))[PARENT]), []).append(int(entry.name))
+    found, waiting = [], [pid]
+    while waiting:
+        found.append(waiting.pop())
+        waiting += children.get(found[-1], [])
+    return found
+
+
+def usage(pid: int) -> Usage:
+    """What the tree has used so far."""
+    cpu = memory = 0.0
+    for member in tree(pid):
+        with contextlib.suppress(OSError):
+            fields = _stat(member)
+            cpu += (int(fields[USER]) + int(fields[SYSTEM])) / TICKS
+            memory += int(fields[RESIDENT]) * PAGE_MIB
+    return Usage(cpu, memory)
+
+
+class Program:
+    """A started program; its output goes to `folder/name.log`."""
+
+    def __init__(self, name: str, command: Sequence[str], *, folder: Path, environment: Mapping[str, str]) -> None:
+        self.name = name
+        self._log = (folder / f"{name}.log").open("ab")
+        self._process = subprocess.Popen(  # noqa: S603 - our own commands
+            command, env={**os.environ, **environment}, stdout=self._log, stderr=self._log, start_new_session=True
+        )
+        self.pid = self._process.pid
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    def stop(self) -> None:
+        """End it in order, or after fifteen seconds at once."""
+        if self.runs:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(15)
+            except subprocess.TimeoutExpired:
+                for member in tree(self.pid):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(member, signal.SIGKILL)
+                self._process.wait()
+        self._log.close()
+
+    async def listens(self, port: int, *, within: float = 30.0) -> None:
+        """Wait until the port accepts connections; raises TimeoutError, or RuntimeError when the program has ended."""
+        deadline = time.monotonic() + within
+        while time.monotonic() < deadline:
+            if not self.runs:
+                raise RuntimeError(f"{self.name} has ended; its log is {self._log.name}.")
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.close()
+                return
+            await asyncio.sleep(0.02)
+        raise TimeoutError(f"{self.name} does not listen on {port}; its log is {self._log.name}.")
+
+
+def spread(values: Iterable[float], form: str = ".0f") -> str:
+    """`min / median / max`."""
+    ordered = sorted(values)
+    if not ordered:
+        return "-"
+    shown = (ordered[0], statistics.median(ordered), ordered[-1])
+    return " / ".join(format(value, form) for value in shown)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value below which `share` of the values lie; the values are sorted."""
+    return values[min(len(values) - 1, int(len(values) * share))] if values else float("nan")

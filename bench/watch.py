@@ -1,0 +1,145 @@
+"""Watches: a back-fill of many rows from the simulator, beside reading the same pages, and what idle watches cost."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from aiokafka import ConsumerRecord
+
+from bench import kafka, machine, targets, traffic
+from bench.machine import Program
+from connector.dev.broker import free_port
+
+DAYS = 7
+DEADLINE_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How many rows the list has, spread over a week, and how often it is read."""
+
+    rounds: int = 3
+    rows: int = 100_000
+    only: frozenset[str] = frozenset()
+
+
+@dataclass
+class Target:
+    """A target and what was measured of it."""
+
+    name: str
+    rounds: list[dict[str, float]] = field(default_factory=list)
+
+
+async def measure(servers: str, folder: Path, options: Options) -> list[Target]:
+    """Alternate over reading alone, a plain poller, and the connector."""
+    found = [Target(name) for name in ("reading", "baseline", "ours") if not options.only or name in options.only]
+    port = free_port()
+    environment = {"PORT": str(port), "ROWS": str(options.rows), "STEP": str(DAYS * 86_400 / options.rows)}
+    simulator = Program("simulator", [sys.executable, "-m", "bench.simulated"], folder=folder, environment=environment)
+    try:
+        await simulator.listens(port, within=120)
+        for number in range(options.rounds):
+            for target in found if number % 2 == 0 else found[::-1]:
+                run = f"{target.name}-{os.urandom(3).hex()}"
+                api = f"http://127.0.0.1:{port}"
+                if target.name == "ours":
+                    row = await _ours(servers, folder, run, api, options.rows)
+                else:
+                    row = await _plain(servers, run, api, options.rows, publishes=target.name == "baseline")
+                target.rounds.append(row)
+                shown = " ".join(f"{name} {value:.3f}" for name, value in row.items())
+                print(f"  round {number} {target.name:10} {shown}", flush=True)
+    finally:
+        simulator.stop()
+    return found
+
+
+async def _plain(servers: str, run: str, api: str, rows: int, *, publishes: bool) -> dict[str, float]:
+    environment = {
+        **os.environ,
+        "KAFKA": servers,
+        "API_URL": api,
+        "ACCOUNT_SID": traffic.ACCOUNT_SID,
+        "TOKEN": traffic.TOKEN,
+        "DAYS": str(DAYS),
+    }
+    if publishes:
+        await kafka.create(servers, [run])
+        environment["TOPIC"] = run
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench.baseline.watch", stdout=asyncio.subprocess.PIPE, env=environment
+    )
+    memory = asyncio.create_task(_highest(process.pid))
+    output, _ = await process.communicate()
+    highest = await memory
+    count, seconds = output.split()
+    # A bound inside a day is moved outwards by both: rows at its edge may be read twice.
+    if int(count) < rows:
+        raise RuntimeError(f"{count.decode()} of {rows} rows were read.")
+    return {"rate": rows / float(seconds), "cost": highest.cpu / rows * 1000, "memory": highest.memory}
+
+
+async def _highest(pid: int) -> machine.Usage:
+    """The last CPU seconds and the highest memory of a process that ends by itself."""
+    cpu = memory = 0.0
+    while (used := machine.usage(pid)).memory:
+        cpu, memory = max(cpu, used.cpu), max(memory, used.memory)
+        await asyncio.sleep(0.02)
+    return machine.Usage(cpu, memory)
+
+
+async def _ours(servers: str, folder: Path, run: str, api: str, rows: int) -> dict[str, float]:
+    start = (datetime.now(UTC) - timedelta(days=DAYS, minutes=30)).isoformat()
+    watch = {"resource": "messages", "start": start, "interval": "5s", "limit": 5000}
+    connector = targets.Connector.of(
+        run, servers, folder, prefix=run, roles=["watch"], watches=[watch], callbacks={"public_url": None}
+    ).connection(api_url=api, monitor_url=api)
+    await connector.apply_topics()
+    program = connector.start()
+    try:
+        async with kafka.Arrivals(servers, f"{run}.messages", _identify) as arrivals:
+            await arrivals.wait(1, within=60)
+            first = min(arrivals.times.values())
+            await arrivals.wait(rows, within=DEADLINE_SECONDS)
+            spent = machine.usage(program.pid)
+            times = sorted(arrivals.times.values())
+            if arrivals.repeated:
+                raise RuntimeError(f"{arrivals.repeated} rows were published twice.")
+            # The first transaction's reading lies before its arrival: leave its rows out on both sides.
+            before = sum(moment - first < 0.05 for moment in times)  # noqa: PLR2004 - seconds
+            return {
+                "rate": (rows - before) / (times[-1] - first),
+                "cost": spent.cpu / rows * 1000,
+                "memory": spent.memory,
+            }
+    finally:
+        program.stop()
+
+
+def _identify(record: ConsumerRecord) -> str:
+    return str(record.key.decode())
+
+
+def table(found: Sequence[Target]) -> str:
+    """The measurements as Markdown; ratios to the first target, round by round."""
+    return "\n".join(_lines(found))
+
+
+def _lines(found: Sequence[Target]) -> Iterator[str]:
+    anchor = found[0]
+    yield f"| target | rows/s | x {anchor.name} | CPU-s per 1,000 | MiB |"
+    yield "|---|---|---|---|---|"
+    for target in found:
+        pairs = zip(target.rounds, anchor.rounds, strict=True)
+        cells = [
+            machine.spread(row["rate"] for row in target.rounds),
+            machine.spread((mine["rate"] / its["rate"] for mine, its in pairs), ".2f"),
+            machine.spread((row["cost"] for row in target.rounds), ".3f"),
+            f"{max(row['memory'] for row in target.rounds):.0f}",
+        ]
+        yield f"| {target.name} | {' | '.join(cells)} |"
