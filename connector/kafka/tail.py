@@ -54,10 +54,7 @@ async def batches(kafka: KafkaSettings, topics: Mapping[str, Depth], *, behind: 
         checked, is_live = clock(), False
         while True:
             with clients.translated("Topics cannot be read"):
-                try:
                 fetched = await consumer.getmany(timeout_ms=POLL_MS, max_records=RECORDS_AT_A_TIME)
-            except KafkaError as error:
-                raise Unavailable(f"The topics cannot be read: {error!r:.200}") from error
             skipped: Mapping[str, int] = {}
             if clock() - checked >= CHECK_SECONDS:
                 checked = clock()
