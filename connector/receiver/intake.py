@@ -14,7 +14,7 @@ from connector.errors import InvalidRecord
 from connector.events import Envelope, Record, now
 from connector.receiver import form, stream
 from connector.receiver.encoder import Encoder
-from connector.receiver.refusals import Refusal
+from connector.receiver.refusals import Refusal, Unfit
 from connector.receiver.sightings import BODY
 from connector.resources.rows import Callback
 from connector.telemetry import CALLBACKS
@@ -112,15 +112,21 @@ class Intake:
             raise Refusal(415)
         pairs = form.parse(body)
         self._check(route, request, dict(pairs).get("AccountSid"), pairs)
-        return self._record(route, request, pairs, query)
+        return self._record(route, request, pairs, query=query, content=body)
 
     def _from_query(self, route: Route, request: web.BaseRequest, query: str) -> Record:
         pairs = form.parse(query.encode(errors="replace"))
         self._check(route, request, dict(pairs).get("AccountSid"), [])
-        return self._record(route, request, [pair for pair in pairs if pair[0] not in form.OURS], query)
+        theirs = [pair for pair in pairs if pair[0] not in form.OURS]
+        return self._record(route, request, theirs, query=query, content=query.encode(errors="replace"))
 
-    def _record(self, route: Route, request: web.BaseRequest, pairs: form.Pairs, query: str) -> Record:
-        return route.encoder.record(pairs, query=query, token=request.headers.get(IDEMPOTENCY_HEADER))
+    def _record(
+        self, route: Route, request: web.BaseRequest, pairs: form.Pairs, *, query: str, content: bytes
+    ) -> Record:
+        try:
+            return route.encoder.record(pairs, query=query, token=request.headers.get(IDEMPOTENCY_HEADER))
+        except InvalidRecord as error:
+            raise Unfit(str(error), content) from error
 
     def _from_json(self, route: Route, request: web.BaseRequest, body: bytes) -> list[Record]:
         """Every account that the events name must have signed them; where none is named, any of ours."""
@@ -134,7 +140,7 @@ class Intake:
         elif not any(self._reason(route, request, account, [], body) is None for account in self.keys):
             raise Refusal(403, "signed by no known account")
         if problem is not None:
-            raise problem
+            raise Unfit(str(problem), body) from problem
         recorded = now()
         return [stream.record(element, route.topic, recorded=recorded) for element in found]
 

@@ -5,6 +5,7 @@
 | stored | 204; 200 with empty TwiML where Twilio reads the answer |
 | signature missing or wrong, unknown account or algorithm, body changed | 403 |
 | body too large, too slow, neither form nor covered JSON, unreadable | 413, 408, 415, 400 |
+| signed and unfit for its bundle | 400 once it is among the dead letters |
 | not acknowledged within 5 s, or closing | 503 with Retry-After |
 """
 
@@ -19,10 +20,10 @@ from connector.errors import ConfigurationError, Unavailable
 from connector.events import Envelope, Record
 from connector.receiver.answers import stored
 from connector.receiver.intake import Intake, Route, routes
-from connector.receiver.refusals import Refusal, Refusals
+from connector.receiver.refusals import Refusal, Refusals, Unfit
 from connector.receiver.sightings import Explanation, Sighting, Sightings, explanation
 from connector.resources.rows import Callback
-from connector.telemetry import CALLBACK_SECONDS
+from connector.telemetry import CALLBACK_SECONDS, DEAD_LETTERS
 from connector.twilio.signature import Keys
 
 Publish = Callable[[Sequence[Record]], Awaitable[None]]
@@ -63,6 +64,7 @@ class Receiver:
             raise ConfigurationError("callbacks.public_url: is missing: signatures cover it; give what Twilio calls.")
         self.port = 0
         self._publish = publish
+        self._prefix = prefix
         self._intake = Intake(keys if verify_signatures else None, max_body, renew)
         base = (public_url or "").rstrip("/")
         self._routes = routes(rows, public_url=base, prefix=prefix, envelope=envelope)
@@ -173,6 +175,10 @@ class Receiver:
             raise Refusal(503, "closing")
         try:
             return await self._intake.records(route, request)
+        except Unfit as unfit:
+            await self._store([unfit.letter(self._prefix, route.row.kind, request)])
+            DEAD_LETTERS.labels("callback").inc()
+            raise
         except (Refusal, ConnectionError):
             raise
         except Exception as error:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
+from connector.events import Record
+from connector.kafka.dead_letters import dead_letter
 from connector.telemetry import CALLBACKS, logger
 
 QUIET_SECONDS = 10.0
@@ -41,6 +43,28 @@ class Refusal(Exception):
     def answer(self) -> web.Response:
         """One line that tells a caller nothing."""
         return web.Response(status=self.status, text=ANSWERS[self.status][0] + "\n", headers=_HEADERS.get(self.status))
+
+
+class Unfit(Refusal):
+    """Twilio's signature is right, and what it signed does not fit: refused once it is among the dead letters."""
+
+    def __init__(self, reason: str, content: bytes) -> None:
+        super().__init__(400, reason)
+        self._content = content
+
+    def letter(self, prefix: str, kind: str, request: web.BaseRequest) -> Record:
+        """The dead letter: the body as it came, or the query of a GET, with what tells how it came."""
+        named = {
+            "content-type": request.headers.get("Content-Type", ""),
+            "i-twilio-idempotency-token": request.headers.get("I-Twilio-Idempotency-Token", ""),
+            "callback-kind": kind,
+            "callback-method": request.method,
+            "callback-target": request.raw_path if request.method == "POST" else request.raw_path.partition("?")[0],
+        }
+        headers = [(name, value.encode(errors="replace")) for name, value in named.items() if value]
+        return dead_letter(
+            prefix, key=None, value=self._content, headers=headers, error=self.__cause__ or self, stage="callback"
+        )
 
 
 class Refusals:
