@@ -31,6 +31,7 @@ from connector.executor.pending import Pending
 from connector.executor.process import Process
 from connector.kafka import acls, credentials, diagnosis, rights, topics
 from connector.kafka.dead_letters import dead_letter
+from connector.kafka.fitness import Topic
 from connector.kafka.ownership import Membership
 from connector.kafka.probe import Probe
 from connector.kafka.publisher import Publisher
@@ -59,10 +60,11 @@ FORMER_SECONDS = 30.0
 QUIET_SECONDS = 1.0
 
 
-def topics_of(settings: Settings) -> list[topics.Topic]:
+def topics_of(settings: Settings) -> list[Topic]:
     """Every topic that this configuration uses."""
     events = dict.fromkeys([*(row.topic for row in WATCHES.values()), *(row.topic for row in CALLBACKS.values())])
-    return topics.wanted(settings.kafka, events=events, commands=COMMANDS)
+    window = settings.commands.dedupe_window
+    return topics.wanted(settings.kafka, events=events, commands=COMMANDS, dedupe_window=window)
 
 
 def acls_of(settings: Settings, *, console: bool = True) -> list[acls.Acl]:

@@ -14,7 +14,7 @@ import aiohttp
 from connector.errors import BadCredentials, NotExecuted, TwilioError, Unavailable
 from connector.kafka import acls, diagnosis, examination, rights, topics
 from connector.kafka.acls import Acl
-from connector.kafka.topics import Topic
+from connector.kafka.fitness import Topic
 from connector.resources.rows import ACCOUNT, Request
 from connector.settings import Connection, Settings
 from connector.twilio.client import TwilioClient, open_session

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -90,7 +91,7 @@ async def test_without_an_id_the_place_of_the_record_is_the_id(kafka: str, prefi
     ],
 )
 async def test_what_cannot_be_sent_is_rejected_and_dead_lettered_and_the_next_goes_on(
-    kafka: str, prefix: str, value: bytes | dict[str, str] | None, headers: dict[str, str], sentence: str
+    kafka: str, prefix: str, value: bytes | dict[str, str] | None, headers: dict[str, Any], sentence: str
 ) -> None:
     async with executing(kafka, prefix) as running:
         await running.send(value, **headers)

@@ -3,7 +3,8 @@
 import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
@@ -12,31 +13,34 @@ from aiokafka.errors import KafkaError, for_code
 
 from connector.errors import Unavailable
 from connector.kafka.clients import administration
+from connector.kafka.fitness import (
+    DAY_MS,
+    LETTER_OVERHEAD,
+    Actual,
+    Topic,
+    weaknesses,
+    wrong_partitions,
+    wrong_settings,
+)
 from connector.settings import KafkaSettings
 
-DAY_MS = 86_400_000
 COMPACT = {"cleanup.policy": "compact", "segment.ms": "3600000", "min.cleanable.dirty.ratio": "0.1"}
 JOURNAL = {"cleanup.policy": "delete", "retention.ms": str(7 * DAY_MS)}
 CONTROL = {"cleanup.policy": "delete", "retention.ms": str(30 * DAY_MS)}
 KEPT = {"cleanup.policy": "delete"}
+# The largest record that a topic takes by default, and the reasons beside it.
+LETTERS = {"cleanup.policy": "delete", "max.message.bytes": str(1_048_588 + LETTER_OVERHEAD)}
+CONFIG: Mapping[str, Mapping[str, str]] = {
+    "cursors": COMPACT,
+    "journal": JOURNAL,
+    "control": CONTROL,
+    "dead-letters": LETTERS,
+}
 
 SETTLE_SECONDS = 10.0
 
 UNKNOWN_TOPIC = 3
 EXISTS = 36
-# How each of these settings is judged; others of a topic are the operator's business.
-CHECKED = ("cleanup.policy",)
-
-
-@dataclass(frozen=True, slots=True)
-class Topic:
-    """A topic that must exist. `name` is whole; `partitions` must be exact where `exact`, else at least one."""
-
-    name: str
-    partitions: int
-    replication_factor: int
-    config: Mapping[str, str] = field(default_factory=dict)
-    exact: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +63,27 @@ def names(prefix: str, *, events: Iterable[str], commands: Iterable[str]) -> dic
     return {f"{prefix}.{name}": purpose for name, purpose in found.items()}
 
 
-def wanted(kafka: KafkaSettings, *, events: Iterable[str], commands: Iterable[str]) -> list[Topic]:
-    """The topics of a configuration."""
-    config = {"cursors": COMPACT, "journal": JOURNAL, "control": CONTROL}
+def wanted(
+    kafka: KafkaSettings,
+    *,
+    events: Iterable[str],
+    commands: Iterable[str],
+    dedupe_window: timedelta = timedelta(0),
+) -> list[Topic]:
+    """The topics of a configuration; the journal must remember ids for the dedupe window."""
     exact = {"command", "result", "journal"}
     # Requests are carried out in one order, so control has one partition.
     counts = {"control": 1}
+    keep = {"journal": max(DAY_MS, int(dedupe_window.total_seconds() * 1000))}
     return [
         Topic(
             name,
             counts.get(purpose, kafka.partitions),
             kafka.replication_factor,
-            config.get(purpose, KEPT),
+            CONFIG.get(purpose, KEPT),
             exact=purpose in exact,
+            purpose=purpose,
+            keep_ms=keep.get(purpose, 0),
         )
         for name, purpose in names(kafka.topic_prefix, events=events, commands=commands).items()
     ]
@@ -79,21 +91,39 @@ def wanted(kafka: KafkaSettings, *, events: Iterable[str], commands: Iterable[st
 
 async def differences(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> list[Difference]:
     """What of these topics is missing or wrong on the broker, one sentence each. Raises Unavailable."""
-    try:
-        described = {item["topic"]: item for item in await admin.describe_topics([topic.name for topic in topics])}
-        present = [topic for topic in topics if not _error_of(described.get(topic.name))]
-        configs = await _configs(admin, [topic.name for topic in present])
-    except KafkaError as error:
-        raise Unavailable(f"Topics cannot be described: {error!r:.200}") from error
+    described, actual = await _described(admin, topics)
     found: list[Difference] = []
     for topic in topics:
-        item = described.get(topic.name)
-        if code := _error_of(item):
+        if code := _error_of(described.get(topic.name)):
             found.append(_absent(topic, code))
-            continue
-        assert item is not None  # noqa: S101 - a missing one has an error code
-        found += _partition_differences(topic, len(item["partitions"]))
-        found += _config_differences(topic, configs.get(topic.name, {}))
+        elif topic.name in actual:
+            found += _differences(topic, actual[topic.name])
+    return found
+
+
+async def _described(
+    admin: AIOKafkaAdminClient, topics: Sequence[Topic]
+) -> tuple[Mapping[str, Mapping[str, Any]], Mapping[str, Actual]]:
+    """What the brokers answer for each topic, and what that says of those that exist. Raises Unavailable."""
+    try:
+        described = {item["topic"]: item for item in await admin.describe_topics([topic.name for topic in topics])}
+        present = [topic.name for topic in topics if not _error_of(described.get(topic.name))]
+        configs = await _configs(admin, present)
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise Unavailable(f"Topics cannot be described: {error!r:.200}") from error
+    return described, {name: _actual(described[name]["partitions"], configs.get(name, {})) for name in present}
+
+
+def _actual(partitions: Sequence[Mapping[str, Any]], config: Mapping[str, str]) -> Actual:
+    replicas = min((len(partition["replicas"]) for partition in partitions), default=0)
+    return Actual(len(partitions), replicas, config)
+
+
+def _differences(topic: Topic, actual: Actual) -> list[Difference]:
+    found = [Difference(topic, sentence, config=True) for sentence in wrong_settings(topic, actual)]
+    sentence = wrong_partitions(topic, actual)
+    if sentence is not None:
+        found.append(Difference(topic, sentence, growable=actual.partitions < topic.partitions))
     return found
 
 
@@ -106,29 +136,6 @@ def _absent(topic: Topic, code: int) -> Difference:
         sentence = f"Topic {topic.name} does not exist; create it with `twilio-kafka topics apply`."
         return Difference(topic, sentence, missing=True)
     return Difference(topic, f"Topic {topic.name} cannot be described: {for_code(code).__name__}.")
-
-
-def _partition_differences(topic: Topic, actual: int) -> list[Difference]:
-    if not topic.exact or actual == topic.partitions:
-        return []
-    sentence = (
-        f"Topic {topic.name} has {actual} partitions and kafka.partitions is {topic.partitions}: command, result and "
-        f"journal topics must agree, or keys lose their order."
-    )
-    return [Difference(topic, sentence, growable=actual < topic.partitions)]
-
-
-def _config_differences(topic: Topic, actual: Mapping[str, str]) -> list[Difference]:
-    found = []
-    for name in CHECKED:
-        if name in topic.config and actual.get(name, topic.config[name]) != topic.config[name]:
-            sentence = f"Topic {topic.name} has {name}={actual[name]}; it must be {topic.config[name]}."
-            found.append(Difference(topic, sentence, config=True))
-    retention = int(actual.get("retention.ms", "-1"))
-    if topic.config is JOURNAL and 0 <= retention < DAY_MS:
-        sentence = f"Topic {topic.name} keeps {retention} ms; the journal must outlive an outage: best 7 days."
-        found.append(Difference(topic, sentence, config=True))
-    return found
 
 
 async def _configs(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -150,14 +157,9 @@ async def check(kafka: KafkaSettings, topics: Sequence[Topic]) -> list[str]:
 
 
 async def durability(kafka: KafkaSettings, topics: Sequence[Topic]) -> list[str]:
-    """A sentence for each topic whose acknowledgement does not outlive the loss of a broker."""
+    """A sentence for each way in which the brokers' settings make a promise weaker. Raises Unavailable."""
     async with administration(kafka) as admin:
-        configs = await _configs(admin, [topic.name for topic in topics])
-    weak = sorted(name for name, config in configs.items() if int(config.get("min.insync.replicas", "1")) < 2)  # noqa: PLR2004
-    if not weak:
-        return []
-    sentence = f"min.insync.replicas is 1 for {len(weak)} topics ({weak[0]} …)"
-    return [f"{sentence}: an acknowledged record can be lost with its broker."]
+        return weaknesses(topics, (await _described(admin, topics))[1])
 
 
 async def apply(kafka: KafkaSettings, topics: Sequence[Topic]) -> tuple[list[str], list[str]]:
