@@ -52,6 +52,7 @@ class Feed:
         self._wanted = asyncio.Event()
         self._looked_at = 0.0
         self._searched = False
+        self.problem: str | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -81,8 +82,14 @@ class Feed:
         """Read while somebody looks, until cancelled; forget everything when nobody does."""
         while True:
             await self._wanted.wait()
-            with contextlib.suppress(Unavailable):
+            try:
                 await self._read()
+            except Unavailable as error:
+                self.problem = str(error)
+            except Exception as error:
+                # The console must not take the connector with it.
+                log.exception("console cannot read")
+                self.problem = f"The console cannot read Kafka ({type(error).__name__})."
             if self.is_watched:
                 await asyncio.sleep(AGAIN_SECONDS)
                 continue
@@ -93,6 +100,7 @@ class Feed:
         depths = {topic: DEPTHS.get(flow, PAST) for topic, flow in self._flows.items()}
         async with aclosing(batches(self._kafka, depths)) as found:  # type: ignore[type-var]  # an async generator
             async for batch in found:
+                self.problem = None
                 self._take(batch)
                 if self.is_live and not self._searched:
                     self._searched = True

@@ -104,7 +104,9 @@ class Guard:
         ):
             return "Another site's page sent this."
         origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        # What a proxy was asked for: a page of another site cannot send this header.
+        names = {host.lower(), request.headers.get("X-Forwarded-Host", "").lower()}
+        if origin is not None and urlsplit(origin).netloc.lower() not in names - {""}:
             return "Another site's page sent this."
         return None
 

@@ -160,11 +160,15 @@ async def _reading(kafka: KafkaSettings, start: int | None) -> AsyncIterator[Asy
 
 async def _entries(consumer: AIOKafkaConsumer, place: TopicPartition) -> AsyncGenerator[tuple[int, Entry], None]:
     while True:
-        for record in (await consumer.getmany(timeout_ms=POLL_MS)).get(place, ()):
+        try:
+            fetched = await consumer.getmany(timeout_ms=POLL_MS)
+        except KafkaError as error:
+            raise Unavailable(f"{place.topic} cannot be read: {error!r:.200}") from error
+        for record in fetched.get(place, ()):
             try:
                 at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
                 yield record.offset, decode(record.value, at=at, offset=record.offset)
-            except InvalidRecord as error:
+            except (InvalidRecord, ValueError, OverflowError, OSError) as error:
                 log.warning("control record left out", reason=str(error))
 
 

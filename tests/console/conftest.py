@@ -24,7 +24,8 @@ FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
 ]
-WIDE, NARROW = {"width": 1360, "height": 900}, {"width": 390, "height": 844}
+WIDE: Any = {"width": 1360, "height": 900}
+NARROW: Any = {"width": 390, "height": 844}
 # A page that has not become so by then will not.
 PATIENCE_MS = 20_000
 
@@ -53,11 +54,9 @@ class Live:
     problems: list[str] = field(default_factory=list)
 
     @contextlib.asynccontextmanager
-    async def page(self, path: str = "", *, narrow: bool = False, dark: bool = False) -> AsyncIterator[Page]:
+    async def page(self, path: str = "") -> AsyncIterator[Page]:
         """A page of a new browser profile; what it reports as an error ends up in `problems`."""
-        scheme: Any = "dark" if dark else "light"
-        size: Any = NARROW if narrow else WIDE
-        context = await self.browser.new_context(viewport=size, color_scheme=scheme, reduced_motion="reduce")
+        context = await self.browser.new_context(viewport=WIDE, color_scheme="light", reduced_motion="reduce")
         context.set_default_timeout(PATIENCE_MS)
         try:
             page = await context.new_page()

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.console.conftest import OUT, Live, violations
+from tests.console.conftest import NARROW, OUT, WIDE, Live, violations
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -66,21 +67,23 @@ PAGES = {
 }
 
 
-@pytest.fixture(params=["light", "dark", "narrow"])
-def look(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+LOOKS: dict[str, tuple[Any, Any]] = {"light": ("light", WIDE), "dark": ("dark", WIDE), "narrow": ("light", NARROW)}
 
 
 @pytest.mark.parametrize("name", PAGES)
-async def test_a_page_opens_looks_right_and_is_accessible(live: Live, name: str, look: str) -> None:
+async def test_a_page_opens_and_is_accessible_light_dark_and_narrow(live: Live, name: str) -> None:
     path, ready = PAGES[name]
-    async with live.page(path, dark=look == "dark", narrow=look == "narrow") as page:
+    async with live.page(path) as page:
         await ready(page)
         OUT.mkdir(exist_ok=True)
-        await page.screenshot(path=OUT / f"{name}-{look}.png")
-        assert await violations(page) == []
-        # Nothing sticks out to the side, on a phone either.
-        assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        for look, (scheme, size) in LOOKS.items():
+            await page.emulate_media(color_scheme=scheme)
+            await page.set_viewport_size(size)
+            await page.evaluate("window.scrollTo(0, 0)")
+            await page.screenshot(path=OUT / f"{name}-{look}.png")
+            assert await violations(page) == [], look
+            # Nothing sticks out to the side, on a phone either.
+            assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), look
 
 
 async def test_the_overview_follows_the_flow_live(live: Live) -> None:

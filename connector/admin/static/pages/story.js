@@ -55,9 +55,15 @@ export function open({ argument }) {
   const steps = h("ol", { class: "steps" });
   const note = h("p", { class: "note", hidden: true });
   const heading = h("span");
-  let shown = "";
+  let shown = "-";
+  const opened = Date.now();
   const reading = refreshing(() => get(`stories/${encodeURIComponent(argument)}`, { known: shown }), (story) => {
     if (story.same) return;
+    if (story.missing) {
+      note.hidden = false;
+      text(note, Date.now() - opened < 10_000 ? "Waiting for it to appear …" : story.error);
+      return;
+    }
     shown = `${story.steps}/${story.state}`;
     text(heading, story.command || "A record");
     about.replaceChildren(facts([
