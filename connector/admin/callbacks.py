@@ -1,0 +1,174 @@
+"""The console's callbacks: what was delivered, why a check failed, and delivering once more."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from aiohttp import web
+
+from connector.admin import privacy
+from connector.admin.commands import step_json
+from connector.admin.feed import Feed
+from connector.admin.parts import SHOWN, Json, Parts, answering
+from connector.admin.ring import Step
+from connector.errors import InvalidRecord
+from connector.events import timestamp
+from connector.receiver.receiver import Receiver
+from connector.receiver.sightings import Explanation, Sighting
+from connector.resources import CALLBACKS
+from connector.twilio.answers import is_success
+from connector.twilio.delivery import deliver
+
+
+class Callbacks:
+    """Handlers of `/api/callbacks`."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def routes(self) -> list[web.RouteDef]:
+        """What is answered."""
+        return [
+            web.get("/api/callbacks", answering(self._callbacks)),
+            web.get("/api/callbacks/{number:[0-9]+}", answering(self._callback)),
+            web.post("/api/callbacks/{number:[0-9]+}/replay", answering(self._replay)),
+        ]
+
+    async def _callbacks(self, request: web.Request) -> Any:
+        self._parts.feed.look()
+        receiver = self._parts.receiver
+        sightings = receiver.sightings if receiver is not None else ()
+        rows = callbacks(self._parts.feed, sightings, verdict=request.query.get("verdict", ""))
+        return {"callbacks": rows, "receives": receiver is not None, "live": self._parts.feed.is_live}
+
+    def _sighting(self, request: web.Request) -> tuple[Receiver, Sighting]:
+        receiver = self._parts.receiver
+        found = receiver.sightings.find(int(request.match_info["number"])) if receiver is not None else None
+        if receiver is None or found is None:
+            raise web.HTTPNotFound
+        return receiver, found
+
+    async def _callback(self, request: web.Request) -> Any:
+        receiver, sighting = self._sighting(request)
+        return callback_detail(sighting, receiver.explain(sighting), content="content" in request.query)
+
+    async def _replay(self, request: web.Request) -> Any:
+        """Deliver a stored callback once more, through the public address; consumers see the same event id."""
+        _, sighting = self._sighting(request)
+        if not _is_replayable(sighting):
+            raise InvalidRecord("Only a callback that was stored can be delivered again: what is forged stays out.")
+        token = self._token_of(dict(sighting.pairs).get("AccountSid", ""))
+        headers = {"I-Twilio-Idempotency-Token": sighting.token} if sighting.token else {}
+        url = sighting.base + sighting.target
+        answer = await deliver(self._parts.session, url, sighting.pairs, token=token, headers=headers)
+        sentence = f"{url.partition('?')[0]} answered {answer.status}." if answer.status else answer.text
+        return {"done": is_success(answer.status), "message": sentence}
+
+    def _token_of(self, account: str) -> str:
+        for connection in self._parts.settings().connections.values():
+            if connection.account_sid == account and connection.signing_tokens:
+                return connection.signing_tokens[0].get_secret_value()
+        raise InvalidRecord("The account's connection has no auth token to sign with any more.")
+
+
+def callbacks(feed: Feed, sightings: Iterable[Sighting], *, verdict: str = "") -> list[Json]:
+    """The latest stored callbacks of all processes and the latest that this process refused."""
+    seen = list(sightings)
+    rows = [] if verdict == "refused" else [_stored(story, step, seen) for story, step in feed.ring.callbacks]
+    if verdict != "stored":
+        rows += [_refused(sighting) for sighting in seen if not sighting.is_stored]
+    return sorted(rows, key=lambda row: str(row["at"]), reverse=True)[:SHOWN]
+
+
+def _stored(story: str, step: Step, sightings: Sequence[Sighting]) -> Json:
+    mine = (sighting for sighting in sightings if sighting.is_stored and _is_of(sighting, step))
+    sighting = next(mine, None)
+    return {
+        **step_json(step),
+        "story": story,
+        "verdict": "stored",
+        "number": sighting and sighting.number,
+        "reason": "",
+    }
+
+
+def _is_of(sighting: Sighting, step: Step) -> bool:
+    """Whether a callback became the record of a step: of one kind, about one SID, in one state."""
+    return (
+        CALLBACKS[sighting.kind].topic == step.name
+        and bool(step.sid)
+        and {step.sid, step.state or step.sid} <= sighting.values
+    )
+
+
+def _refused(sighting: Sighting) -> Json:
+    return {
+        "at": timestamp(sighting.at),
+        "kind": "event",
+        "name": sighting.kind,
+        "state": str(sighting.status),
+        "sid": "",
+        "story": "",
+        "verdict": "refused",
+        "number": sighting.number,
+        "reason": sighting.reason,
+    }
+
+
+def callback_detail(sighting: Sighting, found: Explanation, *, content: bool) -> Json:
+    """Why the check ended as it did. The fields' values only with `content`, a signature never in full."""
+    verdict = found.verdict
+    values = dict(sighting.pairs)
+    return {
+        "number": sighting.number,
+        "at": timestamp(sighting.at),
+        "kind": sighting.kind,
+        "method": sighting.method,
+        "status": sighting.status,
+        "stored": sighting.is_stored,
+        "reason": sighting.reason,
+        "advice": found.advice,
+        "account": found.account if privacy.SID.fullmatch(found.account) else privacy.length(found.account),
+        "knows_account": found.knows_account,
+        "url": _target(sighting, content=content),
+        "content_type": sighting.content_type,
+        "algorithm": verdict.algorithm,
+        "signature": privacy.signature(sighting.signature),
+        "fields": values if content else {name: privacy.masked(value, _snake(name)) for name, value in values.items()},
+        "attempts": [
+            {
+                "url": _target(sighting, attempt.url, content=content),
+                "signed": attempt.signed if content else _signed(sighting, attempt.url),
+                "secret": attempt.secret,
+                "matches": attempt.matches,
+            }
+            for attempt in verdict.attempts
+        ],
+        "matching_base": found.matching_base,
+        "replayable": sighting.is_stored
+        and sighting.is_form
+        and sighting.method == "POST"
+        and sighting.body is not None,
+        "content": content,
+    }
+
+
+def _is_replayable(sighting: Sighting) -> bool:
+    """Whether it was stored, and there is a form of it to send again."""
+    return sighting.is_stored and sighting.is_form and sighting.method == "POST" and sighting.body is not None
+
+
+def _target(sighting: Sighting, url: str | None = None, *, content: bool) -> str:
+    """The URL; the fields of a GET are in its query, and are masked there."""
+    whole = url or sighting.base + sighting.target
+    return whole if content or sighting.method != "GET" else privacy.url(whole)
+
+
+def _signed(sighting: Sighting, url: str) -> str:
+    """The signed string with the values masked: URL, then each field and its value in their order."""
+    fields = sorted(set(sighting.pairs)) if sighting.is_form and sighting.method == "POST" else []
+    values = (f"{name}{privacy.masked(value, _snake(name))}" for name, value in fields)
+    return _target(sighting, url, content=False) + "".join(values)
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
