@@ -1,0 +1,255 @@
+"""Metrics of the real process under load: they equal what is in the topics, and a scrape costs little."""
+
+import asyncio
+import json
+import re
+import time
+from collections import Counter as Counted
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiokafka import ConsumerRecord
+from confluent_kafka import Producer
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.openmetrics.exposition import generate_latest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from connector import exposition, telemetry
+from connector.simulator import Simulator
+from connector.twilio.signature import compute
+from tests.running import Connector, configuration, read_all, running, values, wait_for_records
+
+SENDER, RECIPIENT = "+15551234567", "+15557654321"
+COMMANDS, FILLED, CALLBACKS = 300, 500, 200
+SCRAPE_SECONDS = 0.005
+
+CONTRACT = """
+watch_published_total{watch} watch_lag_seconds{watch} watch_cursor_age_seconds{watch} watch_polls_total{watch,outcome}
+callbacks_total{kind,outcome} callback_seconds commands_total{command,outcome} command_seconds{command}
+commands_in_flight commands_in_doubt command_lag{command} twilio_requests_total{operation,status,code}
+twilio_request_seconds{operation} twilio_concurrency_limit{connection} twilio_throttled_total{connection}
+pacing_wait_seconds{connection} dead_letters_total{stage} kafka_produce_seconds owners{role} build_info{version}
+"""
+
+
+class Scrape:
+    """What /metrics says."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._samples = [
+            sample
+            for family in text_string_to_metric_families(text)  # type: ignore[no-untyped-call]  # untyped
+            for sample in family.samples
+        ]
+        self.names = {sample.name for sample in self._samples}
+
+    def total(self, name: str, **labels: str) -> float:
+        """The sum over all series with these labels."""
+        wanted = labels.items()
+        return sum(
+            float(sample.value)
+            for sample in self._samples
+            if sample.name == f"twilio_kafka_{name}" and wanted <= sample.labels.items()
+        )
+
+    def by(self, name: str, label: str, **labels: str) -> Counted[str]:
+        """The same for each value of a label, without zeros."""
+        found: Counted[str] = Counted()
+        for sample in self._samples:
+            if sample.name == f"twilio_kafka_{name}" and labels.items() <= sample.labels.items() and sample.value:
+                found[sample.labels[label]] += int(sample.value)
+        return found
+
+    def labels_of(self, name: str) -> set[str]:
+        return {label for sample in self._samples if sample.name == f"twilio_kafka_{name}" for label in sample.labels}
+
+
+async def scrape(process: Connector) -> Scrape:
+    async with aiohttp.ClientSession() as session, session.get(f"{process.admin}/metrics") as answer:
+        return Scrape(await answer.text())
+
+
+def produce(kafka: str, records: Iterable[tuple[str, str | None, Any, dict[str, str]]]) -> None:
+    producer = Producer({"bootstrap.servers": kafka})
+    for topic, key, value, headers in records:
+        raw = value if isinstance(value, bytes) else json.dumps(value).encode()
+        producer.produce(topic, value=raw, key=key, headers=list(headers.items()))
+    assert producer.flush(30) == 0
+
+
+def work(prefix: str) -> Iterable[tuple[str, str | None, Any, dict[str, str]]]:
+    """Commands of every outcome: sent, refused by Twilio, rejected, expired, repeated, read, listed."""
+    send, get = f"{prefix}.commands.send-message", f"{prefix}.commands.get"
+    for number in range(COMMANDS):
+        key = f"k{number % 40}"
+        good = {"to": RECIPIENT, "from": SENDER, "body": f"number {number}"}
+        match number % 10:
+            case 7:
+                yield send, key, {**good, "to": "+15005550001"}, {}
+            case 8:
+                yield send, key, b"no JSON", {}
+            case 9:
+                yield send, key, good, {"expires-at": "2020-01-01T00:00:00Z"}
+            case 5:
+                yield get, key, {"resource": "message", "sid": "SM" + "0" * 32}, {}
+            case _:
+                yield send, key, good, {"id": f"id-{number - number % 10 + number % 2}"}
+
+
+async def call_back(session: aiohttp.ClientSession, process: Connector, token: str, number: int) -> int:
+    """A signed callback; every fifth is forged, every seventh is no form."""
+    url = f"{process.callbacks}/callbacks/message-status"
+    account = process.document["connections"]["default"]["account_sid"]
+    form = {"MessageSid": f"SM{number:032x}", "MessageStatus": "sent", "AccountSid": account}
+    signature = compute(url, form.items(), token if number % 5 else "another")
+    headers = {"X-Twilio-Signature": signature}
+    if number % 7 == 0:
+        headers["Content-Type"] = "text/plain"
+    async with session.post(url, data=form, headers=headers) as answer:
+        return answer.status
+
+
+def outcomes(records: Iterable[ConsumerRecord]) -> Counted[str]:
+    return Counted(value["outcome"] for value in values(list(records)))
+
+
+async def test_after_a_load_the_counters_equal_what_is_in_the_topics(
+    kafka: str, prefix: str, simulator: Simulator, tmp_path: Path
+) -> None:
+    simulator.fill("messages", count=FILLED)
+    simulator.fill("calls", count=FILLED)
+    watches = [
+        {"resource": "messages", "name": "m", "interval": "300ms", "start": "2026-01-01T00:00:00Z", "limit": 100},
+        {"resource": "calls", "name": "c", "interval": "300ms", "start": "2026-01-01T00:00:00Z", "limit": 100},
+    ]
+    document = configuration(simulator, kafka=kafka, prefix=prefix, watches=watches)
+    async with running(document, tmp_path) as (process,), aiohttp.ClientSession() as session:
+        samples: list[Scrape] = []
+        sampling = asyncio.create_task(sample(process, samples))
+        await asyncio.to_thread(produce, kafka, work(prefix))
+        answers = await asyncio.gather(
+            *(call_back(session, process, simulator.auth_token, number) for number in range(CALLBACKS))
+        )
+        results = [
+            *await wait_for_records(kafka, f"{prefix}.results.send-message", COMMANDS * 9 // 10, within=60),
+            *await wait_for_records(kafka, f"{prefix}.results.get", COMMANDS // 10),
+        ]
+        sent = sum(value["outcome"] == "succeeded" for value in values(results))
+        messages = await wait_for_records(kafka, f"{prefix}.messages", FILLED + sent, within=60)
+        calls = await wait_for_records(kafka, f"{prefix}.calls", FILLED)
+        statuses = await settled(kafka, f"{prefix}.message-status", sent + answers.count(204))
+        letters = await read_all(kafka, f"{prefix}.dead-letters")
+        after = await quiet(process)
+        sampling.cancel()
+
+    assert after.by("commands_total", "outcome") == outcomes(results)
+    assert after.by("commands_total", "command") == {"send-message": COMMANDS * 9 // 10, "get": COMMANDS // 10}
+    assert after.total("command_seconds_count") == len(results)
+    assert {"succeeded", "failed", "rejected", "expired", "duplicate"} == set(outcomes(results))
+
+    assert after.by("watch_published_total", "watch") == {"m": len(messages), "c": len(calls)}
+    assert after.total("watch_polls_total", outcome="published") >= 10
+
+    stored = after.by("callbacks_total", "outcome", kind="message-status")
+    assert stored["stored"] == len(statuses)
+    assert stored["forbidden"] == answers.count(403)
+    assert stored["invalid"] == answers.count(415)
+    assert after.total("callback_seconds_count") == len(statuses)
+
+    assert after.by("dead_letters_total", "stage") == Counted(
+        dict(record.headers)["dlq.errors.stage"].decode() for record in letters
+    )
+    made = [entry for entry in simulator.journal.entries if entry.method == "POST" and "Messages.json" in entry.path]
+    assert after.total("twilio_requests_total", operation="CreateMessage") == len(made)
+    assert after.total("twilio_request_seconds_count", operation="CreateMessage") == len(made)
+
+    assert after.by("owners", "role") == {"watch": 4, "commands": 4}
+    assert after.total("commands_in_flight") == 0
+    assert after.total("commands_in_doubt") == 0
+    assert after.total("command_lag") == 0
+    assert max(found.total("command_lag") for found in samples) > 10
+    assert max(found.total("commands_in_flight") for found in samples) >= 1
+    assert max(found.total("commands_in_flight") for found in samples) <= 256
+    assert after.total("watch_lag_seconds") == 0
+    assert 0 <= after.total("watch_cursor_age_seconds", watch="m") < 120
+    assert after.total("twilio_concurrency_limit", connection="default") >= 1
+
+    assert_contract(after)
+
+
+async def sample(process: Connector, samples: list[Scrape]) -> None:
+    """Scrape again and again."""
+    while True:
+        samples.append(await scrape(process))
+        await asyncio.sleep(0.02)
+
+
+async def settled(kafka: str, topic: str, least: int) -> list[ConsumerRecord]:
+    """The records of a topic when no more come: each message has several statuses."""
+    found = await wait_for_records(kafka, topic, least)
+    async with asyncio.timeout(30):
+        while True:
+            await asyncio.sleep(1.0)
+            again = await read_all(kafka, topic)
+            if len(again) == len(found):
+                return again
+            found = again
+
+
+async def quiet(process: Connector) -> Scrape:
+    """The metrics when the last commits are done."""
+    async with asyncio.timeout(10):
+        while (found := await scrape(process)).total("command_lag"):  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.1)
+    return found
+
+
+def assert_contract(found: Scrape) -> None:
+    """Every metric of the contract is there, with the labels that it says and no others."""
+    for name, _, labels in re.findall(r"([a-z_]+)(\{([a-z,]+)\})?", CONTRACT):
+        wanted = set(labels.split(",")) - {""}
+        sample = next(
+            (f"{name}{suffix}" for suffix in ("", "_count") if f"twilio_kafka_{name}{suffix}" in found.names), None
+        )
+        assert sample is not None, name
+        assert found.labels_of(sample) == wanted, name
+
+
+LABELS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+
+
+@given(st.lists(st.tuples(LABELS, st.floats(0, 1e12), st.booleans()), max_size=10))
+def test_metrics_are_written_as_the_library_writes_them(events: list[tuple[str, float, bool]]) -> None:
+    registry = CollectorRegistry()
+    counter = Counter("events", 'Events of "all"\nkinds \\.', ["kind", "a"], registry=registry)
+    sizes = Histogram("sizes", "Sizes.", ["kind"], registry=registry)
+    gauge = Gauge("running", "Running.", registry=registry)
+    for kind, amount, has_exemplar in events:
+        exemplar = {"trace_id": "a" * 32, "span_id": 'b"'} if has_exemplar else None
+        counter.labels(kind, "x").inc(amount, exemplar)
+        sizes.labels(kind).observe(amount, exemplar)
+        gauge.set(-amount)
+    assert exposition.text(registry) == generate_latest(registry)  # type: ignore[no-untyped-call]  # untyped
+
+
+def test_a_scrape_of_a_large_process_costs_less_than_five_milliseconds() -> None:
+    for number in range(20):
+        telemetry.WATCH_PUBLISHED.labels(f"watch-{number}").inc()
+        telemetry.TWILIO_REQUESTS.labels(f"Operation{number}", "201", "").inc()
+        telemetry.TWILIO_REQUEST_SECONDS.labels(f"Operation{number}").observe(0.1)
+        telemetry.COMMAND_SECONDS.labels(f"command-{number % 9}").observe(0.1)
+        telemetry.COMMANDS.labels(f"command-{number % 9}", "succeeded").inc()
+        telemetry.CALLBACKS.labels(f"kind-{number % 7}", "stored").inc()
+    best = min(_timed() for _ in range(10))
+    assert best < SCRAPE_SECONDS, f"{best * 1000:.1f} ms for {len(telemetry.exposition())} bytes"
+
+
+def _timed() -> float:
+    began = time.process_time()
+    telemetry.exposition()
+    return time.process_time() - began
