@@ -18,7 +18,9 @@ from aiohttp import web
 from connector import tracing
 from connector.errors import ConfigurationError, Unavailable
 from connector.events import Envelope, Record
+from connector.receiver import connections
 from connector.receiver.answers import stored
+from connector.receiver.connections import Connections
 from connector.receiver.intake import Intake, Route, routes
 from connector.receiver.refusals import Refusal, Refusals, Unfit
 from connector.receiver.sightings import Explanation, Sighting, Sightings, explanation
@@ -88,8 +90,9 @@ class Receiver:
 
         Raises Unavailable when the port is taken.
         """
-        server = web.Server(
+        server = Connections(
             self._handle,
+            most=connections.limit(),
             access_log=None,
             logger=_SILENT,
             keepalive_timeout=HEADERS_SECONDS,
