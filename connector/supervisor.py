@@ -35,6 +35,7 @@ START_SECONDS = 60.0
 # Beyond its own grace, before it is killed.
 PATIENCE_SECONDS = 5.0
 LOOK_SECONDS = 0.1
+TAKEN_SECONDS = 10.0
 
 
 class Failed(ConnectorError):
@@ -131,7 +132,7 @@ class Supervisor:
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT, then let all drain. Raises what keeps them from starting."""
-        check_port(self._settings)
+        await port_is_free(self._settings)
         await check_topics(self._settings, self._loaded)
         runner = web.AppRunner(self._admin(), access_log=None, shutdown_timeout=1.0)
         await runner.setup()
@@ -237,25 +238,36 @@ class Supervisor:
         return verdict(["No worker is ready."])
 
 
-def check_port(settings: Settings) -> None:
-    """Whether the callback port is free: several workers share it, but not with anybody else.
+async def port_is_free(settings: Settings) -> None:
+    """Return when the callback port is free: workers share it among themselves, and with nobody else.
 
-    Raises ConfigurationError for port 0, Unavailable when it is taken.
+    Those of a supervisor that was killed drain for a moment. Raises ConfigurationError for port 0, Unavailable when it
+    stays taken.
     """
     if "callbacks" not in settings.roles:
         return
     host, port = settings.callbacks.host, settings.callbacks.port
     if port == 0:
         raise ConfigurationError("callbacks.port: 0 takes any port, which workers cannot share: name one.")
+    deadline = time.monotonic() + TAKEN_SECONDS
+    while (taken := _taken(host, port)) is not None:
+        if time.monotonic() > deadline:
+            raise Unavailable(
+                f"callbacks.port: cannot listen on {host}:{port} ({taken}): stop what does, or take another."
+            )
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def _taken(host: str, port: int) -> str | None:
+    """Why nobody can listen there, None when one can."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise Unavailable(
-                f"callbacks.port: cannot listen on {host}:{port} ({error.strerror}): stop what does, or take another."
-            ) from error
+            return error.strerror
+    return None
 
 
 def command(config: Path | None) -> list[str]:

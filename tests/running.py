@@ -82,6 +82,14 @@ class Connector:
         return str(self.document["callbacks"]["public_url"])
 
     @property
+    def workers(self) -> list[int]:
+        """The process ids of its workers, where there are several."""
+        assert self.process is not None
+        parent = self.process.pid
+        children = Path(f"/proc/{parent}/task/{parent}/children")
+        return [int(pid) for pid in children.read_text().split()] if children.exists() else []
+
+    @property
     def settings(self) -> Settings:
         """What the process reads."""
         return load(self._file(), environ=self.environment)

@@ -35,13 +35,6 @@ async def supervised(
             await process.kill()
 
 
-def workers_of(process: Connector) -> list[int]:
-    """The workers' process ids."""
-    assert process.process is not None
-    parent = process.process.pid
-    return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
-
-
 async def call_back(process: Connector, token: str, account: str, number: int) -> int:
     """Deliver a status callback on a connection of its own; returns the HTTP status, 0 when nobody listens."""
     url = f"{process.callbacks}/callbacks/message-status"
@@ -68,7 +61,7 @@ async def test_callbacks_are_shared_counted_as_one_and_a_dead_worker_comes_back(
 ) -> None:
     async with supervised(simulator, kafka, prefix, tmp_path) as process:
         token, account = simulator.auth_token, simulator.account_sid
-        first, second = workers_of(process)
+        first, second = process.workers
         statuses = [await call_back(process, token, account, number) for number in range(40)]
         assert statuses == [204] * 40
         code, metrics = await text_of(process, "/metrics")
@@ -85,7 +78,7 @@ async def test_callbacks_are_shared_counted_as_one_and_a_dead_worker_comes_back(
         await until(lambda: process.log.count('"event": "started"') == WORKERS + 1)
         stored = {n for n in range(40, 60) if await call_back(process, token, account, n) == 204}
         assert {40 + 19} <= stored
-        assert second in workers_of(process)
+        assert second in process.workers
         assert (await text_of(process, "/livez"))[0] == 200
         assert await process.stop() == 0
         assert process.log.count('"event": "stopped"') == 2
@@ -123,7 +116,7 @@ async def test_when_the_supervisor_is_killed_its_workers_drain_and_end(
     simulator: Simulator, kafka: str, prefix: str, tmp_path: Path
 ) -> None:
     async with supervised(simulator, kafka, prefix, tmp_path) as process:
-        workers = workers_of(process)
+        workers = process.workers
         await process.kill()
         await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
         assert process.log.count('"event": "stopped"') == WORKERS

@@ -25,10 +25,10 @@ KINDS: Mapping[str, tuple[Run, Mapping[str, Any], Mapping[str, Any]]] = {
 }
 
 
-async def one(kind: str, *, seed: int, seconds: float, folder: Path) -> tuple[Account, Counter[str]]:
+async def one(kind: str, *, seed: int, seconds: float, folder: Path, workers: int = 1) -> tuple[Account, Counter[str]]:
     """One run of a kind on a stage of its own."""
     run, sections, simulated = KINDS[kind]
-    async with stage(folder, seed=seed, simulated=simulated, **sections) as playing:
+    async with stage(folder, seed=seed, workers=workers, simulated=simulated, **sections) as playing:
         return await run(playing, seed=seed, seconds=seconds)
 
 
@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("kinds", nargs="*", choices=[[], *KINDS], default=[], help="default: all")
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6))
+    parser.add_argument("--workers", type=int, default=1, help="workers of each process")
     parser.add_argument("--logs", type=Path, help="where the processes' logs go")
     given = parser.parse_args()
     kept = True
@@ -54,7 +55,9 @@ def main() -> None:
         folder = (given.logs or Path(tempfile.mkdtemp(prefix="chaos-"))) / f"{kind}-{int(time.time())}"
         folder.mkdir(parents=True)
         _say(f"{kind}: seed {given.seed}, logs in {folder}")
-        account, done = asyncio.run(one(kind, seed=given.seed, seconds=given.seconds, folder=folder))
+        account, done = asyncio.run(
+            one(kind, seed=given.seed, seconds=given.seconds, folder=folder, workers=given.workers)
+        )
         _say(report(kind, seed=given.seed, seconds=given.seconds, account=account, disturbances=done))
         kept = kept and account.kept
     sys.exit(0 if kept else 1)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import random
 import signal
 from collections import Counter
@@ -16,6 +17,8 @@ from tests.running import Connector, configuration
 
 # Short, so that a short run sees many take-overs; the broker's own default would not allow less.
 SESSION_SECONDS = 3.0
+# With workers, so many of the kills hit one of them instead of their supervisor.
+WORKER_SHARE = 0.7
 SETTINGS: Mapping[str, Any] = {
     "kafka": {"session_timeout": "3s", "partitions": 4, "replication_factor": 1},
     "commands": {"settle_time": "2s", "request_timeout": "3s"},
@@ -31,6 +34,7 @@ class Stage:
     processes: list[Connector]
     module: str = "connector"
     environment: Mapping[str, str] = field(default_factory=dict)
+    workers: int = 1
 
     @property
     def kafka(self) -> str:
@@ -44,7 +48,8 @@ class Stage:
 
     async def start(self, process: Connector, *, ready: bool = False) -> None:
         """Start a process (again)."""
-        await process.start(module=self.module, ready=ready, environment=self.environment)
+        options = ["--workers", str(self.workers)] if self.workers > 1 else []
+        await process.start(module=self.module, ready=ready, environment=self.environment, options=options)
 
     async def stop(self) -> list[int]:
         """End every process in order, as soon as it has started; their exit codes."""
@@ -60,6 +65,7 @@ async def stage(
     count: int = 3,
     nodes: int = 1,
     without: str = "",
+    workers: int = 1,
     simulated: Mapping[str, Any] | None = None,
     **sections: Any,
 ) -> AsyncIterator[Stage]:
@@ -75,7 +81,7 @@ async def stage(
         first = Connector(document, folder, name="connector-1")
         processes = [first, *(first.sibling(f"connector-{number}") for number in range(2, count + 1))]
         module = "tests.guarantees.without" if without else "connector"
-        running = Stage(broker, simulator, processes, module, {"WITHOUT": without} if without else {})
+        running = Stage(broker, simulator, processes, module, {"WITHOUT": without} if without else {}, workers)
         await first.apply_topics()
         stack.push_async_callback(_end, processes)
         await asyncio.gather(*(running.start(process, ready=True) for process in processes))
@@ -111,7 +117,15 @@ class Disturbances:
             await getattr(self, f"_{name}")(self.random.choice(self.stage.processes))
             self.done[name] += 1
 
+    async def _worker(self, process: Connector) -> None:
+        """One of several workers is killed: its supervisor starts another."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.random.choice(process.workers), signal.SIGKILL)
+
     async def _kill(self, process: Connector) -> None:
+        if self.stage.workers > 1 and process.workers and self.random.random() < WORKER_SHARE:
+            await self._worker(process)
+            return
         await process.kill()
         await asyncio.sleep(self.random.uniform(0, 2))
         await self.stage.start(process)
@@ -121,9 +135,13 @@ class Disturbances:
         await self.stage.start(process)
 
     async def _freeze(self, process: Connector) -> None:
-        process.send_signal(signal.SIGSTOP)
-        await asyncio.sleep(self.random.choice([0.5, SESSION_SECONDS + 1, 2 * SESSION_SECONDS]))
-        process.send_signal(signal.SIGCONT)
+        """A process stands still: with workers one of them, which is what holds partitions."""
+        assert process.process is not None
+        frozen = self.random.choice(process.workers or [process.process.pid])
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(frozen, signal.SIGSTOP)
+            await asyncio.sleep(self.random.choice([0.5, SESSION_SECONDS + 1, 2 * SESSION_SECONDS]))
+            os.kill(frozen, signal.SIGCONT)
 
     async def _broker(self, _process: Connector) -> None:
         node = self.random.choice(self.stage.broker.nodes)
