@@ -2,70 +2,21 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import aiohttp
 import pytest
 
-from connector.events import Record
-from connector.kafka import stream
 from connector.simulator import Simulator
 from connector.twilio.signature import compute
-from tests.running import Connector, configuration, headers_of, read_all, running, values, wait_for_records
+from tests.console_client import CUSTOMER, Console
+from tests.running import configuration, headers_of, read_all, running, values, wait_for_records
 
-PHONE, CUSTOMER = "+15551234567", "+15557654321"
+PHONE = "+15551234567"
 BODY = "a body that nobody is to see"
-OURS = {"X-Twilio-Kafka": "test"}
-TOKEN = "a-token-of-the-console"
 WATCHES = [{"resource": "messages", "interval": "300ms"}]
-
-
-class Console:
-    """The console of one process."""
-
-    def __init__(self, process: Connector, session: aiohttp.ClientSession) -> None:
-        self.process = process
-        self.session = session
-        self.settings = process.settings.kafka
-
-    async def get(self, path: str, **query: str) -> Any:
-        async with self.session.get(f"{self.process.admin}/api/{path}", params=query) as answer:
-            assert answer.status == 200, await answer.text()
-            return await answer.json()
-
-    async def post(self, path: str, body: Any = None, status: int = 200) -> Any:
-        async with self.session.post(f"{self.process.admin}/api/{path}", json=body or {}, headers=OURS) as answer:
-            assert answer.status == status, await answer.text()
-            return await answer.json()
-
-    async def until(self, path: str, holds: Any, **query: str) -> Any:
-        """The data at a path as soon as they are so."""
-        found: Any = None
-        try:
-            async with asyncio.timeout(30):
-                while not holds(found := await self.get(path, **query)):  # noqa: ASYNC110 - another process
-                    await asyncio.sleep(0.1)
-        except TimeoutError:
-            pytest.fail(f"{path} has not become so: {json.dumps(found)[:2000]}")
-        return found
-
-    async def send(self, value: Any, **headers: str) -> None:
-        raw = value if isinstance(value, bytes) else json.dumps(value).encode()
-        named = [(name, text.encode()) for name, text in headers.items()]
-        topic = f"{self.settings.topic_prefix}.commands.send-message"
-        await stream.send(self.settings, Record(topic, CUSTOMER.encode(), raw, named))
-
-    async def story(self, name: str, state: str) -> Any:
-        """The whole story of a command that has come to a state."""
-
-        def there(found: Any) -> bool:
-            return any(story["link"] == name and story["state"] == state for story in found["commands"])
-
-        await self.until("commands", there)
-        return await self.get(f"stories/{quote(name, safe='')}")
 
 
 @pytest.fixture
@@ -287,107 +238,3 @@ async def test_a_stream_does_not_keep_the_process_from_ending(console: Console) 
     async with console.session.get(f"{console.process.admin}/api/stream") as answer:
         await answer.content.readline()
         assert await console.process.stop(within=15) == 0
-
-
-# --- who may see it ---------------------------------------------------------------------------------------------------
-async def status(session: aiohttp.ClientSession, url: str, *, method: str = "GET", **headers: str) -> int:
-    named = {name.replace("_", "-"): text for name, text in headers.items()}
-    async with session.request(method, url, headers=named, allow_redirects=False) as answer:
-        return answer.status
-
-
-@pytest.fixture
-async def locked(kafka: str, prefix: str, simulator: Simulator, tmp_path: Path) -> AsyncIterator[Console]:
-    document = configuration(simulator, kafka=kafka, prefix=prefix, admin={"token": TOKEN})
-    async with running(document, tmp_path) as (process,), aiohttp.ClientSession() as session:
-        yield Console(process, session)
-
-
-PATHS = ("/", "/app.js", "/console.css", "/api/overview", "/api/stream", "/api/settings", "/nothing", "/api/nothing")
-
-
-async def test_without_the_token_only_health_metrics_and_version_are_there(locked: Console) -> None:
-    base = locked.process.admin
-    for path in ("/livez", "/readyz", "/metrics", "/version"):
-        assert await status(locked.session, base + path) == 200
-    for path in PATHS:
-        assert await status(locked.session, base + path) == 401, path
-        assert await status(locked.session, base + path, Authorization="Bearer wrong") == 401, path
-        assert await status(locked.session, base + path, Cookie="twilio-kafka=99999999999.00") == 401, path
-    async with locked.session.get(f"{base}/") as answer:
-        assert 'action="/login"' in await answer.text()
-
-
-async def test_a_bearer_token_opens_the_console_and_needs_no_further_header(locked: Console) -> None:
-    base = locked.process.admin
-    assert await status(locked.session, f"{base}/", Authorization=f"Bearer {TOKEN}") == 200
-    assert await status(locked.session, f"{base}/api/overview", Authorization=f"Bearer {TOKEN}") == 200
-    code = await status(locked.session, f"{base}/api/commands", method="POST", Authorization=f"Bearer {TOKEN}")
-    assert code == 422
-
-
-async def signed_in(locked: Console) -> Mapping[str, str]:
-    base = locked.process.admin
-    async with locked.session.post(f"{base}/login", data={"token": TOKEN}, allow_redirects=False) as answer:
-        assert answer.status == 303
-        cookie = answer.headers["Set-Cookie"]
-    assert "HttpOnly" in cookie
-    assert "SameSite=Strict" in cookie
-    assert TOKEN not in cookie
-    return {"Cookie": cookie.partition(";")[0]}
-
-
-async def test_the_login_form_gives_a_cookie_that_opens_the_console_until_it_is_given_back(locked: Console) -> None:
-    base = locked.process.admin
-    async with locked.session.post(f"{base}/login", data={"token": "wrong"}) as answer:
-        assert answer.status == 401
-        assert "That is not the token" in await answer.text()
-    cookie = await signed_in(locked)
-    locked.session.cookie_jar.clear()
-    assert await status(locked.session, f"{base}/api/overview", **cookie) == 200
-    async with locked.session.post(f"{base}/logout", headers={**cookie, **OURS}) as answer:
-        assert answer.status == 204
-        assert "Max-Age=0" in answer.headers["Set-Cookie"]
-
-
-async def test_a_cookie_alone_changes_nothing(locked: Console) -> None:
-    """What another site's form can send: the cookie (were it not SameSite) and no header of its own."""
-    base, cookie = locked.process.admin, await signed_in(locked)
-    locked.session.cookie_jar.clear()
-    assert await status(locked.session, f"{base}/api/watches/messages/pause", method="POST", **cookie) == 403
-    assert await status(locked.session, f"{base}/api/commands", method="POST", **cookie, **OURS) == 422
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"Origin": "https://evil.example"},
-        {"Origin": "null"},
-        {"Sec-Fetch-Site": "cross-site"},
-        {"Sec-Fetch-Site": "same-site"},
-        {"Host": "evil.example"},
-        {"Host": "evil.example:9090"},
-    ],
-)
-async def test_other_sites_are_refused_though_the_console_is_open(console: Console, headers: dict[str, str]) -> None:
-    base = console.process.admin
-    assert await status(console.session, f"{base}/api/overview", **headers) == 403
-    assert await status(console.session, f"{base}/api/commands", method="POST", **headers, **OURS) == 403
-    assert await status(console.session, f"{base}/livez", **headers) == 200
-
-
-async def test_every_answer_forbids_foreign_content_and_frames(console: Console) -> None:
-    for path in ("/", "/app.js", "/api/overview", "/api/nothing", "/nothing"):
-        async with console.session.get(console.process.admin + path) as answer:
-            policy = answer.headers["Content-Security-Policy"]
-            assert "unsafe" not in policy
-            assert "default-src 'none'" in policy
-            assert answer.headers["X-Frame-Options"] == "DENY"
-            assert answer.headers["X-Content-Type-Options"] == "nosniff"
-
-
-async def test_what_has_not_changed_is_not_sent_again(console: Console) -> None:
-    async with console.session.get(f"{console.process.admin}/app.js") as answer:
-        tag = answer.headers["ETag"]
-        assert answer.content_type == "text/javascript"
-    assert await status(console.session, f"{console.process.admin}/app.js", If_None_Match=tag) == 304
