@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 import pytest
+from aiokafka.admin import NewTopic
 
 from connector.kafka import topics
 from connector.kafka.clients import administration
 from connector.kafka.fitness import DAY_MS, Actual, Topic, weaknesses, wrong_partitions, wrong_settings
-from connector.kafka.topics import NewTopic
 from connector.settings import KafkaSettings
 from tests.executing import kafka_settings
 

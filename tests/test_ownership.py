@@ -1,0 +1,246 @@
+"""Ownership: one fenced owner for each partition number, drained before the next one begins."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.structs import OffsetAndMetadata
+
+from connector.errors import Superseded, Unavailable
+from connector.events import Record
+from connector.kafka import stream, topics
+from connector.kafka.fitness import Topic
+from connector.kafka.ownership import Membership, RawRecord, Seat, offsets_in
+from connector.kafka.transactions import Transactions
+from connector.settings import KafkaSettings
+from tests.executing import kafka_settings
+from tests.running import until
+
+PARTITIONS = 4
+
+
+@dataclass
+class Owners:
+    """Serves seats and notes what happens: opened, left and closed, by partition and member."""
+
+    name: str
+    events: list[tuple[str, str, int]]
+    held: dict[int, Seat] = field(default_factory=dict)
+    received: list[RawRecord] = field(default_factory=list)
+    drain_seconds: float = 0.0
+    failures: list[Exception] = field(default_factory=list)
+    broken: dict[int, Exception] = field(default_factory=dict)
+
+    async def serve(self, seat: Seat) -> None:
+        self.events.append((self.name, "opened", seat.partition))
+        if self.failures:
+            raise self.failures.pop()
+        self.held[seat.partition] = seat
+        seat.start_reading(dict.fromkeys(seat._membership.topics, 0), lambda _topic, found: self.received.extend(found))
+        await until(lambda: seat.leaving.is_set() or seat.partition in self.broken, within=60)
+        if seat.partition in self.broken:
+            raise self.broken.pop(seat.partition)
+        await asyncio.sleep(self.drain_seconds)
+        self.held.pop(seat.partition, None)
+        self.events.append((self.name, "closed", seat.partition))
+
+
+@pytest.fixture
+async def settings(kafka: str, prefix: str) -> KafkaSettings:
+    found = kafka_settings(kafka, prefix, partitions=PARTITIONS)
+    await topics.apply(found, [Topic(f"{prefix}.{name}", PARTITIONS, 1) for name in ("one", "two")])
+    return found
+
+
+@asynccontextmanager
+async def member(settings: KafkaSettings, owners: Owners, **options: bool) -> AsyncIterator[Membership]:
+    """A running membership, left in order."""
+    prefix, stop = settings.topic_prefix, asyncio.Event()
+    names = [f"{prefix}.one", f"{prefix}.two"]
+    membership = Membership(settings, role="test", group=f"{prefix}-test", topics=names, serve=owners.serve, **options)
+    task = asyncio.create_task(membership.run(stop))
+    try:
+        yield membership
+    finally:
+        stop.set()
+        await task
+
+
+def _holds(owners: Owners, count: int) -> Callable[[], bool]:
+    return lambda: len(owners.held) == count
+
+
+async def test_each_partition_number_has_one_owner_for_all_topics(settings: KafkaSettings) -> None:
+    a, b = Owners("a", []), Owners("b", [])
+    async with member(settings, a) as first, member(settings, b) as second:
+        await until(lambda: len(a.held) == len(b.held) == 2)
+        assert set(a.held) | set(b.held) == set(range(PARTITIONS))
+        for membership, owners in ((first, a), (second, b)):
+            assert membership._consumer is not None
+            assigned = membership._consumer.assignment()
+            assert {(where.topic, where.partition) for where in assigned} == {
+                (topic, partition) for topic in membership.topics for partition in owners.held
+            }
+
+
+async def test_an_owner_is_drained_before_its_successor_opens(settings: KafkaSettings) -> None:
+    events: list[tuple[str, str, int]] = []
+    a, b = Owners("a", events, drain_seconds=0.5), Owners("b", events)
+    async with member(settings, a):
+        await until(_holds(a, PARTITIONS))
+        async with member(settings, b):
+            await until(_holds(b, 2))
+            for partition in b.held:
+                assert events.index(("a", "closed", partition)) < events.index(("b", "opened", partition))
+
+
+async def test_an_owner_that_does_not_drain_is_ended(settings: KafkaSettings) -> None:
+    a, b = Owners("a", [], drain_seconds=60), Owners("b", [])
+    async with member(settings, a) as first:
+        await until(_holds(a, PARTITIONS))
+        first.drain_seconds = first._stop_seconds = 0.5
+        began = time.monotonic()
+        async with member(settings, b):
+            await until(_holds(b, 2))
+        assert time.monotonic() - began < 15
+
+
+async def test_whoever_held_the_partition_before_is_refused(settings: KafkaSettings) -> None:
+    a, b = Owners("a", []), Owners("b", [])
+    async with member(settings, a):
+        await until(_holds(a, PARTITIONS))
+        former = Transactions(settings, a.held[3].transactions.transactional_id)
+        former._producer, former.usable = a.held[3].transactions._producer, True
+        a.held[3].transactions._producer = None
+        async with member(settings, b):
+            await until(lambda: 3 in b.held)
+            with pytest.raises(Superseded):
+                await former.write([Record(f"{settings.topic_prefix}.one", b"k", b"late", [], 3)])
+            await former.close()
+
+
+async def test_records_come_when_the_owner_is_ready_and_not_before(settings: KafkaSettings) -> None:
+    for number in range(20):
+        await stream.send(settings, Record(f"{settings.topic_prefix}.one", b"key", str(number).encode()))
+    owners = Owners("a", [])
+    async with member(settings, owners):
+        await until(lambda: len(owners.received) == 20)
+    assert [int(record.value) for record in owners.received] == list(range(20))
+
+
+async def test_an_owner_that_fails_is_opened_again(settings: KafkaSettings) -> None:
+    owners = Owners("a", [], failures=[ValueError("broken"), Unavailable("away"), Superseded("taken")])
+    async with member(settings, owners):
+        await until(_holds(owners, PARTITIONS))
+    assert sum(event == "opened" for _, event, _ in owners.events) == PARTITIONS + 3
+
+
+async def test_an_owner_that_was_fenced_by_a_stranger_opens_again_once_the_group_confirms_it(
+    settings: KafkaSettings,
+) -> None:
+    owners = Owners("a", [])
+    record = Record(f"{settings.topic_prefix}.one", b"k", b"v", [], 0)
+    async with member(settings, owners, lock_only=True):
+        await until(_holds(owners, PARTITIONS))
+        seat = owners.held.pop(0)
+        stranger = Transactions(settings, seat.transactions.transactional_id)
+        await stranger.open()
+        with pytest.raises(Superseded):
+            await seat.transactions.write([record])
+        owners.broken[0] = Superseded("fenced")
+        await until(_holds(owners, PARTITIONS))
+        await seat.transactions.write([record])
+        with pytest.raises(Superseded):
+            await stranger.write([record])
+        await stranger.close()
+
+
+async def test_committed_offsets_come_back_with_their_metadata(settings: KafkaSettings) -> None:
+    owners = Owners("a", [])
+    async with member(settings, owners) as membership:
+        await until(_holds(owners, PARTITIONS))
+        seat, topic = owners.held[1], f"{settings.topic_prefix}.one"
+        assert await seat.committed() == {}
+        assert await seat.commit({topic: (7, "what a successor must know")})
+        assert await seat.committed() == {topic: (7, "what a successor must know")}
+        assert await membership.committed(2) == {}
+
+
+async def test_a_seat_that_was_left_does_nothing_to_its_successor_in_the_same_process(settings: KafkaSettings) -> None:
+    owners = Owners("a", [])
+    async with member(settings, owners) as membership:
+        await until(_holds(owners, PARTITIONS))
+        former, topic = Seat(membership, 0), f"{settings.topic_prefix}.one"
+        former.pause([topic])
+        assert not await former.commit({topic: (99, "")})
+        former.start_reading({topic: 99}, lambda _topic, _found: None)
+        assert membership._consumer is not None
+        assert membership._consumer.paused() == set()
+        assert await owners.held[0].committed() == {}
+
+
+async def test_a_lock_proves_its_membership_without_anything_to_read(settings: KafkaSettings) -> None:
+    owners = Owners("a", [])
+    async with member(settings, owners, lock_only=True) as membership:
+        await until(_holds(owners, PARTITIONS))
+        before = membership._proved
+        await until(lambda: membership._proved > before, within=10)
+        assert membership.alive
+
+
+async def test_a_member_that_the_group_does_not_know_any_more_joins_again(settings: KafkaSettings) -> None:
+    owners = Owners("a", [])
+    async with member(settings, owners, lock_only=True) as membership:
+        await until(_holds(owners, PARTITIONS))
+        assert membership._consumer is not None
+        await membership._consumer._coordinator._maybe_leave_group()
+        opened = len(owners.events)
+        await until(lambda: len(owners.events) >= opened + 2 * PARTITIONS)
+        await until(_holds(owners, PARTITIONS))
+
+
+async def test_a_client_that_ends_by_itself_is_replaced(settings: KafkaSettings) -> None:
+    owners = Owners("a", [])
+    async with member(settings, owners) as membership:
+        await until(_holds(owners, PARTITIONS))
+        assert membership._consumer is not None
+        membership._consumer._coordinator._coordination_task.cancel()
+        await until(lambda: sum(event == "opened" for _, event, _ in owners.events) == 2 * PARTITIONS, within=20)
+        await until(_holds(owners, PARTITIONS))
+
+
+def test_a_coordinator_that_tells_no_offsets_is_not_taken_for_one_that_has_none() -> None:
+    """While it loads its group after a restart, it answers with no partitions at all."""
+    wanted = [TopicPartition("t", 0), TopicPartition("u", 0)]
+    nothing = OffsetAndMetadata(-1, "")
+    assert offsets_in({wanted[0]: OffsetAndMetadata(5, "x"), wanted[1]: nothing}, wanted) == {"t": (5, "x")}
+    with pytest.raises(Unavailable):
+        offsets_in({}, wanted)
+    with pytest.raises(Unavailable):
+        offsets_in({wanted[0]: nothing}, wanted)
+
+
+async def test_without_kafka_a_member_waits_and_is_no_reason_for_a_restart(prefix: str) -> None:
+    nobody = kafka_settings("127.0.0.1:1", prefix)
+    owners = Owners("a", [])
+    async with member(nobody, owners) as membership:
+        await asyncio.sleep(1)
+        assert membership.alive
+    assert owners.events == []
+
+
+async def test_what_others_write_to_the_topics_is_read_by_the_owner_of_the_partition(settings: KafkaSettings) -> None:
+    a, b = Owners("a", []), Owners("b", [])
+    producer = AIOKafkaProducer(bootstrap_servers=settings.bootstrap_servers)
+    await producer.start()
+    async with member(settings, a), member(settings, b):
+        await until(lambda: len(a.held) == len(b.held) == 2)
+        for partition in range(PARTITIONS):
+            await producer.send_and_wait(f"{settings.topic_prefix}.two", b"v", partition=partition)
+        await until(lambda: len(a.received) == len(b.received) == 2)
+        assert {record.partition for record in a.received} == set(a.held)
+    await producer.stop()

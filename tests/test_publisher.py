@@ -1,0 +1,91 @@
+"""The publisher: a return means stored, anything else means perhaps; it outlives its broker and its client."""
+
+import asyncio
+import signal
+import time
+
+import pytest
+
+from connector.dev.broker import Broker
+from connector.errors import ConnectorError, Unavailable, Unwritable
+from connector.events import Record
+from connector.kafka import topics
+from connector.kafka.fitness import Topic
+from connector.kafka.publisher import Publisher
+from tests.executing import kafka_settings
+from tests.running import read_all
+
+TOPIC = "t.events"
+
+
+async def _stored(publisher: Publisher, number: int, *, within: float = 30.0) -> None:
+    """Publish until it is acknowledged."""
+    async with asyncio.timeout(within):
+        while True:
+            try:
+                await publisher.publish([Record(TOPIC, b"key", str(number).encode())])
+            except ConnectorError:
+                await asyncio.sleep(0.1)
+            else:
+                return
+
+
+async def test_what_was_acknowledged_is_there_though_the_broker_rests_and_the_client_is_rebuilt() -> None:
+    broker = await Broker().start()
+    settings = kafka_settings(broker.bootstrap_servers, "t")
+    await topics.apply(settings, [Topic(TOPIC, 1, 1)])
+    publisher = Publisher(settings)
+    await publisher.open()
+    try:
+        await _stored(publisher, 0)
+        # The broker does not answer.
+        (node,) = broker.nodes
+        assert node.process is not None
+        node.process.send_signal(signal.SIGSTOP)
+        began = time.monotonic()
+        with pytest.raises(Unavailable):
+            await publisher.publish([Record(TOPIC, b"key", b"perhaps")])
+        assert 4 < time.monotonic() - began < 7
+        node.process.send_signal(signal.SIGCONT)
+        await _stored(publisher, 1)
+        # The client is of no more use.
+        assert publisher._producer is not None
+        publisher._rebuild(publisher._producer)
+        with pytest.raises(Unavailable):
+            await publisher.publish([Record(TOPIC, b"key", b"never")])
+        await _stored(publisher, 2)
+        found = [record.value for record in await read_all(broker.bootstrap_servers, TOPIC)]
+        assert [value for value in found if value != b"perhaps"] == [b"0", b"1", b"2"]
+        assert found.count(b"perhaps") <= 1
+    finally:
+        await publisher.close()
+        await broker.stop(gracefully=False)
+
+
+async def test_a_record_that_is_too_large_disturbs_nobody(kafka: str, prefix: str) -> None:
+    settings = kafka_settings(kafka, prefix)
+    topic = f"{prefix}.events"
+    await topics.apply(settings, [Topic(topic, 1, 1)])
+    publisher = Publisher(settings)
+    await publisher.open()
+    before = publisher._producer
+    with pytest.raises(Unwritable):
+        await publisher.publish([Record(topic, None, b"x" * 3_000_000)])
+    await publisher.publish([Record(topic, None, b"next")])
+    assert publisher._producer is before
+    await publisher.close()
+    assert [record.value for record in await read_all(kafka, topic)] == [b"next"]
+
+
+async def test_closing_waits_for_what_was_sent(kafka: str, prefix: str) -> None:
+    settings = kafka_settings(kafka, prefix)
+    topic = f"{prefix}.events"
+    await topics.apply(settings, [Topic(topic, 3, 1)])
+    publisher = Publisher(settings)
+    await publisher.open()
+    sending = [asyncio.create_task(publisher.publish([Record(topic, None, b"x")])) for _ in range(100)]
+    await asyncio.gather(*sending)
+    await publisher.close()
+    assert len(await read_all(kafka, topic)) == 100
+    with pytest.raises(Unavailable):
+        await publisher.publish([Record(topic, None, b"x")])
