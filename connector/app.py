@@ -29,7 +29,7 @@ from connector.executor.executor import Executor
 from connector.executor.media import object_store, topic_store
 from connector.executor.pending import Pending
 from connector.executor.process import Process
-from connector.kafka import acls, credentials, diagnosis, rights, topics
+from connector.kafka import acls, credentials, diagnosis, registry, rights, topics
 from connector.kafka.dead_letters import dead_letter
 from connector.kafka.fitness import Topic
 from connector.kafka.ownership import Membership
@@ -199,6 +199,27 @@ async def check_topics(settings: Settings, loaded: Loaded | None) -> None:
         say("durability", reason=sentence)
 
 
+def schemas_of(settings: Settings) -> dict[str, Mapping[str, Any]]:
+    """The JSON Schema of each topic of values that this configuration reads or writes."""
+    from connector.schemas.documents import documents  # noqa: PLC0415 - a second of work, for a registry only
+
+    watched = [WATCHES[watch.resource].topic for watch in settings.watches if "watch" in settings.roles]
+    called = [row.topic for row in CALLBACKS.values() if "callbacks" in settings.roles]
+    commanded = [
+        f"{kind}/{name}" for kind in ("commands", "results") for name in COMMANDS if "commands" in settings.roles
+    ]
+    found = documents()
+    paths = dict.fromkeys([*(f"events/{topic}" for topic in (*watched, *called)), *commanded])
+    prefix = settings.kafka.topic_prefix
+    return {f"{prefix}.{path.removeprefix('events/').replace('/', '.')}": found[f"{path}.json"] for path in paths}
+
+
+async def register_schemas(settings: Settings) -> None:
+    """Tell the schema registry, if there is one. Raises ConfigurationError or Unavailable."""
+    if settings.kafka.schema_registry is not None:
+        await registry.register(settings.kafka.schema_registry, schemas_of(settings))
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A worker's place among `workers` that share the callback port; its admin port is a socket in a private folder."""
@@ -230,6 +251,7 @@ class App:
         Raises TopicsUnfit or Unavailable when Kafka is not fit for the start, ConfigurationError for unusable settings.
         """
         await check_topics(self.settings, self.loaded)
+        await register_schemas(self.settings)
         kafka = self.settings.kafka
         async with contextlib.AsyncExitStack() as stack:
             session = await stack.enter_async_context(open_session())

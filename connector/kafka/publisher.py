@@ -11,6 +11,7 @@ from connector.errors import Unavailable
 from connector.events import Record
 from connector.kafka import clients
 from connector.kafka.batches import Batches
+from connector.kafka.registry import stamped
 from connector.settings import KafkaSettings
 
 log = telemetry.logger(__name__)
@@ -51,7 +52,7 @@ class Publisher:
         """
         if self._batches is None:
             raise Unavailable("Kafka is not connected.")
-        await self._batches.publish(records)
+        await self._batches.publish(stamped(records))
 
     def _note_answer(self) -> None:
         if self._unanswered_since is not None:

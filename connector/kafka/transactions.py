@@ -18,6 +18,7 @@ from connector import telemetry
 from connector.errors import Unavailable
 from connector.events import Record
 from connector.kafka import clients
+from connector.kafka.registry import stamped
 from connector.kafka.together import send_together
 from connector.settings import KafkaSettings
 
@@ -62,7 +63,7 @@ class Transactions:
             async with asyncio.timeout(WRITE_SECONDS):
                 await producer.begin_transaction()
                 # commit_transaction() does not look at the results: a refused record would be missing silently.
-                offsets = await send_together(producer, records)
+                offsets = await send_together(producer, stamped(records))
                 committing = time.monotonic()
                 await producer.commit_transaction()
         finished = time.monotonic()

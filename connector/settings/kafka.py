@@ -88,6 +88,20 @@ class TlsSettings(Section):
                     yield Finding((name,), "is given without cert_file: give the certificate as well, or remove it")
 
 
+class RegistrySettings(Section):
+    """A schema registry with Confluent's API."""
+
+    url: Address = Field(description="Its address; https, http only for loopback or with `development: true`.")
+    username: str | None = Field(default=None, min_length=1, description="User name, or API key.")
+    password: SecretStr | None = Field(default=None, description="Password, or the key's secret.")
+
+    def findings(self) -> Iterator[Finding]:
+        """User name and password go together."""
+        for name, other in (("username", "password"), ("password", "username")):
+            if getattr(self, name) is None and getattr(self, other) is not None:
+                yield Finding((name,), f"is missing: {other} is of no use without it", because=((other,),))
+
+
 class KafkaSettings(Section):
     """The broker and the topics."""
 
@@ -112,6 +126,11 @@ class KafkaSettings(Section):
     envelope: Literal["binary", "structured"] = Field(
         default="binary", description="CloudEvents mode: binary (headers) or structured (one JSON document)."
     )
+    schema_registry: RegistrySettings | None = Field(
+        default=None,
+        description="Where schemas are registered at the start; records carry their ids in headers then. Needs the "
+        "extra `registry`.",
+    )
     session_timeout: Duration = Field(
         default=timedelta(seconds=10),
         ge=timedelta(seconds=1),
@@ -130,6 +149,9 @@ class KafkaSettings(Section):
             yield Finding(("sasl",), _unused(protocol, "SASL_SSL or SASL_PLAINTEXT"), because=(("security_protocol",),))
         if not protocol.endswith("SSL") and self.tls is not None:
             yield Finding(("tls",), _unused(protocol, "SSL or SASL_SSL"), because=(("security_protocol",),))
+        if self.schema_registry is not None and self.envelope == "structured":
+            sentence = "holds schemas of bare values, and structured ones are CloudEvents: set envelope to binary"
+            yield Finding(("schema_registry",), sentence, because=(("envelope",),))
 
 
 def _unused(protocol: str, fitting: str) -> str:

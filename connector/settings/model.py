@@ -238,6 +238,8 @@ class Settings(Section):
         yield ("callbacks", "public_url"), self.callbacks.public_url, "callbacks"
         if self.kafka.sasl is not None:
             yield ("kafka", "sasl", "token_url"), self.kafka.sasl.token_url, "credentials"
+        if self.kafka.schema_registry is not None:
+            yield ("kafka", "schema_registry", "url"), self.kafka.schema_registry.url, "credentials"
 
     def _receiving(self) -> Iterator[Finding]:
         because: tuple[Path, ...] = (("roles",), ("callbacks", "verify_signatures"))

@@ -67,6 +67,7 @@ service.nodePort {{ .Values.service.nodePort }} needs service.type NodePort or L
 {{- include "twilio-kafka.checks.plainSecret" (list "config.admin.token" .Values.config.admin.token) }}
 {{- include "twilio-kafka.checks.plainSecret" (list "config.kafka.sasl.password" (.Values.config.kafka.sasl | default dict).password) }}
 {{- include "twilio-kafka.checks.plainSecret" (list "config.kafka.tls.key_password" (.Values.config.kafka.tls | default dict).key_password) }}
+{{- include "twilio-kafka.checks.plainSecret" (list "config.kafka.schema_registry.password" (.Values.config.kafka.schema_registry | default dict).password) }}
 {{- if not (or (hasKey $variables "CONNECTOR_ADMIN__TOKEN") .Values.config.admin.token) }}
 secrets.variables has no CONNECTOR_ADMIN__TOKEN: the console can be reached by others in the cluster, so it needs a token
 {{- end }}
