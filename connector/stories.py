@@ -1,10 +1,11 @@
 """Records joined into stories: a command, its result, the status events that follow, the watched record."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from rich.text import Text
@@ -13,6 +14,7 @@ from connector.errors import InvalidRecord
 from connector.events import Received, decode
 
 REMEMBERED = 10_000
+HELD_OF_A_STORY = 50
 COLOURS = (
     "cyan",
     "magenta",
@@ -119,11 +121,47 @@ def _own_id(named: Mapping[str, str]) -> str | None:
     return f"{given}#replay-{replay}" if given and replay else given
 
 
-def matches(line: Line, name: str, wanted: str) -> bool:
-    """Whether a line fulfils a condition."""
-    shown = {"sid": line.sid, "command": line.story, "type": line.type, "topic": line.topic, "key": line.key}
-    found = {**shown, "state": line.state, "kind": line.kind, "name": line.name}.get(name, "")
-    return found == wanted or (name == "topic" and found.endswith(f".{wanted}"))
+class Condition(NamedTuple):
+    """A field of a line and the text that it must have; `*` stands for any text."""
+
+    field: str
+    wanted: str
+
+    def holds(self, line: Line) -> bool:
+        """Whether a line fulfils it."""
+        found = str(getattr(line, {"command": "story"}.get(self.field, self.field)))
+        wanted = self.wanted.replace("[", "[[]")
+        return fnmatchcase(found, wanted) or (self.field == "topic" and fnmatchcase(found, f"*.{wanted}"))
+
+
+class Selection:
+    """Which lines are shown. Conditions on `sid` and `command` choose whole stories, the others single lines.
+
+    A command does not know the SID that it will have: its line is held back until its result names it. Bounded.
+    """
+
+    def __init__(self, conditions: Sequence[Condition]) -> None:
+        self._of_stories = [condition for condition in conditions if condition.field in ("sid", "command")]
+        self._of_lines = [condition for condition in conditions if condition not in self._of_stories]
+        self._chosen: OrderedDict[str, bool] = OrderedDict()
+        self._held: OrderedDict[str, list[tuple[Line, Received]]] = OrderedDict()
+
+    def take(self, line: Line, record: Received) -> list[tuple[Line, Received]]:
+        """What is to be shown now that this line has come."""
+        if all(condition.holds(line) for condition in self._of_stories):
+            self._chosen[line.story] = True
+            _bound(self._chosen)
+        if line.story not in self._chosen:
+            self._hold(line, record)
+            return []
+        shown = [*self._held.pop(line.story, ()), (line, record)]
+        return [item for item in shown if all(condition.holds(item[0]) for condition in self._of_lines)]
+
+    def _hold(self, line: Line, record: Received) -> None:
+        held = self._held.setdefault(line.story, [])
+        if len(held) < HELD_OF_A_STORY:
+            held.append((line, record))
+        _bound(self._held)
 
 
 def _detail(data: dict[str, Any]) -> str:

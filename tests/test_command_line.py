@@ -1,18 +1,25 @@
 import asyncio
+import functools
 import json
 import os
+import pty
+import resource
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
+from confluent_kafka import Producer
 
+from connector.cli import app, main
 from connector.simulator import ACCOUNT_SID, AUTH_TOKEN, Simulator
-from tests.running import configuration, running
+from tests.running import configuration, running, until
 
 VALID = {"TWILIO_ACCOUNT_SID": ACCOUNT_SID, "TWILIO_AUTH_TOKEN": AUTH_TOKEN}
 
@@ -30,6 +37,39 @@ def twilio_kafka(
         check=False,
         **options,
     )
+
+
+async def in_thread(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """The same while this loop serves the simulator."""
+    return await asyncio.to_thread(functools.partial(twilio_kafka, *arguments, **options))
+
+
+@dataclass
+class Here:
+    """The command line in this process: cheaper where only words are asked for."""
+
+    monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str]
+
+    def code(self, *arguments: str, **env: str) -> int:
+        """Run it; returns the exit code."""
+        for name, text in env.items():
+            self.monkeypatch.setenv(name, text)
+        self.monkeypatch.setattr(sys, "argv", ["twilio-kafka", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return int(ended.value.code or 0)
+
+    def said(self) -> Any:
+        """What it printed since the last time."""
+        return self.capsys.readouterr()
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Here:
+    """The command line in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return Here(monkeypatch, capsys)
 
 
 def test_run_without_any_configuration_stops_with_78_and_says_what_to_set(tmp_path: Path) -> None:
@@ -64,7 +104,7 @@ def test_wrong_configuration_stops_the_start_with_one_sentence_with_file_line_an
 def test_an_unreachable_broker_stops_the_start_with_69_naming_key_and_origin(tmp_path: Path) -> None:
     done = twilio_kafka("run", env={**VALID, "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}, cwd=tmp_path)
     assert done.returncode == 69
-    assert done.stderr.startswith("KAFKA_BOOTSTRAP_SERVERS: kafka.bootstrap_servers: 127.0.0.1:1 does not answer.")
+    assert done.stderr.startswith("KAFKA_BOOTSTRAP_SERVERS: kafka.bootstrap_servers: 127.0.0.1:1 does not answer: ")
 
 
 def test_missing_topics_stop_the_start_with_69_and_a_sentence_for_each(kafka: str, prefix: str, tmp_path: Path) -> None:
@@ -105,6 +145,88 @@ async def test_send_prints_the_result_and_its_exit_code_tells_the_outcome(
     assert "to is missing" in rejected.stdout
     assert mistyped.returncode == 2
     assert "Did you mean send-message?" in mistyped.stderr
+
+
+async def test_send_takes_its_parameters_from_a_file_standard_input_and_options(
+    kafka: str, prefix: str, simulator: Simulator, tmp_path: Path
+) -> None:
+    file = tmp_path / "message.json"
+    file.write_text('{"to": "+15557654321", "from": "+15551234567", "body": "From a file"}')
+    document = configuration(simulator, kafka=kafka, prefix=prefix)
+    async with running(document, tmp_path) as (process,):
+        common = ("-c", str(tmp_path / f"{process.name}.yaml"), "--format", "json")
+        run = functools.partial(in_thread, "send", "send-message")
+        sent = [
+            await run(f"@{file}", *common),
+            await run("-", *common, input=file.read_text()),
+            await run(f"@{file}", "-p", "body=From an option", "--param", "smart_encoded=true", *common),
+        ]
+        posted = await run(f"@{file}", "--no-wait", "--id", "later", *common)
+        await until(lambda: len(simulator.journal.of("CreateMessage")) == 4)
+    assert [done.returncode for done in sent] == [0, 0, 0], [done.stderr for done in sent]
+    bodies = [json.loads(done.stdout)["bundles"][0]["body"] for done in sent]
+    assert bodies == ["From a file", "From a file", "From an option"]
+    assert json.loads(posted.stdout) == {"id": "later"}
+
+
+def test_a_dry_run_shows_the_record_and_whether_it_would_be_rejected(tmp_path: Path) -> None:
+    message = ("send", "send-message", "-p", "to=+15557654321", "-p", "body=Hello", "--id", "a", "--dry-run")
+    short = twilio_kafka(*message, cwd=tmp_path)
+    whole = twilio_kafka(*message, "-p", "from=+15551234567", "--key", "k", "--format", "json", cwd=tmp_path)
+    assert (short.returncode, whole.returncode) == (1, 0)
+    assert "from or messaging_service_sid is needed" in short.stderr
+    assert json.loads(whole.stdout) == {
+        "topic": "twilio.commands.send-message",
+        "key": "k",
+        "headers": {"id": "a"},
+        "value": {"to": "+15557654321", "body": "Hello", "from": "+15551234567"},
+        "problem": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("send", "send-mesage", "{}"), "'send-mesage' is no command. Did you mean send-message?"),
+        (("send", "send-message", "-p", "boddy=x"), "'boddy' is no parameter of send-message. Did you mean body?"),
+        (("send", "get", "-p", "resource=mesage"), "'mesage' is no resource of get. Did you mean message?"),
+        (("send", "get", "-p", "sid=SM1"), "get needs resource=…, one of alert, call, "),
+        (("send", "place-call", "-p", "timeout=soon"), "timeout='soon' is not JSON"),
+        (("send", "place-call", "-p", "record=3"), "record='3' is no boolean."),
+        (("send", "send-message", "-p", "body"), "'body' is no parameter; write name=value"),
+        (("send", "send-message", "{'to'}"), "The argument is not JSON"),
+        (("send", "send-message", "[]"), "The argument is no JSON object"),
+        (("send", "send-message", "@nowhere.json"), "nowhere.json cannot be read: No such file or directory."),
+        (("send", "send-message"), "There is nothing to send"),
+        (("send", "send-message", "{}", "--expires", "soon"), "'soon' is neither"),
+        (("send", "send-message", "{}", "--header", "x"), "'x' is no header"),
+        (("send", "send-message", "{}", "--tiemout", "3"), "--timeout"),
+        (("tail", "mesages"), "'mesages' is no topic of this configuration. Did you mean messages?"),
+        (("tail", "--where", "sdi=SM1"), "'sdi' is no field of a condition. Did you mean sid?"),
+        (("tail", "--where", "SM1"), "'SM1' is no condition"),
+        (("tail", "--since", "yesterday"), "'yesterday' is neither a duration ago such as 15m nor an RFC 3339 time."),
+        (("tail", "--format", "jsn"), "'jsn' is not one of"),
+        (("tpics",), "Did you mean 'topics'?"),
+        (("watches", "puase", "messages"), "Did you mean 'pause'?"),
+    ],
+)
+def test_a_mistake_is_answered_on_one_line_with_the_value_and_the_remedy(
+    arguments: tuple[str, ...], sentence: str, here: Here
+) -> None:
+    assert here.code(*arguments) == 2
+    (line,) = (line for line in here.said().err.splitlines() if line.startswith("Error: "))
+    assert sentence in line
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("send", "get", "{}"), ("tail", "--no-follow"), ("topics", "list"), ("topics", "apply"), ("watches", "list")],
+)
+def test_a_broker_that_does_not_answer_is_named_with_the_remedy(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    done = twilio_kafka(*arguments, "--kafka", "127.0.0.1:1", cwd=tmp_path)
+    assert done.returncode == 69
+    assert done.stderr.startswith("kafka.bootstrap_servers: 127.0.0.1:1 does not answer: ")
+    assert "--kafka HOST:PORT" in done.stderr
 
 
 def test_send_without_a_connector_gives_up_with_69(kafka: str, prefix: str, tmp_path: Path) -> None:
@@ -167,6 +289,57 @@ async def test_tail_joins_a_command_its_result_and_its_status_events(
     assert "+15557654321" not in shown.stdout
 
 
+async def test_tail_by_sid_shows_the_whole_story_in_the_order_of_time(
+    kafka: str, prefix: str, simulator: Simulator, tmp_path: Path
+) -> None:
+    document = configuration(simulator, kafka=kafka, prefix=prefix)
+    async with running(document, tmp_path) as (process,):
+        config = ("-c", str(tmp_path / f"{process.name}.yaml"))
+        message = ("send", "send-message", '{"to": "+15557654321", "from": "+15551234567", "body": "Hello"}')
+        sent = [
+            await asyncio.to_thread(twilio_kafka, *message, *config, "--key", key, "--id", key, "--format", "json")
+            for key in ("one", "two")
+        ]
+        await simulator.settle()
+        sid = json.loads(sent[1].stdout)["bundles"][0]["sid"]
+        tail = functools.partial(in_thread, "tail", "--no-follow", *config, "--format", "json")
+        story = await tail("--where", f"sid={sid}")
+        results = await tail("--where", "topic=results.*", "--where", "state=succ*")
+        first = await tail("commands.send-message", "--limit", "1")
+        everything = await tail("--since", "1h")
+    records = [json.loads(line) for line in story.stdout.splitlines()]
+    assert {record["story"] for record in records} == {"two"}
+    assert [record["topic"].removeprefix(f"{prefix}.") for record in records] == [
+        "commands.send-message",
+        "results.send-message",
+        *["message-status"] * (len(records) - 2),
+    ]
+    assert len(records) > 3
+    assert [json.loads(line)["story"] for line in results.stdout.splitlines()] == ["one", "two"]
+    assert [json.loads(line)["story"] for line in first.stdout.splitlines()] == ["one"]
+    times = [json.loads(line)["timestamp"] for line in everything.stdout.splitlines()]
+    assert times == sorted(times)
+
+
+def test_a_pipe_that_closes_ends_tail_without_a_word(kafka: str, prefix: str, tmp_path: Path) -> None:
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": os.environ["HOME"],
+        "KAFKA_BOOTSTRAP_SERVERS": kafka,
+        "CONNECTOR_KAFKA__TOPIC_PREFIX": prefix,
+        "CONNECTOR_KAFKA__REPLICATION_FACTOR": "1",
+    }
+    twilio_kafka("topics", "apply", env=env, cwd=tmp_path)
+    producer = Producer({"bootstrap.servers": kafka})
+    for number in range(5_000):
+        producer.produce(f"{prefix}.commands.get", value=b"{}", key=str(number))
+    assert producer.flush(20) == 0
+    script = f"{sys.executable} -m connector tail --no-follow | head -2"
+    done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603, S607 - our own
+    assert len(done.stdout.splitlines()) == 2
+    assert done.stderr == ""
+
+
 def test_ctrl_c_ends_tail_with_0(kafka: str, prefix: str, tmp_path: Path) -> None:
     env = {
         "PATH": os.environ["PATH"],
@@ -191,3 +364,100 @@ def _connected(pid: int) -> bool:
         return any("socket:" in str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
         return False
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (("wat",), {"watches"}),
+        (("watches", "re"), {"resume", "rewind", "rescan"}),
+        (("send", "send"), {"send-message"}),
+        (("send", "send-message", "-p", "media"), {"media_url="}),
+        (("send", "get", "-p", "resource=me"), {"resource=media", "resource=message"}),
+        (("tail", "message"), {"messages", "message-status"}),
+        (("tail", "--where", "s"), {"sid=", "state="}),
+        (("tail", "-c", "nowhere.yaml", "mess"), set[str]()),
+        (("tail", "--format", "j"), {"json"}),
+    ],
+)
+def test_the_shell_completes_commands_parameters_topics_and_fields(
+    words: tuple[str, ...], wanted: set[str], here: Here
+) -> None:
+    line = "\n".join(["twilio-kafka", *words])
+    assert here.code(COMP_WORDS=line, COMP_CWORD=str(len(words)), _TWILIO_KAFKA_COMPLETE="complete_bash") == 0
+    assert set(here.said().out.split()) == wanted
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_installed_for_the_shell_that_is_named(shell: str, tmp_path: Path) -> None:
+    # Typer finds the shell by its processes; here there is none.
+    env = {"HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    done = twilio_kafka("--install-completion", shell, env=env)
+    assert done.returncode == 0, done.stderr
+    assert f"{shell} completion installed" in done.stdout
+    assert any("_COMPLETE" in file.read_text() for file in tmp_path.rglob("*") if file.is_file())
+
+
+def on_a_terminal(*arguments: str, **env: str) -> str:
+    """What the command line prints on a terminal."""
+    leader, follower = pty.openpty()
+    plain = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "TERM": "xterm-256color", **env}
+    command = [sys.executable, "-m", "connector", *arguments]
+    with subprocess.Popen(command, env=plain, stdin=follower, stdout=follower, stderr=follower) as process:  # noqa: S603
+        os.close(follower)
+        written = b""
+        while chunk := _read(leader):
+            written += chunk
+        process.wait(timeout=60)
+    os.close(leader)
+    return written.decode()
+
+
+def _read(leader: int) -> bytes:
+    try:
+        return os.read(leader, 65536)
+    except OSError:  # Linux's way to say that nobody has the terminal open any more
+        return b""
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("send", "--help"), ("tail", "--no-follow"), ("topics", "tail")])
+def test_colour_is_for_terminals_and_not_where_no_color_is_set(
+    arguments: tuple[str, ...], kafka: str, prefix: str
+) -> None:
+    env = {"KAFKA_BOOTSTRAP_SERVERS": kafka, "CONNECTOR_KAFKA__TOPIC_PREFIX": prefix}
+    if arguments[0] == "tail":
+        twilio_kafka("topics", "apply", env={**env, "CONNECTOR_KAFKA__REPLICATION_FACTOR": "1"})
+        producer = Producer({"bootstrap.servers": kafka})
+        producer.produce(f"{prefix}.commands.get", value=b"{}")
+        assert producer.flush(20) == 0
+    assert ("\x1b[" in on_a_terminal(*arguments, **env)) == (arguments != ("topics", "tail"))
+    assert "\x1b[" not in on_a_terminal(*arguments, NO_COLOR="1", **env)
+    assert "\x1b[" not in twilio_kafka(*arguments, env=env).stdout
+
+
+def test_help_answers_in_less_than_300_ms() -> None:
+    def seconds() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert twilio_kafka("--help").returncode == 0
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(seconds() for _ in range(3)) < 0.3
+
+
+def _commands(group: Any, path: tuple[str, ...] = ()) -> list[tuple[str, Any]]:
+    found = []
+    for name, command in group.commands.items():
+        found += (
+            _commands(command, (*path, name)) if hasattr(command, "commands") else [(" ".join((*path, name)), command)]
+        )
+    return found
+
+
+@pytest.mark.parametrize(("name", "command"), _commands(typer.main.get_command(app)))
+def test_the_help_of_every_command_says_what_it_does_and_shows_an_example(name: str, command: Any) -> None:
+    assert command.help
+    assert command.help.splitlines()[0].endswith((".", ":"))
+    assert f"twilio-kafka {name}" in (command.epilog or "")
+    for parameter in command.params:
+        assert getattr(parameter, "help", "-") or getattr(parameter, "hidden", False), f"{name}: {parameter.name}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from connector.cli.options import ConfigOption, Format, FormatOption
+from connector.cli.options import ConfigOption, Format, FormatOption, examples
 
 if TYPE_CHECKING:
     from connector.settings import Explanation, Loaded, Row
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Begin, check, show and explain the configuration.", no_args_is_help=True)
 
 
-@app.command()
+@app.command(epilog=examples("twilio-kafka config check", "twilio-kafka config check -c connector.yaml"))
 def check(config: ConfigOption = None) -> None:
     """Say whether the configuration is valid, and otherwise everything that is wrong with it (exit code 78)."""
     loaded = _loaded(config)
@@ -25,7 +25,7 @@ def check(config: ConfigOption = None) -> None:
     typer.echo(f"{loaded.file or 'The environment'} is valid")
 
 
-@app.command()
+@app.command(epilog=examples("twilio-kafka config show", "twilio-kafka config show --format json"))
 def show(config: ConfigOption = None, output: FormatOption = Format.text) -> None:
     """Print every setting in effect and where it comes from; secrets are masked."""
     from connector.settings import effective
@@ -35,7 +35,7 @@ def show(config: ConfigOption = None, output: FormatOption = Format.text) -> Non
     typer.echo(_as_json(loaded, rows) if output is Format.json else _as_text(rows))
 
 
-@app.command()
+@app.command(epilog=examples("twilio-kafka config init", "twilio-kafka config init /etc/twilio-kafka/connector.yaml"))
 def init(
     file: Annotated[Path, typer.Argument(help="Where to write; - prints it.")] = Path("connector.yaml"),
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,  # noqa: FBT002
@@ -53,7 +53,10 @@ def init(
     typer.echo(f"Wrote {file}. It reads TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN; check it: twilio-kafka config check")
 
 
-@app.command("explain")
+@app.command(
+    "explain",
+    epilog=examples("twilio-kafka config explain watches.interval", "twilio-kafka config explain callbacks"),
+)
 def explain_key(
     key: Annotated[str, typer.Argument(help="Such as watches.interval, or a section such as callbacks.")],
     config: ConfigOption = None,
@@ -75,7 +78,7 @@ def explain_key(
     typer.echo("\n\n".join(_explained(item, effective.get(item.key, [])) for item in found))
 
 
-@app.command()
+@app.command(epilog=examples("twilio-kafka config schema > connector.schema.json"))
 def schema() -> None:
     """Print the JSON Schema of the configuration file, for editors and pipelines."""
     from connector.settings import json_schema

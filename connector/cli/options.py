@@ -1,7 +1,7 @@
 """Options and helpers that several commands share."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 if TYPE_CHECKING:
-    from connector.settings import Settings
+    from rich.console import Console
+
+    from connector.settings import KafkaSettings, Settings
 
 Result = TypeVar("Result")
 
@@ -41,12 +43,54 @@ def kafka_settings(config: Path | None, kafka: str | None = None) -> "Settings":
     return load(config, overrides={"kafka.bootstrap_servers": kafka}, need_connections=False)
 
 
-def run_async(main: Coroutine[Any, Any, Result]) -> Result:
-    """Run to the end; Ctrl-C ends it with a KeyboardInterrupt for the command to handle."""
+def run_async(main: Coroutine[Any, Any, Result], *, kafka: "KafkaSettings | None" = None) -> Result:
+    """Run to the end; Ctrl-C ends it with a KeyboardInterrupt for the command to handle.
+
+    With `kafka`, a broker that does not answer is told with its address, the reason and the remedy.
+    """
     from connector import telemetry
 
     telemetry.configure_logging(level="error")
-    return asyncio.run(main)
+    return asyncio.run(main if kafka is None else _explaining(main, kafka))
+
+
+async def _explaining(main: Coroutine[Any, Any, Result], kafka: "KafkaSettings") -> Result:
+    from connector.errors import TopicsUnfit, Unavailable
+    from connector.kafka import diagnosis
+
+    try:
+        return await main
+    except TopicsUnfit:
+        raise
+    except Unavailable as error:
+        cause = await diagnosis.cause(kafka)
+        if cause is None:
+            raise
+        hint = " --kafka HOST:PORT names another broker." if cause.path == diagnosis.ADDRESS else ""
+        raise Unavailable(f"{cause}{hint}") from error
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """Where people read: styled on a terminal only, and plain where NO_COLOR is set."""
+    from rich.console import Console
+
+    made = Console(stderr=stderr, highlight=False, soft_wrap=True)
+    return Console(stderr=stderr, highlight=False, soft_wrap=True, color_system=None) if made.no_color else made
+
+
+def unknown(given: str, kind: str, known: Iterable[str]) -> typer.BadParameter:
+    """The error for a name that is not one of the known ones: the nearest, else all of them."""
+    from difflib import get_close_matches
+
+    names = sorted(known)
+    nearest = get_close_matches(given, names, n=1)
+    hint = f"Did you mean {nearest[0]}?" if nearest else f"There are: {', '.join(names) or 'none'}."
+    return typer.BadParameter(f"{given!r} is no {kind}. {hint}")
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help: what people type most."""
+    return "\n".join(["Examples:", *(f"  {line}" for line in lines)])
 
 
 def moment(text: str) -> datetime:

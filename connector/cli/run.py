@@ -8,10 +8,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from connector.cli.options import ConfigOption
+from connector.cli.options import ConfigOption, examples
 
 if TYPE_CHECKING:
     from connector.settings import Loaded
+
+RUN_EXAMPLES = examples(
+    "twilio-kafka run                 with the environment, or ./connector.yaml",
+    "twilio-kafka run -c connector.yaml",
+    "twilio-kafka run --workers 4     four processes behind one callback port",
+)
+DEV_EXAMPLES = examples(
+    "twilio-kafka dev",
+    "twilio-kafka dev --no-demo --kafka localhost:9092",
+    "twilio-kafka dev --data ./kafka-data   the topics are there the next time",
+)
+SIMULATOR_EXAMPLES = examples(
+    "twilio-kafka simulator                 on http://127.0.0.1:8090",
+    "twilio-kafka simulator --port 0 --seed 7",
+)
 
 
 def run(

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from connector.cli.options import examples
+
 app = typer.Typer(help="JSON Schemas of bundles, events, commands and results.", no_args_is_help=True)
 
 
@@ -13,7 +15,7 @@ def schemas() -> None:
     """JSON Schemas of bundles, events, commands and results."""
 
 
-@app.command()
+@app.command(epilog=examples("twilio-kafka schemas export", "twilio-kafka schemas export ./schemas --check"))
 def export(
     folder: Annotated[Path, typer.Argument(help="Where to write.")] = Path("schemas"),
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit code 1 when a file differs.")] = False,  # noqa: FBT002

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 import typer
 
-from connector.cli.options import Format, FormatOption
+from connector.cli.options import Format, FormatOption, examples
 
 if TYPE_CHECKING:
     from connector.twilio.signature import Verdict
@@ -18,7 +18,10 @@ app = typer.Typer(help="Compute and check the signature of a callback.", no_args
 
 UrlOption = Annotated[str, typer.Option(help="The URL exactly as Twilio was given it, query included.")]
 TokenOption = Annotated[
-    list[str] | None, typer.Option(help="Auth Token of the account; several for a rotation.", show_default=False)
+    list[str] | None,
+    typer.Option(
+        envvar="TWILIO_AUTH_TOKEN", help="Auth Token of the account; several for a rotation.", show_default=False
+    ),
 ]
 SharedKeyOption = Annotated[
     str | None, typer.Option(metavar="SECRET", help="Secret of a shared key, for HMAC-SHA256 signatures.")
@@ -32,7 +35,12 @@ SettingsOption = Annotated[
 ]
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "twilio-kafka signature verify --url https://hooks.example.com/cb \\",
+        "  --body-file body --signature 0/KCTR6DLpKmkAf8muzZqo1nDgQ=",
+    )
+)
 def verify(
     url: UrlOption,
     signature: Annotated[str, typer.Option(help="Value of X-Twilio-Signature.")],
@@ -54,7 +62,9 @@ def verify(
     raise typer.Exit(0 if verdict.valid else 1)
 
 
-@app.command()
+@app.command(
+    epilog=examples("twilio-kafka signature sign --url https://hooks.example.com/callbacks/events --body-file body")
+)
 def sign(
     url: UrlOption,
     auth_token: TokenOption = None,

@@ -1,69 +1,134 @@
 """`twilio-kafka tail`: what happens on the topics, joined into stories."""
 
 import json
-from typing import Annotated
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from connector.cli.options import ConfigOption, Format, FormatOption, KafkaOption, kafka_settings, moment, run_async
+from connector.cli.completion import FIELDS, condition_fields, topic_names, topics_to_show
+from connector.cli.options import (
+    ConfigOption,
+    Format,
+    FormatOption,
+    KafkaOption,
+    console,
+    examples,
+    kafka_settings,
+    moment,
+    run_async,
+    unknown,
+)
+
+if TYPE_CHECKING:
+    from connector.events import Received
+    from connector.settings import KafkaSettings
+    from connector.stories import Condition, Line, Stories
+
+    Selected = AsyncGenerator[tuple[Stories, Line, Received], None]
+
+EPILOG = examples(
+    "twilio-kafka tail                                everything, from now on",
+    "twilio-kafka tail --since 1h --where sid=SM…     a message's whole story",
+    "twilio-kafka tail --since 1d --no-follow --where state=failed",
+    "twilio-kafka tail dead-letters --format json",
+)
 
 
 def tail(
     topics: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Topics, with or without the prefix, such as messages or results.send-message; default: all."
+            metavar="TOPIC",
+            help="Topics, with or without the prefix, such as messages or results.send-message; default: all.",
+            show_default=False,
+            autocompletion=topic_names,
         ),
     ] = None,
     config: ConfigOption = None,
     kafka: KafkaOption = None,
     since: Annotated[
-        str | None, typer.Option(help="From this moment on: a duration ago (15m) or RFC 3339; default: from now on.")
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="From then on: a duration ago (15m) or RFC 3339; else from now on, or all with --no-follow.",
+        ),
     ] = None,
     where: Annotated[
         list[str] | None,
-        typer.Option(metavar="FIELD=TEXT", help="Only records with it: sid, command, type, topic, key."),
+        typer.Option(
+            metavar="FIELD=TEXT",
+            help=f"Only what fits, * for any text. Fields: {', '.join(FIELDS)}; sid and command show the whole story.",
+            autocompletion=condition_fields,
+        ),
     ] = None,
-    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Go on until Ctrl-C.")] = True,  # noqa: FBT002
+    follow: Annotated[  # noqa: FBT002 - an option
+        bool, typer.Option("--follow/--no-follow", "-f", help="Go on until Ctrl-C, or end at the present end.")
+    ] = True,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="End after so many records.")] = None,
     output: FormatOption = Format.text,
 ) -> None:
-    """Show events, commands and results as they come: a command, its result, its status events, the watched record."""
-    from rich.console import Console
+    """Show events, commands and results as they come: a command, its result, its status events, the watched record.
 
-    from connector.app import topics_of
-    from connector.kafka import stream
-    from connector.stories import Stories, matches
+    Text shows no content and no whole number; json shows the records as they are, one on a line.
+    """
+    from connector.stories import Condition
 
     settings = kafka_settings(config, kafka)
-    prefix = settings.kafka.topic_prefix
-    hidden = {f"{prefix}.{name}" for name in ("cursors", "journal", "control", "recording-media")}
-    known = [topic.name for topic in topics_of(settings) if topic.name not in hidden]
-    wanted = [name if name.startswith(f"{prefix}.") else f"{prefix}.{name}" for name in topics or ()] or known
-    conditions = [_condition(text) for text in where or ()]
-    start = moment(since) if since else None
-    console = Console(highlight=False, soft_wrap=True)
-    stories = Stories(prefix)
-
-    async def show() -> None:
-        async for record in stream.follow(settings.kafka, wanted, since=start, until_end=not follow):
-            line = stories.line(record)
-            if not all(matches(line, name, text) for name, text in conditions):
-                continue
-            if output is Format.json:
-                typer.echo(json.dumps(stream.as_json(record), ensure_ascii=False))
-            else:
-                console.print(stories.render(line))
-
+    known = list(topics_to_show(settings))
+    wanted = [_topic(name, settings.kafka.topic_prefix, known) for name in topics or known]
+    conditions = [Condition(*_condition(text)) for text in where or ()]
+    start = moment(since) if since else None if follow else datetime.fromtimestamp(0, UTC)
+    source = _selected(settings.kafka, wanted, conditions, since=start, until_end=not follow)
     try:
-        run_async(show())
+        run_async(_show(source, output, limit), kafka=settings.kafka)
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
+
+
+async def _selected(
+    kafka: "KafkaSettings", topics: list[str], conditions: "list[Condition]", *, since: datetime | None, until_end: bool
+) -> "Selected":
+    """The lines that fulfil the conditions, with their records."""
+    from connector.kafka import stream
+    from connector.stories import Selection, Stories
+
+    stories, selection = Stories(kafka.topic_prefix), Selection(conditions)
+    names = [f"{kafka.topic_prefix}.{topic}" for topic in topics]
+    async with aclosing(stream.follow(kafka, names, since=since, until_end=until_end)) as records:
+        async for record in records:
+            for item in selection.take(stories.line(record), record):
+                yield stories, *item
+
+
+async def _show(source: "Selected", output: Format, limit: int | None) -> None:
+    from connector.kafka import stream
+
+    shown, count = console(), 0
+    async with aclosing(source) as found:
+        async for stories, line, record in found:
+            if output is Format.json:
+                typer.echo(json.dumps({"story": line.story, **stream.as_json(record)}, ensure_ascii=False))
+            else:
+                shown.print(stories.render(line))
+            count += 1
+            if count == limit:
+                return
+
+
+def _topic(name: str, prefix: str, known: list[str]) -> str:
+    short = name.removeprefix(f"{prefix}.")
+    if short not in known:
+        raise unknown(name, "topic of this configuration", known)
+    return short
 
 
 def _condition(text: str) -> tuple[str, str]:
     name, sign, wanted = text.partition("=")
     if not sign:
-        raise typer.BadParameter(
-            f"{text!r} is no condition; write for example sid=SM… or type=twilio.message.status.v1."
-        )
+        raise typer.BadParameter(f"{text!r} is no condition; write for example sid=SM… or state=failed.")
+    if name not in FIELDS:
+        raise unknown(name, "field of a condition", FIELDS)
     return name, wanted

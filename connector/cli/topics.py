@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from connector.cli.options import ConfigOption, Format, FormatOption, KafkaOption, kafka_settings, run_async
+from connector.cli.options import ConfigOption, Format, FormatOption, KafkaOption, examples, kafka_settings, run_async
 
 if TYPE_CHECKING:
     from connector.settings import Settings
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 app = typer.Typer(help="List the topics of this configuration, create what is missing.", no_args_is_help=True)
 
 
-@app.command("list")
+@app.command(
+    "list",
+    epilog=examples("twilio-kafka topics list", "twilio-kafka topics list --format json | jq '.topics[].name'"),
+)
 def list_topics(
     config: ConfigOption = None,
     kafka: KafkaOption = None,
@@ -37,7 +40,7 @@ def list_topics(
         _print_acls(settings, principal=principal, console=console, output=output)
         return
     wanted = topics_of(settings)
-    problems = run_async(topics.check(settings.kafka, wanted))
+    problems = run_async(topics.check(settings.kafka, wanted), kafka=settings.kafka)
     if output is Format.json:
         listed = [
             {
@@ -77,18 +80,23 @@ def _print_acls(settings: "Settings", *, principal: str | None, console: bool, o
         typer.echo(f"{line}  # {', '.join(acl.purposes)}")
 
 
-@app.command("apply")
-def apply_topics(config: ConfigOption = None, kafka: KafkaOption = None) -> None:
+@app.command(
+    "apply",
+    epilog=examples("twilio-kafka topics apply", "twilio-kafka topics apply -c connector.yaml --kafka broker:9092"),
+)
+def apply_topics(config: ConfigOption = None, kafka: KafkaOption = None, output: FormatOption = Format.text) -> None:
     """Create what is missing, say what differs; doing it twice changes nothing."""
     from connector.app import topics_of
     from connector.kafka import topics
 
     settings = kafka_settings(config, kafka)
-    done, left = run_async(topics.apply(settings.kafka, topics_of(settings)))
-    for sentence in done:
-        typer.echo(sentence)
-    for sentence in left:
-        typer.echo(sentence, err=True)
-    if not done and not left:
-        typer.echo("Every topic is as it should be.")
+    done, left = run_async(topics.apply(settings.kafka, topics_of(settings)), kafka=settings.kafka)
+    if output is Format.json:
+        typer.echo(json.dumps({"done": done, "left": left}, indent=2))
+    else:
+        fine = [] if left else ["Every topic is as it should be."]
+        for sentence in done or fine:
+            typer.echo(sentence)
+        for sentence in left:
+            typer.echo(sentence, err=True)
     raise typer.Exit(1 if left else 0)

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from connector.cli.options import ConfigOption, Format, FormatOption, KafkaOption, kafka_settings, moment, run_async
+from connector.cli.options import (
+    ConfigOption,
+    Format,
+    FormatOption,
+    KafkaOption,
+    examples,
+    kafka_settings,
+    moment,
+    run_async,
+)
 
 if TYPE_CHECKING:
     from connector.kafka.control import Answer
@@ -21,17 +30,18 @@ TimeoutOption = Annotated[float, typer.Option("--timeout", help="Seconds to wait
 STYLES = {"watching": "green", "complete": "green", "catching up": "cyan", "backfilling": "cyan", "paused": "yellow"}
 
 
-@app.command("list")
+@app.command("list", epilog=examples("twilio-kafka watches list", "twilio-kafka watches list --format json"))
 def list_watches(config: ConfigOption = None, kafka: KafkaOption = None, output: FormatOption = Format.text) -> None:
     """Print where each watch stands, read from the topic of cursors."""
-    found = run_async(_statuses(kafka_settings(config, kafka)))
+    settings = kafka_settings(config, kafka)
+    found = run_async(_statuses(settings), kafka=settings.kafka)
     if output is Format.json:
         typer.echo(json.dumps([status.as_json() for status in found], indent=2))
     else:
         _print(found)
 
 
-@app.command()
+@app.command(epilog=examples("twilio-kafka watches pause messages"))
 def pause(
     name: NameArgument,
     config: ConfigOption = None,
@@ -43,7 +53,7 @@ def pause(
     _ask(kafka_settings(config, kafka), name, "pause", timeout=timeout, output=output)
 
 
-@app.command()
+@app.command(epilog=examples("twilio-kafka watches resume messages"))
 def resume(
     name: NameArgument,
     config: ConfigOption = None,
@@ -55,7 +65,11 @@ def resume(
     _ask(kafka_settings(config, kafka), name, "resume", timeout=timeout, output=output)
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "twilio-kafka watches rewind messages --to 2h", "twilio-kafka watches rewind calls --to 2026-11-24T12:00:00Z"
+    )
+)
 def rewind(
     name: NameArgument,
     to: Annotated[str, typer.Option("--to", help="A duration ago (2h) or an RFC 3339 time.")],
@@ -68,7 +82,7 @@ def rewind(
     _ask(kafka_settings(config, kafka), name, "rewind", to=moment(to), timeout=timeout, output=output)
 
 
-@app.command()
+@app.command(epilog=examples("twilio-kafka watches rescan messages"))
 def rescan(
     name: NameArgument,
     config: ConfigOption = None,
@@ -99,7 +113,7 @@ def _ask(
         request: Request = Request(action=action, watch=name, to=to, by="command line")
         return await ask(settings.kafka, request, seconds=timeout)
 
-    answer = run_async(converse())
+    answer = run_async(converse(), kafka=settings.kafka)
     if output is Format.json:
         typer.echo(json.dumps({"watch": name, "action": action, "done": answer.done, "message": answer.message}))
     else:

@@ -2,8 +2,12 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from datetime import datetime
+from heapq import heappop, heappush
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -16,23 +20,57 @@ from connector.kafka import clients
 from connector.settings import KafkaSettings
 
 POLL_MS = 200
+# Records of one partition that wait for older ones of others.
+AHEAD = 2_000
 
 
 async def follow(
     kafka: KafkaSettings, topics: Sequence[str], *, since: datetime | None = None, until_end: bool = False
-) -> AsyncIterator[ConsumerRecord]:
+) -> AsyncGenerator[ConsumerRecord, None]:
     """Committed records of these topics: from now on, or from a moment on; for ever, or to the present end.
 
+    The past comes in the order of time over all partitions, the present as far as it arrives together.
     Raises Unavailable when no broker answers or a topic does not exist.
     """
     async with clients.reading(kafka) as consumer:
         ends = await _place(consumer, topics, since=since)
-        while True:
-            for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
-                for record in records:
-                    yield record
-            if until_end and await _reached(consumer, ends):
-                return
+        async with aclosing(_past(consumer, ends)) as past:
+            async for record in past:
+                yield record
+        while not until_end:
+            fetched = await consumer.getmany(timeout_ms=POLL_MS)
+            for record in sorted(chain.from_iterable(fetched.values()), key=_by_time):
+                yield record
+
+
+async def _past(consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]) -> AsyncGenerator[ConsumerRecord, None]:
+    """The records up to these ends, merged by their time; a partition that is far ahead of the others waits."""
+    queues: dict[TopicPartition, deque[ConsumerRecord]] = {place: deque() for place in ends}
+    heads: list[tuple[int, TopicPartition]] = []
+    unread = set(ends)
+    while True:
+        unread = {place for place in unread if await consumer.position(place) < ends[place]}
+        empty = {place for place in unread if not queues[place]}
+        while heads and not empty:
+            _, place = heappop(heads)
+            yield queues[place].popleft()
+            if queues[place]:
+                heappush(heads, (_by_time(queues[place][0]), place))
+            elif place in unread:
+                empty.add(place)
+        if not unread:
+            return
+        ahead = [place for place, queue in queues.items() if len(queue) >= AHEAD]
+        consumer.pause(*ahead)
+        for place, records in (await consumer.getmany(timeout_ms=POLL_MS)).items():
+            if not queues[place]:
+                heappush(heads, (_by_time(records[0]), place))
+            queues[place].extend(records)
+        consumer.resume(*ahead)
+
+
+def _by_time(record: ConsumerRecord) -> int:
+    return int(record.timestamp)
 
 
 async def _place(
@@ -59,10 +97,6 @@ async def _place(
         start = starts.get(place)
         consumer.seek(place, start.offset if start is not None else ends[place])
     return ends
-
-
-async def _reached(consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]) -> bool:
-    return all([await consumer.position(place) >= end for place, end in ends.items()])
 
 
 async def send(kafka: KafkaSettings, record: Record) -> None:
