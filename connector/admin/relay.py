@@ -1,6 +1,7 @@
 """The console of several workers: what one of them answers on its socket. Only within this machine."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
@@ -46,10 +47,12 @@ class Worker:
             for name, value in answer.headers.items():
                 if name.lower() not in _HOP:
                     relayed.headers.add(name, value)
-            await relayed.prepare(request)
-            async for part in answer.content.iter_any():
-                await relayed.write(part)
-            await relayed.write_eof()
+            # Whoever asked may leave at any time, as a browser leaves a stream.
+            with suppress(ConnectionError):
+                await relayed.prepare(request)
+                async for part in answer.content.iter_any():
+                    await relayed.write(part)
+                await relayed.write_eof()
             return relayed
 
     async def close(self) -> None:
