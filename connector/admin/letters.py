@@ -85,8 +85,8 @@ def replay(record: Received, topics: Container[str], *, value: bytes | None = No
     found = letter(record)
     if found.topic not in topics:
         raise InvalidRecord(
-            "It did not come from a command topic, so there is nothing to run again: rewind the watch that found it, once "
-            "the connector can read it; a callback is to be read here."
+            "It did not come from a command topic: rewind the watch that found it, once the connector can read it. "
+            "A callback cannot be run again."
         )
     kept: Headers = [
         (name, raw or b"") for name, raw in record.headers if not name.startswith(REASON) and name != COUNT
