@@ -22,6 +22,7 @@ class Entry:
     unknown: list[str] = field(default_factory=list)
     operation: str = ""
     account_sid: str = ""
+    credential: str = ""  # who asked: the account or the API key
     request_id: str = ""
     sid: str = ""  # of the resource that was created, changed, read or deleted
     status: int = 0

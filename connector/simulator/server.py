@@ -92,6 +92,7 @@ class Server:
         parameters = dispatch.parameters(request, entry.target.partition("?")[2], body)
         entry.parameters = parameters.pairs
         credential = authenticate(self.state, request.headers.get("Authorization", ""))
+        entry.credential = credential.sid
         self._check_load(entry)
         pattern, sids, suffix = dispatch.pattern(entry.path)
         if request.method not in dispatch.METHODS:
