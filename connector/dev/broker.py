@@ -54,10 +54,14 @@ DEFAULTS: Mapping[str, str] = {
 }
 
 
-def free_port() -> int:
-    """A loopback port that is free now."""
+def free_port(preferred: int = 0) -> int:
+    """A loopback port that is free now: the preferred one if it is."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", preferred))
+        except OSError:
+            return free_port()
         return int(probe.getsockname()[1])
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -29,6 +30,8 @@ SHOWN = (
     "call-status",
     "dead-letters",
 )
+# What people expect, and what examples can name; where one is taken, a free one.
+PORTS = {"kafka": 9092, "callbacks": 8080, "simulator": 8090, "admin": 9090}
 # Slower than in tests: a person is to see the steps.
 PACE = {"queue_delay": 0.3, "send_delay": 0.6, "deliver_delay": 1.2, "price_delay": 3.0}
 
@@ -42,8 +45,11 @@ async def run_session(*, kafka: str | None = None, data: Path | None = None, dem
         loop.add_signal_handler(number, stop.set)
     console = Console(highlight=False, soft_wrap=True)
     began = time.monotonic()
-    async with _broker(kafka, data, console) as address, Simulator(settings=PACE) as simulator:
-        loaded = load_with_origins(environ=environment(simulator, kafka=address))
+    async with _broker(kafka, data, console) as address, _simulator() as simulator:
+        ports = {"port": free_port(PORTS["callbacks"]), "admin": free_port(PORTS["admin"])}
+        # A connector.yaml that lies here may name a real account: it is left alone.
+        environ = {"CONNECTOR_CONFIG": os.devnull, **environment(simulator, kafka=address, **ports)}
+        loaded = load_with_origins(environ=environ)
         settings = loaded.settings
         await topics.apply(settings.kafka, topics_of(settings))
         app = App(settings, loaded)
@@ -64,8 +70,8 @@ async def run_session(*, kafka: str | None = None, data: Path | None = None, dem
         await running
 
 
-def environment(simulator: Simulator, *, kafka: str, port: int | None = None) -> Mapping[str, str]:
-    """The variables that configure a connector for this simulator and broker, all on loopback."""
+def environment(simulator: Simulator, *, kafka: str, port: int | None = None, admin: int = 0) -> Mapping[str, str]:
+    """The variables that configure a connector for this simulator and broker, all on loopback; 0 is any free port."""
     port = port or free_port()
     return {
         "TWILIO_ACCOUNT_SID": simulator.account_sid,
@@ -78,7 +84,7 @@ def environment(simulator: Simulator, *, kafka: str, port: int | None = None) ->
         "CONNECTOR_CALLBACKS__HOST": "127.0.0.1",
         "CONNECTOR_CALLBACKS__PORT": str(port),
         "CONNECTOR_CALLBACKS__PUBLIC_URL": f"http://127.0.0.1:{port}",
-        "CONNECTOR_ADMIN__PORT": "0",
+        "CONNECTOR_ADMIN__PORT": str(admin),
         "CONNECTOR_COMMANDS__SETTLE_TIME": "2s",
         "CONNECTOR_WATCHES": '[{"resource": "messages", "interval": "2s", "emit": "changes"},'
         ' {"resource": "calls", "interval": "2s"}, {"resource": "recordings", "interval": "5s"},'
@@ -91,13 +97,23 @@ async def _broker(kafka: str | None, data: Path | None, console: Console) -> Asy
     if kafka is not None:
         yield kafka
         return
-    broker = Broker(folder=data, progress=lambda line: console.print(f"[dim]{line}[/]"))
+    broker = Broker(folder=data, port=free_port(PORTS["kafka"]), progress=lambda line: console.print(f"[dim]{line}[/]"))
     console.print("[dim]Starting Kafka …[/]")
     await broker.start()
     try:
         yield broker.bootstrap_servers
     finally:
         await broker.stop()
+
+
+@asynccontextmanager
+async def _simulator() -> AsyncIterator[Simulator]:
+    simulator = Simulator(settings=PACE)
+    await simulator.start(port=free_port(PORTS["simulator"]))
+    try:
+        yield simulator
+    finally:
+        await simulator.stop()
 
 
 def _announce(console: Console, address: str, simulator: Simulator, app: App, began: float) -> None:
@@ -111,7 +127,8 @@ def _announce(console: Console, address: str, simulator: Simulator, app: App, be
         console.print(f"[bold]{name:<17}[/] {text}")
     console.print(f"[dim]Ready after {time.monotonic() - began:.1f} s. In another terminal:[/]")
     example = '\'{"to": "+15557654321", "from": "+15551234567", "body": "Hello"}\''
-    console.print(f"  .venv/bin/twilio-kafka send --kafka {address} send-message {example}")
+    broker = "" if address == f"127.0.0.1:{PORTS['kafka']}" else f"--kafka {address} "
+    console.print(f"  .venv/bin/twilio-kafka send {broker}send-message {example}")
     console.print("[dim]Ctrl-C stops everything.[/]\n")
 
 
