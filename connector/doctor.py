@@ -91,7 +91,8 @@ async def _kafka(settings: Settings, wanted: Sequence[Topic], needed: Sequence[A
 async def _rights(settings: Settings, needed: Sequence[Acl]) -> AsyncIterator[Check]:
     """What the broker says that it allows; nothing is tried."""
     denied = await rights.missing(settings.kafka, needed)
-    for acl_kind, state in ((True, "failed"), (False, "warning")):
+    states: Sequence[tuple[bool, State]] = ((True, "failed"), (False, "warning"))
+    for acl_kind, state in states:
         for sentence in acls.missing([acl for acl in denied if acl.is_vital is acl_kind]):
             yield Check("rights", state, sentence, "twilio-kafka topics list --acls")
     if not any(acl.is_vital for acl in denied):

@@ -71,7 +71,7 @@ class Commands:
     async def _send(self, request: web.Request) -> Any:
         body = await body_of(request)
         command = body.get("command")
-        if command not in COMMANDS:
+        if not isinstance(command, str) or command not in COMMANDS:
             raise InvalidRecord(f"{command!r:.40} is no command: there are {', '.join(COMMANDS)}.")
         headers = {name: str(body[name]) for name in ("id", "connection", "expires-at") if body.get(name)}
         headers.setdefault("id", control.new_id())
