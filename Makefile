@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: help install dev test check schemas bench chaos constraints clean
+.PHONY: help install dev test check schemas bench chaos fuzz audit constraints clean
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -42,6 +42,14 @@ bench: .venv/.tests  ## measure the three paths
 
 chaos: .venv/.tests  ## minutes of kills, freezes and lost answers
 	@$(BIN)/python -m tests.guarantees.chaos $(ARGS)
+
+fuzz: .venv/.tests  ## parsers and HTTP interfaces with many more inputs
+	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-20000} $(BIN)/python -m pytest -n0 tests/test_fuzz.py $(ARGS)
+	@FUZZ_EXAMPLES=$${HTTP_EXAMPLES:-100} $(BIN)/python -m pytest -n0 -s --timeout 3600 tests/test_http_interfaces.py $(ARGS)
+
+audit: .venv/.runtime  ## known vulnerabilities of the pinned dependencies; asks PyPI's advisories
+	@$(PIP) --group audit
+	@$(BIN)/python -m pip_audit --no-deps --disable-pip -r constraints.txt $(ARGS)
 
 constraints: .venv/.tests  ## write constraints.txt from what is installed
 	@{ echo "# Exact versions of everything that the Makefile and the image install. Refresh: make constraints"; $(BIN)/python -m pip freeze --exclude-editable --all | grep -vE '^(setuptools|wheel)=='; } > constraints.txt.new && mv constraints.txt.new constraints.txt

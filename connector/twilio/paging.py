@@ -67,9 +67,10 @@ def _object(document: Any) -> Mapping[str, Any]:
 def _rows(document: Mapping[str, Any], items: str) -> list[Row]:
     meta = document.get("meta")
     key = meta.get("key") if isinstance(meta, dict) else None
-    rows = document.get(key or items)
+    name = key if isinstance(key, str) and key else items
+    rows = document.get(name)
     if not isinstance(rows, list):
-        raise PerhapsExecuted(f"Twilio answered a list request without {key or items!r}.")
+        raise PerhapsExecuted(f"Twilio answered a list request without {name[:60]!r}.")
     return rows
 
 
@@ -89,7 +90,10 @@ def _target(link: str, base: str) -> str:
         return link
     if link.startswith(base + "/"):
         return link.removeprefix(base)
-    parts = urlsplit(link)
+    try:
+        parts = urlsplit(link)
+    except ValueError as error:
+        raise Refused("Twilio's list continues at an address that cannot be read: not followed.") from error
     if parts.scheme != "https" or not (parts.hostname or "").endswith(".twilio.com"):
         raise Refused(f"Twilio's list continues at another host ({parts.hostname}): not followed.")
     return link[len(f"https://{parts.netloc}") :] or "/"
