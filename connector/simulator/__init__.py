@@ -9,17 +9,21 @@
     simulator.journal.of("CreateMessage")    # what was asked, executed, answered
     await simulator.stop()
 
-`twilio-kafka simulator` runs one; other processes steer it through `/_sim/` (see `control`). The same seed and the same
-requests give the same SIDs and choices. Nothing is authenticated under `/_sim/`: bind it to loopback. It behaves as
-Twilio documents, where Twilio is silent as harshly as is plausible: no idempotency, day or second granularity, rows
-that move, appear late or vanish while paging, prices that come late, webhooks that are lost, doubled or out of order.
+`twilio-kafka simulator` runs one; other processes and people steer it through `/_sim/` (see `control`); test suites of
+other programs get it as the pytest fixture `twilio_simulator` (see `pytest_plugin`, `background`). The same seed and
+the same requests give the same SIDs and choices. Nothing is authenticated under `/_sim/`: bind it to loopback. It
+behaves as Twilio documents, where Twilio is silent as harshly as is plausible: no idempotency, day or second
+granularity, rows that move, appear late or vanish while paging, prices that come late, webhooks that are lost, doubled
+or out of order.
 
 Map, from the outside in:
+    pytest_plugin background    a fixture for anybody's tests, on a thread of its own
     simulator       the object for tests and demos, `run` for the command line
     server          one request: journal, load, credentials, faults, operation, answer
     dispatch answers routes resources    paths to operations; replies to bytes; the rows that say who answers what
     authentication accounts              credentials, subaccounts, API keys, test credentials
-    control bulk inbound progress        steering: `/_sim/`, rows in bulk, arriving messages, statuses by hand
+    control control_page bulk inbound progress   steering: `/_sim/` for programs and people, rows in bulk, arriving
+                                         messages, statuses by hand
     faults journal settings              what goes wrong, what happened, what can be tuned
     state store collection rows agenda   what is remembered, sorted; what happens later
     paging filters form times addresses magic xml errors    the API's common rules
@@ -30,6 +34,8 @@ Map, from the outside in:
     alerts notifications phone_numbers applications administration
 It imports nothing of the connector but the signature, so that it cannot share the client's mistakes.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from connector.simulator.accounts import (
     ACCOUNT_SID,
@@ -44,7 +50,9 @@ from connector.simulator.accounts import (
     MessagingService,
 )
 from connector.simulator.settings import Settings
-from connector.simulator.simulator import Simulator, run
+
+if TYPE_CHECKING:
+    from connector.simulator.simulator import Simulator, run
 
 __all__ = [
     "ACCOUNT_SID",
@@ -61,3 +69,12 @@ __all__ = [
     "Simulator",
     "run",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The server when it is asked for: pytest imports this package in every project that has the plug-in."""
+    if name in ("Simulator", "run"):
+        from connector.simulator import simulator  # noqa: PLC0415 - a fifth of a second
+
+        return getattr(simulator, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,12 +2,14 @@
 
 | route | does |
 |---|---|
+| GET `/_sim/` | for browsers a page that shows and steers all this; else as `/_sim` |
 | GET `/_sim` | the seed, accounts, counts, what is under way |
 | POST `/_sim/reset` | forget everything; `{"seed": …}` |
 | GET, POST `/_sim/settings` | read; change some |
 | GET, POST, DELETE `/_sim/faults` | read; set one or a list; clear all (`?kind=` those of a kind) |
-| GET, DELETE `/_sim/journal` | entries (`?operation=&after=&limit=`); clear |
-| GET `/_sim/callbacks` | deliveries with their attempts (`?kind=&sid=`) |
+| GET `/_sim/kinds` | the kinds of faults, and what they do |
+| GET, DELETE `/_sim/journal` | requests (`?operation=&after=&limit=`); clear |
+| GET `/_sim/callbacks` | deliveries with their attempts (`?kind=&sid=&last=`) |
 | GET, POST `/_sim/rows/{resource}` | SIDs of all rows, hidden ones too; create in bulk (see `bulk.fill`) |
 | POST `/_sim/inbound` | a message arrives: `from`, `to`, `body`, `media: [{content_type, content}]`, `url` |
 | POST `/_sim/status` | move a message, call, recording or transcription: `sid`, `status`, `error_code` |
@@ -19,6 +21,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, fields
+from importlib.resources import files
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -27,9 +30,15 @@ from aiohttp import web
 
 from connector.simulator import bulk, events, inbound, progress
 from connector.simulator.accounts import Account, ApiKey, MessagingService
+from connector.simulator.faults import KINDS
 from connector.simulator.state import State
 
 SETTLE_SECONDS = 10.0
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
 
 Body = dict[str, Any]
 Query = dict[str, str]
@@ -40,6 +49,8 @@ async def handle(state: State, request: web.BaseRequest) -> web.Response:
     """Answer a control request; 400 with `error` for what cannot be done."""
     path, _, query = request.raw_path.partition("?")
     name, _, rest = path.removeprefix("/_sim").strip("/").partition("/")
+    if not name and request.method == "GET" and "text/html" in request.headers.get("Accept", ""):
+        return _page(path)
     action = ACTIONS.get((request.method, name))
     if action is None:
         return _json({"error": f"no {request.method} /_sim/{name}", "routes": sorted(map(" ".join, ACTIONS))}, 404)
@@ -55,9 +66,17 @@ def _json(value: Any, status: int = 200) -> web.Response:
     return web.Response(body=orjson.dumps(value, default=str), status=status, content_type="application/json")
 
 
+def _page(path: str) -> web.Response:
+    if not path.endswith("/"):
+        return web.Response(status=308, headers={"Location": "/_sim/"})
+    page = files(__package__).joinpath("control_page.html").read_text(encoding="utf-8")
+    return web.Response(text=page, content_type="text/html", headers=PAGE_HEADERS)
+
+
 def _overview(state: State, _body: Body, _query: Query, _rest: str) -> Any:
     return {
         "seed": state.seed,
+        "base_url": state.base_url,
         "accounts": {sid: store.counts() for sid, store in state.stores.items()},
         "requests": state.journal.total,
         "steps_planned": len(state.agenda),
@@ -86,6 +105,10 @@ def _clear_faults(state: State, _body: Body, query: Query, _rest: str) -> Any:
     return [asdict(fault) for fault in state.faults.rows]
 
 
+def _kinds(_state: State, _body: Body, _query: Query, _rest: str) -> Any:
+    return {name: asdict(kind) for name, kind in KINDS.items()}
+
+
 def _journal(state: State, _body: Body, query: Query, _rest: str) -> Any:
     return state.journal.as_json(
         operation=query.get("operation", ""), after=int(query.get("after", 0)), limit=int(query.get("limit", 0))
@@ -98,11 +121,12 @@ def _clear_journal(state: State, _body: Body, _query: Query, _rest: str) -> Any:
 
 
 def _callbacks(state: State, _body: Body, query: Query, _rest: str) -> Any:
-    return [
-        row.as_json()
+    found = [
+        row
         for row in state.deliveries.rows
         if query.get("kind", row.kind) == row.kind and query.get("sid", row.sid) == row.sid
     ]
+    return [row.as_json() for row in found[-int(query.get("last", 0)) :]]
 
 
 def _rows(state: State, _body: Body, query: Query, resource: str) -> Any:
@@ -160,6 +184,7 @@ ACTIONS: dict[tuple[str, str], Action] = {
     ("GET", "faults"): _faults,
     ("POST", "faults"): _faults,
     ("DELETE", "faults"): _clear_faults,
+    ("GET", "kinds"): _kinds,
     ("GET", "journal"): _journal,
     ("DELETE", "journal"): _clear_journal,
     ("GET", "callbacks"): _callbacks,

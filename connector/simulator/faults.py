@@ -1,21 +1,5 @@
 """Faults on request: each is a row that matches operations and says what goes wrong, how often and with which chance.
 
-| kind | effect | executed | answered |
-|---|---|---|---|
-| `error` | `status`/`code` instead of doing anything; `html: true` answers a gateway's page | no | yes |
-| `throttle` | 429 / 20429, with `Retry-After` when `seconds` is set | no | yes |
-| `unauthorized` | 401 / 20003 | no | yes |
-| `bad-token` | 400 / 21481 | no | yes |
-| `drop` | the connection is closed before anything is done | no | no |
-| `latency` | waits `seconds` ± `jitter` before doing it | yes | yes |
-| `slow-answer` | waits `seconds` ± `jitter` after doing it | yes | yes |
-| `error-after` | does it, then answers `status` | yes | yes |
-| `lose-answer` | does it, then closes the connection | yes | no |
-| `cut-answer` | does it, then closes the connection in the middle of the answer | yes | no |
-| `late-visibility` | what it creates shows up in lists `seconds` later | yes | yes |
-| `short-page` | the page has only `rows` rows though more follow | yes | yes |
-| `delete-while-paging` | `rows` rows at the page boundary vanish before the next page is asked for | yes | yes |
-
 `late-visibility` knows three operations that nobody requests: InboundMessage, CreateRecording and CreateAlert.
 """
 
@@ -25,23 +9,31 @@ from fnmatch import fnmatchcase
 from random import Random
 from typing import Any
 
-KINDS = frozenset(
-    {
-        "error",
-        "throttle",
-        "unauthorized",
-        "bad-token",
-        "drop",
-        "latency",
-        "slow-answer",
-        "error-after",
-        "lose-answer",
-        "cut-answer",
-        "late-visibility",
-        "short-page",
-        "delete-while-paging",
-    }
-)
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a fault does, and whether the operation is executed and answered all the same."""
+
+    effect: str
+    executed: bool = True
+    answered: bool = True
+
+
+KINDS: Mapping[str, Kind] = {
+    "error": Kind("`status`/`code` instead of doing anything; `html: true` answers a gateway's page", executed=False),
+    "throttle": Kind("429 / 20429, with `Retry-After` when `seconds` is set", executed=False),
+    "unauthorized": Kind("401 / 20003", executed=False),
+    "bad-token": Kind("400 / 21481", executed=False),
+    "drop": Kind("the connection is closed before anything is done", executed=False, answered=False),
+    "latency": Kind("waits `seconds` ± `jitter` before doing it"),
+    "slow-answer": Kind("waits `seconds` ± `jitter` after doing it"),
+    "error-after": Kind("does it, then answers `status`"),
+    "lose-answer": Kind("does it, then closes the connection", answered=False),
+    "cut-answer": Kind("does it, then closes the connection in the middle of the answer", answered=False),
+    "late-visibility": Kind("what it creates shows up in lists `seconds` later"),
+    "short-page": Kind("the page has only `rows` rows though more follow"),
+    "delete-while-paging": Kind("`rows` rows at the page boundary vanish before the next page is asked for"),
+}
 
 
 @dataclass(slots=True, kw_only=True)
