@@ -1,7 +1,7 @@
 """Whether everything that the connector stands on is as it must be: broker, topics, rights, Twilio, clocks, the URL.
 
-Nothing is left behind: rights are asked for and not tried, and the signed callback lacks its MessageSid, so that
-the receiver accepts its signature (400 instead of 403) and stores nothing.
+Nothing is left behind: rights are asked for and not tried, and the signed callback is a batch of no events, whose
+signature the receiver checks (204, or 403) and of which it stores nothing.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -18,14 +18,15 @@ from connector.kafka.fitness import Topic
 from connector.resources.rows import ACCOUNT, Request
 from connector.settings import Connection, Settings
 from connector.twilio.client import TwilioClient, open_session
-from connector.twilio.delivery import Delivered, deliver
+from connector.twilio.delivery import Delivered, deliver_events
 
 State = Literal["ok", "warning", "failed", "skipped"]
 
 SKEW_WARNING_SECONDS = 5.0
 SKEW_FAILED_SECONDS = 60.0
 PATIENCE_SECONDS = 5.0
-ACCEPTED = (400, "Bad request.")
+ACCEPTED = (204, "")
+NO_EVENTS = b"[]"
 FORBIDDEN = 403
 
 
@@ -156,9 +157,9 @@ async def _callback(settings: Settings, name: str, connection: Connection, sessi
         return Check(label, "skipped", "callbacks.public_url is not set: no callbacks are expected.")
     if not connection.signing_tokens:
         return Check(label, "skipped", "The connection has no auth_token to sign with.")
-    url = f"{base.rstrip('/')}/callbacks/message-status"
+    url = f"{base.rstrip('/')}/callbacks/events"
     token = connection.signing_tokens[0].get_secret_value()
-    answer = await deliver(session, url, [("AccountSid", connection.account_sid)], token=token)
+    answer = await deliver_events(session, url, NO_EVENTS, token=token)
     return _judged(label, url, answer)
 
 
