@@ -5,6 +5,11 @@ import { confirm, h, toast } from "../dom.js";
 import { count, pill, time } from "../format.js";
 import { facts, layout } from "../page.js";
 
+const NOT_REPLAYABLE = {
+  watch: "It came from one of Twilio’s lists: update the connector, then rewind the watch that found it.",
+  callback: "Twilio delivered it, signed: update the connector; the list of its resource has the same facts.",
+};
+
 const pretty = (value) => {
   try {
     return JSON.stringify(JSON.parse(value), null, 2);
@@ -90,12 +95,12 @@ export function open({ argument }) {
         ["State", pill(verdict?.decision ?? "open")],
         ["Class", letter.class],
         ["Stage", letter.stage],
-        ["From", letter.topic ? h("code", { class: "wrap" }, `${letter.topic}, partition ${letter.origin.partition}, offset ${letter.origin.offset}`) : "Twilio’s list"],
+        ["From", letter.topic ? h("code", { class: "wrap" }, `${letter.topic}, partition ${letter.origin.partition}, offset ${letter.origin.offset}`) : letter.stage === "callback" ? "Twilio’s callback" : "Twilio’s list"],
         ["At", time(letter.at)],
         ["Replays so far", String(letter.replays)],
         ...Object.entries(letter.twilio).map(([name, value]) => [name, h("code", null, value)]),
       ]),
-      ...(letter.replayable ? [] : [h("p", { class: "quiet" }, "It did not come from a command topic: update the connector, then rewind the watch that found it.")]),
+      ...(letter.replayable ? [] : [h("p", { class: "quiet" }, NOT_REPLAYABLE[letter.stage] ?? "Only what came from a command topic can be replayed.")]),
       h("h2", null, "Content"),
       h("div", { class: "stack" }, contents(letter)),
       h("h2", null, "Nothing to be done?"),
