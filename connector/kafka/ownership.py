@@ -34,8 +34,8 @@ ANSWER_SECONDS = 5.0
 JOIN_MARGIN_SECONDS = 10.0
 # Session timeouts without a sign that the group knows us, after which the client is rebuilt.
 STUCK_SESSIONS = 3
-# Of the time to drain, what an owner needs after its last work: commit, end its clients.
-TEARDOWN_SECONDS = 3.0
+# Of the time to drain, what an owner has for its work; the rest is for a commit and the end of its clients.
+WORKING_SHARE = 0.75
 
 RawRecord: TypeAlias = ConsumerRecord
 Deliver = Callable[[str, Sequence[RawRecord]], None]
@@ -50,7 +50,7 @@ class Seat:
         self.partition = partition
         self.transactions = Transactions(membership.kafka, f"{membership.group}-{partition}")
         self.leaving = asyncio.Event()
-        self.leave_by = float("inf")
+        self.work_until = float("inf")
         self.deliver: Deliver | None = None
         self.offsets: Offsets = {}
         self._membership = membership
@@ -63,7 +63,7 @@ class Seat:
     @property
     def drain_seconds(self) -> float:
         """How long an owner that is leaving may go on finishing what is in flight."""
-        return max(0.0, self.leave_by - time.monotonic() - TEARDOWN_SECONDS)
+        return max(0.0, self.work_until - time.monotonic())
 
     async def committed(self) -> Offsets:
         """For each topic the committed offset and its metadata; topics without a commit are left out.
@@ -240,7 +240,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
                 await self.commit(next(iter(self.seats)), dict.fromkeys(self.topics, (0, "")))
             elif not any(seat.deliver for seat in self.seats.values()):
                 # They are being opened, which has deadlines of its own.
-                self._proved = time.monotonic()
+                self._proved = self._healthy = time.monotonic()
 
     async def _prove(self, seat: Seat) -> None:
         """Return when the group has confirmed that it gives us this partition, or when it is left.
@@ -258,10 +258,12 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
 
     @property
     def alive(self) -> bool:
-        """False when the loop does not turn, or when even a rebuilt client stays unknown to a group that answers."""
+        """False when the loop does not turn, or when rebuilt clients get no commit accepted though Kafka answers."""
         now = time.monotonic()
-        longest_turn = clients.rebalance_seconds(self.kafka) + 2 * self._stuck_seconds
-        return now - self._turned < longest_turn and now - max(self._healthy, self._proved) < 3 * self._stuck_seconds
+        joining = clients.rebalance_seconds(self.kafka) + JOIN_MARGIN_SECONDS
+        is_turning = now - self._turned < joining + 2 * self._stuck_seconds
+        # Joining proves little: a client that joins, is never heard and is rebuilt would go on so for ever.
+        return is_turning and now - self._healthy < joining + 3 * self._stuck_seconds
 
     # --- what the group says --------------------------------------------------------------------------------------
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
@@ -288,7 +290,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
         leaving = dict(seats)
         tasks = {self._tasks[partition] for partition in leaving if partition in self._tasks}
         for seat in leaving.values():
-            seat.leave_by = time.monotonic() + seconds
+            seat.work_until = time.monotonic() + WORKING_SHARE * seconds
             seat.leaving.set()
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=seconds)

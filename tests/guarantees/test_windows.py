@@ -1,0 +1,198 @@
+"""Each argued window, with its safeguard and without: a process that stops or dies at the worst moment.
+
+Without the safeguard the same story must end badly, or the test would prove nothing.
+"""
+
+import asyncio
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.guarantees.windows import SESSION_SECONDS, Scene, scene, stopped
+from tests.running import headers_of, until, wait_for_records
+
+
+async def _send(playing: Scene, count: int) -> None:
+    for number in range(1, count + 1):
+        await playing.send(f"c{number}")
+
+
+@pytest.mark.parametrize("without", ["", "fencing"])
+async def test_a_process_that_sleeps_before_its_attempt_is_written_sends_nothing_when_it_wakes(
+    kafka: str, prefix: str, tmp_path: Path, without: str
+) -> None:
+    async with scene(kafka, prefix, tmp_path) as playing:
+        await playing.start(playing.first, without=without, hold="attempt:c3")
+        await _send(playing, 5)
+        await stopped(playing.first)
+        await playing.start(playing.second, without=without)
+        await playing.results(5)
+        playing.first.send_signal(signal.SIGCONT)
+        await asyncio.sleep(SESSION_SECONDS + 1)
+        await playing.results(5)
+        twice = [body for body in set(playing.executed()) if playing.executed().count(body) > 1]
+        doubled = [found for found, count in (await playing.outcomes(5)).items() if count > 1]
+    if without:
+        assert twice
+        assert doubled
+    else:
+        assert playing.executed() == ["c1", "c2", "c3", "c4", "c5"]
+        assert doubled == []
+        assert playing.executed(by=playing.first) == ["c1", "c2"]
+
+
+@pytest.mark.parametrize("without", ["", "lease"])
+async def test_a_process_that_sleeps_before_it_sends_does_not_send_late(
+    kafka: str, prefix: str, tmp_path: Path, without: str
+) -> None:
+    async with scene(kafka, prefix, tmp_path) as playing:
+        await playing.start(playing.first, without=without, hold="send:c1")
+        await playing.send("c1")
+        await stopped(playing.first)
+        await playing.start(playing.second)
+        (result,) = await playing.results(1)
+        playing.first.send_signal(signal.SIGCONT)
+        await asyncio.sleep(SESSION_SECONDS + 1)
+        assert len(await playing.results(1)) == 1
+    # Nobody could know whether it was sent.
+    assert result["outcome"] == "unknown"
+    assert playing.executed() == (["c1"] if without else [])
+
+
+@pytest.mark.parametrize("without", ["", "restored journal"])
+async def test_a_process_that_dies_between_result_and_commit_leaves_nothing_to_do_again(
+    kafka: str, prefix: str, tmp_path: Path, without: str
+) -> None:
+    async with scene(kafka, prefix, tmp_path) as playing:
+        await playing.start(playing.first, without=without, hold="finish:c3")
+        await _send(playing, 5)
+        await stopped(playing.first)
+        await playing.first.kill()
+        await playing.start(playing.second, without=without)
+        await playing.results(6 if without else 5)
+        outcomes = await playing.outcomes(5)
+    executed = playing.executed()
+    if without:
+        assert len(executed) > len(set(executed))
+        assert max(outcomes.values()) > 1
+    else:
+        assert executed == ["c1", "c2", "c3", "c4", "c5"]
+        assert outcomes == {(f"c{number}", "succeeded"): 1 for number in range(1, 6)}
+
+
+@pytest.mark.parametrize("without", ["", "journal", "in-doubt branch"])
+async def test_a_process_that_dies_while_twilio_works_has_its_message_adopted(
+    kafka: str, prefix: str, tmp_path: Path, without: str
+) -> None:
+    async with scene(kafka, prefix, tmp_path) as playing:
+        struck = playing.simulator.fault("slow-answer", "CreateMessage", seconds=10, times=1)
+        await playing.start(playing.first, without=without)
+        await playing.send("c1")
+        await until(lambda: struck.hit == 1)
+        await playing.first.kill()
+        await playing.start(playing.second, without=without)
+        (result,) = await playing.results(1)
+    if without:
+        assert playing.executed() == ["c1", "c1"]
+    else:
+        assert playing.executed() == ["c1"]
+        assert (result["outcome"], result["reconciled"]) == ("succeeded", True)
+
+
+@pytest.mark.parametrize("without", ["", "dedupe window"])
+async def test_an_id_that_was_seen_is_not_executed_again_by_a_successor(
+    kafka: str, prefix: str, tmp_path: Path, without: str
+) -> None:
+    async with scene(kafka, prefix, tmp_path) as playing:
+        await playing.start(playing.first, without=without)
+        await playing.send("c1")
+        await playing.results(1)
+        await playing.first.kill()
+        await playing.start(playing.second, without=without)
+        await playing.send("c1")
+        outcomes = await playing.outcomes(2)
+    assert len(playing.executed()) == (2 if without else 1)
+    assert outcomes[("c1", "duplicate")] == (0 if without else 1)
+
+
+@pytest.mark.parametrize("without", ["", "drain"])
+async def test_an_orderly_stop_leaves_nothing_in_doubt(kafka: str, prefix: str, tmp_path: Path, without: str) -> None:
+    async with scene(kafka, prefix, tmp_path) as playing:
+        playing.simulator.fault("slow-answer", "CreateMessage", seconds=0.8, jitter=0.3)
+        await playing.start(playing.first, without=without)
+        for number in range(40):
+            await playing.send(f"c{number}", key=f"key-{number}", partition=number % 2)
+        await until(lambda: len(playing.executed()) >= 20)
+        assert await playing.first.stop() == 0
+        await playing.start(playing.second, without=without)
+        results = await playing.results(40)
+    assert sorted(playing.executed()) == sorted(f"c{number}" for number in range(40))
+    assert (sum(one["reconciled"] for one in results) > 0) is bool(without)
+
+
+@pytest.mark.parametrize("without", ["", "drain"])
+async def test_a_process_that_joins_puts_nothing_in_doubt(
+    kafka: str, prefix: str, tmp_path: Path, without: str
+) -> None:
+    """The group takes partitions away from the one that has them: it finishes what is in flight first."""
+    async with scene(kafka, prefix, tmp_path) as playing:
+        playing.simulator.fault("slow-answer", "CreateMessage", seconds=0.6, jitter=0.3)
+        await playing.start(playing.first, without=without)
+        for number in range(60):
+            await playing.send(f"c{number}", key=f"key-{number % 12}", partition=number % 2)
+        joining = asyncio.create_task(playing.start(playing.second, without=without))
+        results = await playing.results(60)
+        await joining
+    assert sorted(playing.executed()) == sorted(f"c{number}" for number in range(60))
+    assert (sum(one["reconciled"] for one in results) > 0) is bool(without)
+
+
+@pytest.mark.parametrize("stays", [True, False], ids=["joins again", "ends"])
+async def test_a_frozen_process_executes_nothing_more_of_what_was_taken_from_it(
+    kafka: str, prefix: str, tmp_path: Path, *, stays: bool
+) -> None:
+    """One that ends as soon as it wakes up is given nothing new: whatever it executed then would be left over."""
+    async with scene(kafka, prefix, tmp_path) as playing:
+        playing.simulator.fault("latency", "CreateMessage", seconds=0.15, jitter=0.1)
+        await playing.start(playing.first)
+        for number in range(120):
+            await playing.send(f"c{number}", key=f"key-{number % 6}", partition=number % 2)
+        await until(lambda: len(playing.executed()) > 10)
+        playing.first.send_signal(signal.SIGSTOP)
+        # Once the requests that were under way have come to an end, it can have executed nothing more.
+        await asyncio.sleep(0.5)
+        before = playing.executed(by=playing.first)
+        await playing.start(playing.second)
+        await until(lambda: len(playing.executed(by=playing.second)) > 20)
+        if not stays:
+            playing.first.send_signal(signal.SIGTERM)
+        playing.first.send_signal(signal.SIGCONT)
+        outcomes = await playing.outcomes(120, within=60)
+    assert sorted(playing.executed()) == sorted(f"c{number}" for number in range(120))
+    assert len(outcomes) == 120
+    if not stays:
+        assert playing.executed(by=playing.first) == before
+
+
+@pytest.mark.parametrize("without", ["", "cursor in the transaction"])
+async def test_a_watch_that_dies_after_its_events_were_written_writes_none_twice(
+    kafka: str, prefix: str, tmp_path: Path, without: str
+) -> None:
+    watches = [{"name": "sent", "resource": "messages", "interval": "300ms"}]
+    async with scene(kafka, prefix, tmp_path, roles=["watch"], watches=watches) as playing:
+        await playing.start(playing.first, without=without, hold="cursor:")
+        await playing.first.wait_for_log("watch starts")
+        sids = playing.simulator.fill("messages", count=20, step=0)
+        await stopped(playing.first)
+        await playing.first.kill()
+        await playing.start(playing.second, without=without)
+        sids += playing.simulator.fill("messages", count=5, step=0)
+        found = await _events(playing, 45 if without else 25)
+    assert set(found) == set(sids)
+    assert (len(found) > len(set(found))) is bool(without)
+
+
+async def _events(playing: Scene, count: int) -> list[str]:
+    records = await wait_for_records(playing.kafka, f"{playing.prefix}.messages", count)
+    return [headers_of(record)["ce_subject"] for record in records]

@@ -1,0 +1,183 @@
+"""`python -m tests.guarantees.without`: the connector without one of its safeguards, or with a stop at a step.
+
+WITHOUT names the safeguard that is taken away, HOLD the step at which the process stops itself (SIGSTOP), as
+`step:command id`. The product has no switches for either: functions of it are replaced before it runs.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from connector.cli import main
+from connector.events import Record
+from connector.executor import execution
+from connector.executor.dedupe import Dedupe
+from connector.executor.execution import Execution
+from connector.executor.lanes import Lanes
+from connector.executor.owner import Owner
+from connector.kafka import clients, cursors, journal, partitions
+from connector.kafka.publisher import Publisher
+from connector.kafka.together import send_together
+from connector.kafka.transactions import Transactions
+from connector.watcher.owner import WatchOwners
+
+
+def _fencing() -> None:
+    """Writes go through an ordinary idempotent producer: nobody is refused."""
+
+    async def open_(self: Any) -> None:
+        await self.close()
+        self._producer = await clients.start(clients.producer(self._kafka))
+        self.usable = True
+
+    async def write(self: Any, records: Sequence[Record]) -> list[int]:
+        return await send_together(self._producer, records)
+
+    _replace(Transactions, open=open_, write=write)
+
+
+def _lease() -> None:
+    """An attempt that was written down long ago is still sent."""
+    execution.LEASE = timedelta(days=1)  # type: ignore[attr-defined]  # the module's own name of it
+
+
+def _journal() -> None:
+    """Nothing is written down before a create."""
+
+    async def attempt(_self: Any, _command: Any, _entry: Any) -> None:
+        return
+
+    _replace(Owner, attempt=attempt)
+
+
+def _in_doubt() -> None:
+    """What nobody knows is sent again without asking Twilio."""
+
+    async def nothing(*_: Any, **__: Any) -> None:
+        return
+
+    _replace(Execution, _after_predecessor=nothing, _resolve=nothing)
+
+
+def _restored_journal() -> None:
+    """A successor does not read what its predecessor has written down."""
+
+    async def restore(kafka: Any, partition: int, **_: Any) -> journal.State:
+        return journal.State(end=await partitions.high_watermark(kafka, journal.topic_of(kafka), partition))
+
+    journal.restore = restore
+
+
+def _cursor_in_the_transaction() -> None:
+    """Events first, then the cursor."""
+
+    def commit(self: Any, seat: Any, name: str, writing: asyncio.Lock) -> Any:
+        async def committed(records: Sequence[Record], cursor: Any) -> None:
+            last = cursors.record(self._kafka.topic_prefix, name, cursor.to_json(), partition=seat.partition)
+            async with writing:
+                if records:
+                    await seat.transactions.write(records)
+                    _stop_at("cursor", "")
+                await seat.transactions.write([last])
+
+        return committed
+
+    _replace(WatchOwners, _commit=commit)
+
+
+def _awaited_ack() -> None:
+    """Callbacks are answered before Kafka has acknowledged."""
+    publish = Publisher.publish
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def without(self: Publisher, records: Sequence[Record]) -> None:
+        task = asyncio.create_task(publish(self, records))
+        tasks.add(task)
+        task.add_done_callback(clients.heard)
+        task.add_done_callback(tasks.discard)
+
+    _replace(Publisher, publish=without)
+
+
+def _drain() -> None:
+    """What is in flight is broken off."""
+
+    async def drain(self: Any, _seconds: float) -> bool:
+        return bool(await self.cancel())
+
+    _replace(Lanes, drain=drain)
+
+
+def _dedupe() -> None:
+    """Every command is the first of its id."""
+
+    async def first(*_: Any) -> None:
+        return
+
+    _replace(Dedupe, first=first)
+
+
+SAFEGUARDS: Mapping[str, Callable[[], None]] = {
+    "fencing": _fencing,
+    "lease": _lease,
+    "journal": _journal,
+    "in-doubt branch": _in_doubt,
+    "restored journal": _restored_journal,
+    "cursor in the transaction": _cursor_in_the_transaction,
+    "awaited ack": _awaited_ack,
+    "drain": _drain,
+    "dedupe window": _dedupe,
+}
+
+
+def _holding() -> None:
+    """Stop at a step of a command: before its attempt is written, before it is sent, or when its result is durable."""
+    begin, attempt, finish, commit = Execution._attempt, Owner.attempt, Owner.finish, WatchOwners._commit
+
+    async def held_begin(self: Execution, job: Any) -> Any:
+        _stop_at("attempt", job.command.id)
+        return await begin(self, job)
+
+    async def held_attempt(self: Owner, command: Any, entry: Any) -> None:
+        await attempt(self, command, entry)
+        _stop_at("send", command.id)
+
+    async def held_finish(self: Owner, command: Any, records: Sequence[Record], entry: Any) -> None:
+        await finish(self, command, records, entry)
+        _stop_at("finish", command.id)
+
+    def held_commit(self: Any, *given: Any) -> Any:
+        committing = commit(self, *given)
+
+        async def committed(records: Sequence[Record], cursor: Any) -> None:
+            await committing(records, cursor)
+            if records:
+                _stop_at("cursor", "")
+
+        return committed
+
+    _replace(Execution, _attempt=held_begin)
+    _replace(Owner, attempt=held_attempt, finish=held_finish)
+    _replace(WatchOwners, _commit=held_commit)
+
+
+def _stop_at(step: str, command_id: str) -> None:
+    if os.environ.get("HOLD") == f"{step}:{command_id}":
+        del os.environ["HOLD"]
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _replace(owner: type, **functions: Any) -> None:
+    for name, function in functions.items():
+        setattr(owner, name, function)
+
+
+if __name__ == "__main__":
+    if os.environ.get("HOLD"):
+        _holding()
+    if os.environ.get("WITHOUT"):
+        SAFEGUARDS[os.environ["WITHOUT"]]()
+    main()
