@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, create_model
 
 from connector.resources import WATCHES
 from connector.settings.section import Finding, Matches, Section
@@ -97,10 +97,30 @@ class WatchSettings(Section):
         for name in dict.fromkeys(name for names in FILTERS.values() for name in names):
             if name not in fitting and getattr(self, _attribute(name)) not in (None, False):
                 yield Finding((name,), _unfit(self.resource, fitting))
-        if self.resource == "alerts" and self.emit == "changes":
-            yield Finding(("emit",), "'changes' is nothing for alerts, which never change: write created, or remove it")
+        if not WATCHES[self.resource].version and self.emit == "changes":
+            sentence = f"'changes' is nothing for {self.resource}, which never change: write created, or remove it"
+            yield Finding(("emit",), sentence)
         if self.start_date and self.end_date and self.end_date <= self.start_date:
             yield Finding(("end_date",), "is not after start_date, so that nothing would match: set a later one")
+
+
+def _further_filters() -> dict[str, Any]:
+    """The filters of lists that the model does not declare with a type of their own: texts."""
+    declared = {info.alias or name for name, info in WatchSettings.model_fields.items()}
+    further = dict.fromkeys(name for names in FILTERS.values() for name in names if name not in declared)
+    return {
+        name: (Party | None, Field(default=None, description=f"{', '.join(_with(name))}: only with this {name}."))
+        for name in further
+    }
+
+
+def _with(filter_: str) -> list[str]:
+    return [resource for resource, names in FILTERS.items() if filter_ in names]
+
+
+# A new list is a row in its module and nothing here.
+if not TYPE_CHECKING and (_further := _further_filters()):
+    WatchSettings = create_model("WatchSettings", __base__=WatchSettings, __module__=__name__, **_further)
 
 
 def _attribute(name: str) -> str:
