@@ -99,8 +99,8 @@ class CommandSettings(Section):
         default=timedelta(seconds=10),
         ge=timedelta(milliseconds=100),
         le=timedelta(minutes=5),
-        description="How long one request of a command to Twilio may take, connecting included; after it a create is in "
-        "doubt.",
+        description="How long one request of a command to Twilio may take, connecting included; after it a create is "
+        "in doubt.",
     )
     dedupe_window: Duration = Field(
         default=timedelta(hours=1),

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from connector.app import topics_of
-from connector.kafka.topics import Topic
+from connector.kafka.fitness import Topic
 from connector.settings import load
 from tests.chart.config_schema import PREFIX, config_schema
 from tests.chart.values_table import markdown, rows
