@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 from collections.abc import AsyncIterator
@@ -15,6 +16,8 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from connector.dev.demo import traffic
+from connector.events import Record
+from connector.kafka import stream
 from connector.simulator import Simulator
 from tests.running import Connector, configuration, running
 
@@ -93,12 +96,21 @@ async def live(
         document = configuration(simulator, kafka=kafka, prefix=prefix, watches=WATCHES)
         async with running(document, folder) as (process,):
             simulator.configure(inbound_url=f"{process.callbacks}/callbacks/inbound-message")
+            await _reject(process)
             driving = asyncio.create_task(traffic(process.settings, simulator), name="demo")
             try:
                 yield Live(process, simulator, kafka, prefix, browser)
             finally:
                 driving.cancel()
                 await asyncio.gather(driving, return_exceptions=True)
+
+
+async def _reject(process: Connector) -> None:
+    """A few commands that end as dead letters, as one does in the demo now and then."""
+    value = json.dumps({"to": "nobody", "from": "+15550100001", "body": "This one is rejected."}).encode()
+    for number in range(4):
+        topic = f"{process.settings.kafka.topic_prefix}.commands.send-message"
+        await stream.send(process.settings.kafka, Record(topic, b"k", value, [("id", f"rejected-{number}".encode())]))
 
 
 @pytest_asyncio.fixture(loop_scope="module", autouse=True)
