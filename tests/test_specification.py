@@ -8,6 +8,7 @@ from typing import Any
 
 import jsonschema_rs
 import orjson
+import pytest
 
 from connector.schemas.documents import documents
 from connector.settings.watches import FILTERS
@@ -26,6 +27,7 @@ from tests.specification.world import World, world
 EVENT_IDS = ("EZ1", "EZ2", "EZ3")
 
 
+@pytest.mark.timeout(240)
 async def test_every_row_of_the_specification_is_served(kafka: str, prefix: str, tmp_path: Path) -> None:
     async with world(kafka, prefix, tmp_path) as walk:
         chosen = examples(walk.rows)
@@ -68,7 +70,7 @@ async def check_watches(walk: World) -> None:
 
 async def published(walk: World, item: Watched) -> list[Any]:
     """What a watch has published, as soon as all that is expected is there."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             records = await read_all(walk.kafka, walk.topic(item.resource))
             mine = [record for record in records if headers_of(record)["ce_watch"] == item.name]
@@ -183,7 +185,7 @@ async def check_message_callbacks(walk: World) -> None:
 
 async def caused_by(walk: World, topic: str, command: str, count: int) -> list[Any]:
     """The records of a topic that a command has caused."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             records = await read_all(walk.kafka, walk.topic(topic))
             caused = [record for record in records if headers_of(record).get("ce_causationid") == command]

@@ -43,7 +43,7 @@ class World:
         expected = Counter(example.command for example in chosen)
         for command, count in expected.items():
             done = sum(1 for found in self.results.values() if found[0]["command"]["name"] == command)
-            records = await wait_for_records(self.kafka, self.topic(f"results.{command}"), done + count)
+            records = await wait_for_records(self.kafka, self.topic(f"results.{command}"), done + count, within=60)
             self.results |= _by_id(values(records))
 
     def _produce(self, chosen: Sequence[Example]) -> None:
