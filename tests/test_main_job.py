@@ -30,7 +30,8 @@ async def test_a_message_commanded_by_another_client_is_sent_reported_and_watche
 ) -> None:
     watches = [{"resource": "messages", "interval": "500ms"}]
     document = configuration(simulator, kafka=kafka, prefix=prefix, watches=watches)
-    async with running(document, tmp_path):
+    async with running(document, tmp_path) as (process,):
+        await process.wait_for_log("watch starts anew")
         command = {"to": "+15557654321", "from": PHONE, "body": "Hello"}
         await asyncio.to_thread(
             produce,

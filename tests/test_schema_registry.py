@@ -81,6 +81,7 @@ async def test_records_carry_the_ids_of_their_schemas_and_confluents_client_read
         document = configuration(simulator, kafka=kafka, prefix=prefix, watches=watches)
         document["kafka"]["schema_registry"] = stand_in.settings
         async with running(document, tmp_path) as (process,):
+            await process.wait_for_log("watch starts anew")
             value = {"to": "+15550100002", "from": "+15550100001", "body": "Hello"}
             await asyncio.to_thread(produce, kafka, f"{prefix}.commands.send-message", ("k", value, {}))
             topics = [f"{prefix}.{name}" for name in ("results.send-message", "message-status", "messages")]
