@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: help install dev test check schemas bench chaos fuzz audit constraints clean
+.PHONY: help install dev test check schemas docs bench chaos fuzz audit constraints clean
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -36,6 +36,9 @@ check: .venv/.tests  ## lint, types, layers, generated files
 
 schemas: .venv/.runtime  ## generate schemas/ from the models
 	@$(BIN)/twilio-kafka schemas export
+
+docs: .venv/.tests  ## generate the tables in the documents
+	@$(BIN)/python -m tests.documents.generate
 
 bench: .venv/.tests  ## measure the three paths
 	@$(BIN)/python -m bench $(ARGS)

@@ -1,0 +1,1 @@
+"""What the documents say, generated, cut into snippets, followed and executed."""
