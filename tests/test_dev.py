@@ -1,0 +1,43 @@
+"""What `make dev` starts with: ports that people expect, jars from a registry that a company's proxy stands before."""
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+
+from connector.dev import broker
+from connector.dev.broker import Broker, free_port
+from connector.errors import Unavailable
+
+
+def test_the_expected_port_is_taken_when_it_is_free_and_another_one_when_not() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        other = free_port(port)
+    assert other not in (0, port)
+    assert free_port(port) == port
+
+
+@pytest.mark.parametrize("variable", ["PIP_CERT", "SSL_CERT_FILE"])
+def test_the_jars_come_from_whom_pip_trusts(variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    # Set first, so that it is taken back afterwards.
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "")
+    monkeypatch.setenv(variable, str(tmp_path / "authority.pem"))
+    monkeypatch.setattr(broker, "KAFKA", "org.example.nothing:nothing:0")
+    with pytest.raises(Unavailable) as refused:
+        broker.classpath()
+    # requests says which file it was to trust, and that it is not there.
+    assert "authority.pem" in str(refused.value)
+    assert "--kafka HOST:PORT" in str(refused.value)
+
+
+async def test_a_broker_that_cannot_start_says_what_its_log_says(tmp_path: Path) -> None:
+    wrong = Broker(folder=tmp_path, properties={"num.network.threads": "none"})
+    with pytest.raises(Unavailable) as refused:
+        await asyncio.wait_for(wrong.start(), timeout=60)
+    assert "num.network.threads" in str(refused.value)
