@@ -486,6 +486,7 @@ async def run_until_signalled(app: App) -> None:
     Raises what `App.run` raises.
     """
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(telemetry.unhandled)
     running = asyncio.create_task(app.run(), name="app")
 
     def stop() -> None:

@@ -1,8 +1,10 @@
 """Logging set-up and every metric, each with what it tells. Labels hold no number, SID or topic of a user."""
 
+import asyncio
 import logging
 import sys
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Literal
 
@@ -96,10 +98,11 @@ def configure_logging(*, level: str = "info", style: Literal["auto", "console", 
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         tracing.with_ids,
+        structlog.processors.ExceptionRenderer(_trace),
     ]
     renderer: Any = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
     structlog.configure(
-        processors=[*shared, structlog.processors.format_exc_info, renderer],
+        processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
@@ -115,3 +118,25 @@ def configure_logging(*, level: str = "info", style: Literal["auto", "console", 
 
 def _without_meta(_logger: Any, _method: str, event: Mapping[str, Any]) -> Mapping[str, Any]:
     return {name: value for name, value in event.items() if name not in ("_record", "_from_structlog")}
+
+
+def unhandled(_loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+    """Log what nobody has awaited (an event loop's exception handler); the default one quotes exceptions and tasks."""
+    task = context.get("task") or context.get("future")
+    name = task.get_name() if isinstance(task, asyncio.Task) else None
+    logger(__name__).error("unhandled", reason=context["message"], task=name, exc_info=context.get("exception"))
+
+
+def _trace(info: Any) -> str:
+    """Classes of an exception and of its causes, and where they were raised: what they say may be content."""
+    return "".join(_raised(info[1])).rstrip()
+
+
+def _raised(error: BaseException | None) -> Iterator[str]:
+    if error is None:
+        return
+    yield from _raised(error.__cause__ or (None if error.__suppress_context__ else error.__context__))
+    yield f"{type(error).__qualname__}\n"
+    yield from traceback.format_tb(error.__traceback__)
+    for part in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
+        yield from _raised(part)

@@ -1,5 +1,6 @@
 """A command's value, read: the operation that it means and its parameters, or one sentence that says why not. Pure."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -13,7 +14,8 @@ from connector.resources.models import Parameters, snake
 from connector.resources.rows import Command, Operation
 from connector.resources.rules import listed
 
-SHOWN_LENGTH = 40
+# What is shown of the name of an unknown field; another one may be content that has come to the wrong place.
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\[\]-]{0,39}")
 
 # pydantic's word for the error -> ours; the rest is said in pydantic's words. None of them quotes the value.
 SENTENCES: Mapping[str, str] = {
@@ -107,7 +109,7 @@ def _operation(command: Command, given: Mapping[str, Any]) -> Operation:
     if not isinstance(resource, str) or resource not in named:
         hint = _nearest(str(resource), named)
         meant = f"did you mean {hint}?" if hint else f"one of {known} is expected."
-        raise Rejected(f"{command.name}: resource {repr(resource)[:SHOWN_LENGTH]} is unknown, {meant}")
+        raise Rejected(f"{command.name}: resource is unknown, {meant}")
     return named[resource]
 
 
@@ -118,7 +120,8 @@ def _sentence(found: ErrorDetails, model: type[Parameters]) -> str:
     match found["type"]:
         case "extra_forbidden":
             nearest = _nearest(snake(name), public_names(model))
-            return f"{name[:SHOWN_LENGTH]} is unknown" + (f", did you mean {nearest}?" if nearest else "")
+            shown = name if NAME.fullmatch(name) else "a field"
+            return f"{shown} is unknown" + (f", did you mean {nearest}?" if nearest else "")
         case "value_error":
             return f"{name} {context['error']}".strip()
         case kind if kind in SENTENCES:
