@@ -11,6 +11,7 @@ from typing import Any, Literal
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
+from structlog.typing import ExcInfo
 
 from connector import __version__, tracing
 from connector.exposition import text
@@ -127,9 +128,9 @@ def unhandled(_loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> N
     logger(__name__).error("unhandled", reason=context["message"], task=name, exc_info=context.get("exception"))
 
 
-def _trace(info: Any) -> str:
+def _trace(exc_info: ExcInfo) -> str:
     """Classes of an exception and of its causes, and where they were raised: what they say may be content."""
-    return "".join(_raised(info[1])).rstrip()
+    return "".join(_raised(exc_info[1])).rstrip()
 
 
 def _raised(error: BaseException | None) -> Iterator[str]:
