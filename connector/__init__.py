@@ -3,6 +3,7 @@
     cli/ __main__      the command line
     app                composition root: settings -> clients -> engines
     admin/ dev/        health, metrics, console; the embedded broker and the demo
+    replay letters     dead letters: chosen, shown, replayed once
     watcher/           engine: polls Twilio's lists, publishes what is new
     receiver/          engine: takes Twilio's callbacks, answers when they are stored
     executor/          engine: runs commands from Kafka

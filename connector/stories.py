@@ -129,7 +129,10 @@ class Condition(NamedTuple):
 
     def holds(self, line: Line) -> bool:
         """Whether a line fulfils it."""
-        found = str(getattr(line, {"command": "story"}.get(self.field, self.field)))
+        return self.fits(str(getattr(line, {"command": "story"}.get(self.field, self.field))))
+
+    def fits(self, found: str) -> bool:
+        """Whether this is the text; a topic may be given without its prefix."""
         wanted = self.wanted.replace("[", "[[]")
         return fnmatchcase(found, wanted) or (self.field == "topic" and fnmatchcase(found, f"*.{wanted}"))
 

@@ -201,7 +201,11 @@ async def works(process: Connector, kafka: str, prefix: str) -> None:
             assert answer.status < 300, await answer.text()
         async with session.get(f"{process.admin}/api/dead-letters") as answer:
             assert answer.status == 200
-    await wait_for_records(kafka, f"{prefix}.control", 2)
+        (letter,) = await wait_for_records(kafka, f"{prefix}.dead-letters", 1)
+        place = f"{process.admin}/api/dead-letters/{letter.partition}/{letter.offset}"
+        async with session.post(f"{place}/replay", headers=headers) as answer:
+            assert answer.status == 200, await answer.text()
+    await wait_for_records(kafka, f"{prefix}.control", 3)
 
 
 async def test_a_start_without_a_right_ends_with_69_and_the_sentence(

@@ -208,6 +208,10 @@ def test_a_dry_run_shows_the_record_and_whether_it_would_be_rejected(tmp_path: P
         (("tail", "--format", "jsn"), "'jsn' is not one of"),
         (("tpics",), "Did you mean 'topics'?"),
         (("watches", "puase", "messages"), "Did you mean 'pause'?"),
+        (("dead-letters", "show", "7"), "'7' is no place; write PARTITION/OFFSET"),
+        (("dead-letters", "replay"), "Say which: PARTITION/OFFSET, --since, --until or --where"),
+        (("dead-letters", "replay", "3/7", "--rate", "fast"), "'fast' is no rate"),
+        (("dead-letters", "list", "--where", "topc=x"), "'topc' is no field of a condition. Did you mean topic?"),
     ],
 )
 def test_a_mistake_is_answered_on_one_line_with_the_value_and_the_remedy(
@@ -378,6 +382,7 @@ def _connected(pid: int) -> bool:
         (("tail", "--where", "s"), {"sid=", "state="}),
         (("tail", "-c", "nowhere.yaml", "mess"), set[str]()),
         (("tail", "--format", "j"), {"json"}),
+        (("dead-letters", "replay", "--where", "t"), {"topic=", "twilio-code="}),
     ],
 )
 def test_the_shell_completes_commands_parameters_topics_and_fields(

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -94,15 +95,31 @@ async def test_a_dead_letter_is_edited_and_replayed(console: Console, kafka: str
     await console.until("dead-letters", lambda found: found["letters"][0]["verdict"]["decision"] == "replayed")
 
 
-async def test_replaying_a_letter_twice_executes_it_once(console: Console, simulator: Simulator) -> None:
-    await console.send(message(boddy="x"))
+async def test_a_letter_is_replayed_once_unless_somebody_insists(console: Console, simulator: Simulator) -> None:
+    await console.send(message(boddy="x"), id="typo")
     (letter,) = (await console.until("dead-letters", lambda found: found["letters"]))["letters"]
     place = f"dead-letters/{letter['partition']}/{letter['offset']}/replay"
-    for _ in range(2):
-        answer = await console.post(place, {"value": json.dumps(message())})
-    states = (await console.until("commands", lambda found: found["states"].get("duplicate")))["states"]
-    assert states.get("duplicate") == 1, answer
+    await console.post(place, {"value": json.dumps(message())})
+    refused = await console.post(place, {"value": json.dumps(message())}, status=422)
+    assert "It was replayed already by console" in refused["error"]
+    await console.story("typo#replay-1", "succeeded")
     assert len(simulator.journal.of("CreateMessage")) == 1
+    insisted = await console.post(place, {"value": json.dumps(message()), "again": True})
+    assert insisted["story"] == "typo#replay-2"
+    await console.story("typo#replay-2", "succeeded")
+    assert len(simulator.journal.of("CreateMessage")) == 2
+
+
+async def test_a_letter_that_is_not_there_is_not_found_at_once(console: Console) -> None:
+    await console.send(message(boddy="x"))
+    (letter,) = (await console.until("dead-letters", lambda found: found["letters"]))["letters"]
+    partition, offset = letter["partition"], letter["offset"]
+    # Behind a letter is the marker of its transaction.
+    for place in (f"{partition}/{offset + 1}", f"{partition}/{offset + 99}", "99/0"):
+        asked = time.monotonic()
+        async with console.session.get(f"{console.process.admin}/api/dead-letters/{place}") as answer:
+            assert answer.status == 404
+        assert time.monotonic() - asked < 2, place
 
 
 async def test_a_discarded_letter_keeps_its_note(console: Console) -> None:

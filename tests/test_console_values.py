@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.admin import letters, privacy
+from connector import letters, privacy
 from connector.admin.rates import BAR_SECONDS, SECONDS, Rates
 from connector.admin.ring import STEPS, Place, Ring, Step
 from connector.errors import InvalidRecord

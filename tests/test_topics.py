@@ -16,6 +16,7 @@ JOURNAL = Topic("t.journal", 6, 3, exact=True, purpose="journal", keep_ms=DAY_MS
 CURSORS = Topic("t.cursors", 6, 3, purpose="cursors")
 EVENTS = Topic("t.messages", 6, 3)
 LETTERS = Topic("t.dead-letters", 6, 3, purpose="dead-letters")
+CONTROL = Topic("t.control", 1, 3, purpose="control")
 
 
 def actual(config: Mapping[str, str], *, partitions: int = 6) -> Actual:
@@ -74,11 +75,14 @@ def test_partitions_must_agree_where_keys_need_it(topic: Topic, partitions: int,
         ({"t.commands.send-message": {"retention.ms": "-1"}}, "executed again"),
         ({"t.commands.send-message": {"retention.ms": str(8 * DAY_MS)}}, "executed again"),
         ({"t.dead-letters": {"max.message.bytes": "1048588"}}, "left out"),
+        ({"t.dead-letters": {"retention.ms": str(8 * DAY_MS)}}, "cannot be replayed without --again"),
+        ({"t.dead-letters": {"retention.ms": "-1"}}, "cannot be replayed without --again"),
+        ({"t.dead-letters": {"retention.ms": "-1"}, "t.control": {"retention.ms": "-1"}}, None),
     ],
 )
 def test_settings_that_weaken_a_promise_are_named(changes: Mapping[str, dict[str, str]], sentence: str | None) -> None:
     sizes = {"t.dead-letters": {"max.message.bytes": "1064972"}}
-    topics_ = [COMMAND, JOURNAL, EVENTS, LETTERS]
+    topics_ = [COMMAND, JOURNAL, EVENTS, LETTERS, CONTROL]
     configs = {
         topic.name: {**GOOD, "max.message.bytes": "1048588", **sizes.get(topic.name, {}), **changes.get(topic.name, {})}
         for topic in topics_

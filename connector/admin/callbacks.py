@@ -5,7 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
-from connector.admin import privacy
+from connector import privacy
 from connector.admin.commands import step_json
 from connector.admin.feed import Feed
 from connector.admin.parts import SHOWN, Json, Parts, answering

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from connector.admin import privacy
+from connector import privacy
 from connector.admin.feed import Feed
 from connector.admin.parts import SHOWN, Json, Parts, answering, as_json, body_of
 from connector.admin.ring import Step, Story

@@ -9,8 +9,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from connector import __version__
-from connector.admin import privacy
+from connector import __version__, privacy
 from connector.admin.callbacks import Callbacks
 from connector.admin.commands import Commands, step_json
 from connector.admin.dead_letters import DeadLetters

@@ -1,15 +1,17 @@
 """The console's dead letters: list, content on request, replay, discard."""
 
+import asyncio
 from typing import Any
 
 from aiohttp import web
 
-from connector.admin import letters
+from connector import letters
 from connector.admin.parts import BY, SHOWN, Parts, answering, body_of
+from connector.errors import InvalidRecord
 from connector.events import Received
 from connector.kafka import control
 from connector.kafka.tail import records_at
-from connector.resources import COMMANDS
+from connector.replay import Replayer, command_topics
 
 PLACE = "/api/dead-letters/{partition:[0-9]+}/{offset:[0-9]+}"
 LONGEST_NOTE = 500
@@ -20,6 +22,8 @@ class DeadLetters:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        # Each replay ends the one before: those of this console take turns.
+        self._replaying = asyncio.Lock()
 
     def routes(self) -> list[web.RouteDef]:
         """What is answered."""
@@ -32,7 +36,7 @@ class DeadLetters:
 
     @property
     def _command_topics(self) -> frozenset[str]:
-        return frozenset(f"{self._parts.prefix}.commands.{name}" for name in COMMANDS)
+        return command_topics(self._parts.prefix)
 
     async def _letters(self, _request: web.Request) -> Any:
         self._parts.feed.look()
@@ -60,14 +64,14 @@ class DeadLetters:
         return {**shown, **(letters.content(record) if "content" in request.query else {})}
 
     async def _replay(self, request: web.Request) -> Any:
-        place, record = await self._letter_record(request)
+        _, record = await self._letter_record(request)
         body = await body_of(request)
         value = str(body["value"]).encode() if body.get("value") is not None else None
-        again = letters.replay(record, self._command_topics, value=value)
-        note = "edited" if value is not None and value != record.value else ""
-        verdict = control.Verdict(partition=place[0], offset=place[1], decision="replayed", note=note, by=BY)
-        await self._parts.publish([again, control.encode(self._parts.prefix, verdict)])
-        return {"done": True, "story": letters.story_of(again), "message": f"Written to {again.topic}."}
+        async with self._replaying, Replayer(self._parts.settings().kafka, by=BY) as replayer:
+            (done,) = await replayer.replay([record], value=value, again=body.get("again") is True)
+        if done.refused:
+            raise InvalidRecord(done.refused)
+        return {"done": True, "story": done.command, "message": f"Written to {done.topic}."}
 
     async def _discard(self, request: web.Request) -> Any:
         place, _ = await self._letter_record(request)

@@ -13,15 +13,14 @@ from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from connector import telemetry
-from connector.admin import privacy
-from connector.admin.letters import Letter, letter
+from connector import privacy, telemetry
 from connector.admin.rates import Rates
 from connector.admin.ring import Place, Ring, Step
 from connector.errors import InvalidRecord, Unavailable
 from connector.events import Received
 from connector.kafka import control, cursors, journal
 from connector.kafka.tail import Batch, Depth, batches
+from connector.letters import Letter, letter
 from connector.settings import KafkaSettings
 from connector.stories import Stories
 from connector.watcher.status import Brief, brief
@@ -155,8 +154,7 @@ class Feed:
         found = letter(record)
         self.letters[found.partition, found.offset] = found
         _bound(self.letters, LETTERS)
-        headers = {name: (raw or b"").decode(errors="replace") for name, raw in record.headers}
-        story = self._story_of_letter(found, headers)
+        story = found.id or f"dead-letter/{found.partition}/{found.offset}"
         moment = datetime.fromtimestamp(record.timestamp / 1000, UTC)
         detail = privacy.sentence(found.reasons.get("message", ""))
         name = found.topic.removeprefix(f"{self._kafka.topic_prefix}.commands.")
@@ -165,14 +163,6 @@ class Feed:
             self.ring.add(story, step)
         self.rates.count("dead letters", record.timestamp // 1000, now=now)
         del flow
-
-    def _story_of_letter(self, found: Letter, headers: Mapping[str, str]) -> str:
-        """The command that the letter was, else the letter itself."""
-        given = headers.get("id") or headers.get("ce_id")
-        if given and found.replays:
-            return f"{given}#replay-{found.replays}"
-        place = "/".join(found.reasons.get(name, "") for name in ("topic", "partition", "offset"))
-        return given or (place if found.topic else f"dead-letter/{found.partition}/{found.offset}")
 
     def _control(self, record: Received, flow: str, now: int) -> None:
         del flow, now

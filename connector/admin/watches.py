@@ -5,7 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
-from connector.admin import privacy
+from connector import privacy
 from connector.admin.feed import Feed
 from connector.admin.parts import BY, Json, Parts, answering, body_of, moment_of
 from connector.events import now, timestamp

@@ -9,7 +9,20 @@ from typing import NoReturn
 
 import typer
 
-from connector.cli import backfill, config, doctor, run, schemas, send, signature, tail, topics, version, watches
+from connector.cli import (
+    backfill,
+    config,
+    dead_letters,
+    doctor,
+    run,
+    schemas,
+    send,
+    signature,
+    tail,
+    topics,
+    version,
+    watches,
+)
 from connector.cli.options import examples
 from connector.errors import ConnectorError
 
@@ -47,6 +60,7 @@ app.command(
     ),
 )(backfill.backfill)
 app.add_typer(watches.app, name="watches")
+app.add_typer(dead_letters.app, name="dead-letters")
 app.command("doctor", epilog=examples("twilio-kafka doctor", "twilio-kafka doctor --offline --format json"))(
     doctor.doctor
 )

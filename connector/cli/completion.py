@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     from connector.settings import Settings
 
 FIELDS = ("command", "key", "kind", "name", "sid", "state", "topic", "type")
+LETTER_FIELDS = ("class", "connection", "decision", "id", "key", "message", "stage", "topic", "twilio-code")
+"""Of a dead letter; `decision` is open, replayed or discarded."""
 
 
 class Context(Protocol):
@@ -50,6 +52,11 @@ def topic_names(ctx: Context, incomplete: str) -> list[str]:
 def condition_fields(incomplete: str) -> list[str]:
     """Fields of a condition."""
     return _beginning(incomplete, (f"{name}=" for name in FIELDS))
+
+
+def letter_fields(incomplete: str) -> list[str]:
+    """Fields of a condition on dead letters."""
+    return _beginning(incomplete, (f"{name}=" for name in LETTER_FIELDS))
 
 
 def topics_to_show(settings: "Settings") -> Iterator[str]:

@@ -101,3 +101,13 @@ def moment(text: str) -> datetime:
         return parse_instant(text) if "-" in text else datetime.now(UTC) - parse_duration(text)
     except ValueError as error:
         raise typer.BadParameter(f"{text!r} is neither a duration ago such as 15m nor an RFC 3339 time.") from error
+
+
+def condition(text: str, fields: Iterable[str]) -> tuple[str, str]:
+    """Field and text of a condition such as state=failed. Raises typer.BadParameter."""
+    name, sign, wanted = text.partition("=")
+    if not sign:
+        raise typer.BadParameter(f"{text!r} is no condition; write for example topic=*send-message.")
+    if name not in fields:
+        raise unknown(name, "field of a condition", fields)
+    return name, wanted

@@ -14,6 +14,7 @@ from connector.cli.options import (
     Format,
     FormatOption,
     KafkaOption,
+    condition,
     console,
     examples,
     kafka_settings,
@@ -79,7 +80,7 @@ def tail(
     settings = kafka_settings(config, kafka)
     known = list(topics_to_show(settings))
     wanted = [_topic(name, settings.kafka.topic_prefix, known) for name in topics or known]
-    conditions = [Condition(*_condition(text)) for text in where or ()]
+    conditions = [Condition(*condition(text, FIELDS)) for text in where or ()]
     start = moment(since) if since else None if follow else datetime.fromtimestamp(0, UTC)
     source = _selected(settings.kafka, wanted, conditions, since=start, until_end=not follow)
     try:
@@ -123,12 +124,3 @@ def _topic(name: str, prefix: str, known: list[str]) -> str:
     if short not in known:
         raise unknown(name, "topic of this configuration", known)
     return short
-
-
-def _condition(text: str) -> tuple[str, str]:
-    name, sign, wanted = text.partition("=")
-    if not sign:
-        raise typer.BadParameter(f"{text!r} is no condition; write for example sid=SM… or state=failed.")
-    if name not in FIELDS:
-        raise unknown(name, "field of a condition", FIELDS)
-    return name, wanted

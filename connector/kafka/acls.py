@@ -13,7 +13,7 @@ from connector.settings import KafkaSettings
 Resource = Literal["topic", "group", "transactional-id"]
 Operation = Literal["Read", "Write", "Describe", "DescribeConfigs"]
 Purpose = Literal["start", "watch", "callbacks", "commands", "console"]
-"""`start`: whatever the role; `console`: what is only shown or done there."""
+"""`start`: whatever the role; `console`: what is only shown or done there, or by hand on the command line."""
 
 READ: tuple[Operation, ...] = ("Read",)
 WRITE: tuple[Operation, ...] = ("Write",)
@@ -67,7 +67,9 @@ def needed(kafka: KafkaSettings, uses: Uses, *, console: bool = True) -> list[Ac
         for (name, operation), purposes in sorted(found.items())
         if operation != "Describe" or name not in implied
     ]
-    return [*topics, *_of_replies(uses), *_of_groups(kafka, uses)]
+    # One for all who replay dead letters: each ends the one before.
+    replaying = [Acl("transactional-id", f"{kafka.topic_prefix}-replay", "Write", ("console",))] if console else []
+    return [*topics, *_of_replies(uses), *_of_groups(kafka, uses), *replaying]
 
 
 def _of_topics(uses: Uses) -> Iterator[Need]:

@@ -5,15 +5,16 @@ wherever that runs; the owner notes it in the cursor, so it happens once, and an
 """
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
 import orjson
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from connector import telemetry
@@ -134,6 +135,34 @@ async def end(kafka: KafkaSettings) -> int:
     return await partitions.high_watermark(kafka, f"{kafka.topic_prefix}.{TOPIC}", PARTITION)
 
 
+async def decided(kafka: KafkaSettings, *, fenced: bool = False) -> tuple[dict[tuple[int, int], list[Verdict]], int]:
+    """The verdicts about each dead letter, oldest first, and since when (ms) none is missing; 0 is from the beginning.
+
+    `fenced` waits for what is being written: for whoever has ended other writers of verdicts before. Raises
+    Unavailable.
+    """
+    topic, found, oldest = f"{kafka.topic_prefix}.{TOPIC}", dict[tuple[int, int], list[Verdict]](), 0
+    start, stop = await _bounds(kafka, committed=not fenced)
+    async with aclosing(partitions.read(kafka, topic, PARTITION, start=start, end=stop)) as batches:
+        async for batch in batches:
+            oldest = oldest or batch[0].timestamp
+            for record in batch:
+                with suppress(InvalidRecord, ValueError, OverflowError, OSError):
+                    entry = _entry_of(record)
+                    if isinstance(entry, Verdict):
+                        found.setdefault((entry.partition, entry.offset), []).append(entry)
+    return found, (oldest or int(time.time() * 1000)) if start else 0
+
+
+async def _bounds(kafka: KafkaSettings, *, committed: bool) -> tuple[int, int]:
+    """The first offset that is left, and the end: of what is committed, or of all."""
+    place = TopicPartition(f"{kafka.topic_prefix}.{TOPIC}", PARTITION)
+    async with clients.reading(kafka, committed=committed) as consumer:
+        with clients.translated(f"{place.topic} cannot be read"):
+            starts, ends = await consumer.beginning_offsets([place]), await consumer.end_offsets([place])
+    return starts[place], ends[place]
+
+
 async def follow(kafka: KafkaSettings, start: int) -> AsyncIterator[tuple[int, Entry]]:
     """Committed entries from this offset on, with their offsets; for ever. What is no entry is logged and left out.
 
@@ -166,10 +195,14 @@ async def _entries(consumer: AIOKafkaConsumer, place: TopicPartition) -> AsyncGe
             raise Unavailable(f"{place.topic} cannot be read: {error!r:.200}") from error
         for record in fetched.get(place, ()):
             try:
-                at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
-                yield record.offset, decode(record.value, at=at, offset=record.offset)
+                yield record.offset, _entry_of(record)
             except (InvalidRecord, ValueError, OverflowError, OSError) as error:
                 log.warning("control record left out", reason=str(error))
+
+
+def _entry_of(record: ConsumerRecord) -> Entry:
+    at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+    return decode(record.value, at=at, offset=record.offset)
 
 
 async def ask(kafka: KafkaSettings, request: Request, *, seconds: float = ANSWER_SECONDS) -> Answer:

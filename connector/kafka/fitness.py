@@ -106,6 +106,7 @@ def weaknesses(topics: Sequence[Topic], actual: Mapping[str, Actual]) -> list[st
             "the journal may be shorter than an outage; let retention.ms alone decide",
         ),
         _outlived(present),
+        _forgotten(present),
         _too_small(present),
     ]
     return [sentence for sentence in sentences if sentence]
@@ -129,6 +130,17 @@ def _outlived(present: Iterable[tuple[Topic, Actual]]) -> str:
     ]
     consequence = "after an outage that outlasts the group's offsets they would be executed again"
     return _of(longer, "commands are kept longer than the journal in", consequence)
+
+
+def _forgotten(present: Iterable[tuple[Topic, Actual]]) -> str:
+    """What was decided about a dead letter must be known as long as the letter is there."""
+    kept = {topic.purpose: (topic, found.number("retention.ms", UNLIMITED)) for topic, found in present}
+    if not {"control", "dead-letters"} <= kept.keys():
+        return ""
+    (control, decisions), (_, letters) = kept["control"], kept["dead-letters"]
+    is_shorter = decisions >= 0 and not 0 <= letters <= decisions
+    consequence = "dead letters that are older cannot be replayed without --again; set its retention.ms to theirs"
+    return _of([control.name] if is_shorter else [], "decisions are kept shorter than dead letters in", consequence)
 
 
 def _too_small(present: Iterable[tuple[Topic, Actual]]) -> str:

@@ -139,6 +139,11 @@ async def _find(
     offsets: Sequence[int],
     found: dict[tuple[str, int, int], ConsumerRecord],
 ) -> None:
+    topic, partition = place
+    # Of a partition that does not exist the client would ask in vain until the time is over.
+    await consumer._client._wait_on_metadata(topic)  # noqa: SLF001 - the public way knows only subscribed topics
+    if partition not in (consumer.partitions_for_topic(topic) or ()):
+        return
     consumer.assign([place])
     for offset in offsets:
         consumer.seek(place, offset)

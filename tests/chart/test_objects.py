@@ -260,11 +260,13 @@ def test_strimzi_gives_the_user_no_more_than_it_needs() -> None:
     assert least["topic", "twilio.commands.send-message"] == {"Read", "Describe", "DescribeConfigs"}
     assert least["group", "twilio-command"] == {"Read", "Describe"}
     assert least["transactionalId", "twilio-watch-"] == {"Write", "Describe"}
+    assert ("transactionalId", "twilio-replay") not in least
     assert not {"All", "Create", "Delete", "Alter"} & set().union(*least.values())
 
 
 def test_the_console_reads_topics_and_replays_commands() -> None:
     least, more = rights(console=False), rights(console=True)
+    assert more.pop(("transactionalId", "twilio-replay")) == {"Write", "Describe"}
     gained = {name for (kind, name), operations in more.items() if operations - least[kind, name] == {"Write"}}
     assert all("Read" in operations for (kind, _), operations in more.items() if kind == "topic")
     assert gained == {name for kind, name in least if kind == "topic" and ".commands." in name}

@@ -22,6 +22,7 @@ from connector.kafka import clients, cursors, journal, partitions
 from connector.kafka.publisher import Publisher
 from connector.kafka.together import send_together
 from connector.kafka.transactions import Transactions
+from connector.replay import Replayer
 from connector.watcher.owner import WatchOwners
 
 
@@ -111,6 +112,17 @@ def _drain() -> None:
     _replace(Lanes, drain=drain)
 
 
+def _decision_in_the_transaction() -> None:
+    """A dead letter is replayed first, then it is noted that it was."""
+
+    async def write(self: Any, records: Sequence[Record], decided: Sequence[Record]) -> None:
+        await self._transactions.write(records)
+        _stop_at("replay", records[0].key)
+        await self._transactions.write(decided)
+
+    _replace(Replayer, _write=write)
+
+
 def _dedupe() -> None:
     """Every command is the first of its id."""
 
@@ -129,13 +141,15 @@ SAFEGUARDS: Mapping[str, Callable[[], None]] = {
     "cursor in the transaction": _cursor_in_the_transaction,
     "awaited ack": _awaited_ack,
     "drain": _drain,
+    "decision in the transaction": _decision_in_the_transaction,
     "dedupe window": _dedupe,
 }
 
 
 def _holding() -> None:
-    """Stop at a step of a command: before its attempt is written, before it is sent, or when its result is durable."""
+    """Stop at a step: before an attempt is written, before it is sent, when a result or a replay is durable."""
     begin, attempt, finish, commit = Execution._attempt, Owner.attempt, Owner.finish, WatchOwners._commit
+    write = Replayer._write
 
     async def held_begin(self: Execution, job: Any) -> Any:
         _stop_at("attempt", job.command.id)
@@ -159,13 +173,19 @@ def _holding() -> None:
 
         return committed
 
+    async def held_write(self: Replayer, records: Sequence[Record], decided: Sequence[Record]) -> None:
+        await write(self, records, decided)
+        _stop_at("replay", records[0].key)
+
     _replace(Execution, _attempt=held_begin)
+    _replace(Replayer, _write=held_write)
     _replace(Owner, attempt=held_attempt, finish=held_finish)
     _replace(WatchOwners, _commit=held_commit)
 
 
-def _stop_at(step: str, command_id: str) -> None:
-    if os.environ.get("HOLD") == f"{step}:{command_id}":
+def _stop_at(step: str, command_id: str | bytes | None) -> None:
+    which = command_id.decode() if isinstance(command_id, bytes) else command_id
+    if os.environ.get("HOLD") == f"{step}:{which}":
         del os.environ["HOLD"]
         os.kill(os.getpid(), signal.SIGSTOP)
 

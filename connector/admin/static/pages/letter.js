@@ -36,14 +36,15 @@ export function open({ argument }) {
 
   const replay = async (letter, editor) => {
     const isEdited = editor !== null && editor.value !== pretty(letter.value);
+    const decided = letter.verdict ? [`It was ${letter.verdict.decision} already: it is replayed once more.`] : [];
     const asked = await confirm({
       title: isEdited ? "Replay the edited record?" : "Replay it as it is?",
-      lines: [`It is written to ${letter.topic} with its key and headers, and counted as replay ${letter.replays + 1}. A connector executes it.`],
+      lines: [...decided, `It is written to ${letter.topic} with its key and headers, and counted as a replay. A connector executes it.`],
       action: "Replay",
     });
     if (asked === null) return;
     try {
-      const answer = await post(`dead-letters/${argument}/replay`, isEdited ? { value: editor.value } : {});
+      const answer = await post(`dead-letters/${argument}/replay`, { ...(isEdited ? { value: editor.value } : {}), again: letter.verdict !== null });
       toast(answer.message);
       location.hash = `#/commands/${encodeURIComponent(answer.story)}`;
     } catch (error) {
