@@ -243,6 +243,7 @@ class App:
     memberships: list[Membership] = field(default_factory=list)
     watch_owners: WatchOwners | None = None
     receiver: Receiver | None = None
+    guard: Guard | None = None
     refresh_at: float = 0.0
 
     async def run(self) -> None:
@@ -263,7 +264,7 @@ class App:
             self.publisher = Publisher(kafka)
             await self.publisher.open()
             stack.push_async_callback(self.publisher.close)
-            self.probe = Probe(kafka, f"{kafka.topic_prefix}.cursors")
+            self.probe = Probe(kafka, f"{kafka.topic_prefix}.cursors", renew=self.refresh_kafka)
             await self._serve(stack, session)
 
     async def _serve(self, stack: contextlib.AsyncExitStack, session: aiohttp.ClientSession) -> None:
@@ -311,7 +312,7 @@ class App:
 
     def _admin(self, feed: Feed, session: aiohttp.ClientSession) -> AdminServer:
         token = self.settings.admin.token
-        guard = Guard(token.get_secret_value() if token else None)
+        guard = self.guard = Guard(token.get_secret_value() if token else None)
         parts = Parts(
             settings=lambda: self.settings,
             rows=lambda: effective(self.loaded) if self.loaded else (),
@@ -347,6 +348,8 @@ class App:
             self.clients[name].replace_credentials(*connection.auth)
         if self.receiver is not None:
             self.receiver.replace_keys(keys_of(self.settings.connections), former_seconds=former_seconds)
+        if self.guard is not None and self.settings.admin.token is not None:
+            self.guard.replace_token(self.settings.admin.token.get_secret_value())
         for watcher in self.watch_owners.running.values() if self.watch_owners else ():
             watcher.poll_now()
         log.info("secrets renewed", connections=len(self.settings.connections))
@@ -364,6 +367,12 @@ class App:
                 self.renew_secrets(former_seconds=FORMER_SECONDS)
                 return True
         return False
+
+    def refresh_kafka(self) -> None:
+        """Re-read password and certificate because Kafka does not answer: it may know us by others now."""
+        if not self.refresh_secrets():
+            with contextlib.suppress(ConfigurationError):
+                credentials.renew(self.settings.kafka)
 
     # --- health ---------------------------------------------------------------------------------------------------
     def dead(self) -> list[str]:

@@ -63,6 +63,11 @@ class Guard:
         # One wrong token at a time: guessing is slow however many connections guess.
         self._failing = asyncio.Lock()
 
+    def replace_token(self, token: str) -> None:
+        """Take this one from now on, which ends the sessions of the former one; a console that is open stays so."""
+        if self._token is not None:
+            self._token = token.encode()
+
     @property
     def needs_token(self) -> bool:
         """Whether there is a token to know."""

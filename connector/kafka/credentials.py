@@ -1,7 +1,7 @@
 """How clients prove who they are to Kafka, and how what SIGHUP brings reaches those that live already.
 
-Certificates are read once and shared by all connections; passwords go into the live clients, which use them for their
-next connection; bearer tokens are fetched when a connection needs one, and kept until they are nearly over.
+Certificates are read once and shared by all connections; new ones and passwords go into the live clients, which use
+them for their next connection; bearer tokens are fetched when a connection needs one, and kept until nearly over.
 """
 
 import asyncio
@@ -68,28 +68,42 @@ def renew(kafka: KafkaSettings) -> None:
     Raises ConfigurationError when a certificate cannot be used: the old one stays.
     """
     if kafka.tls is not None and kafka.security_protocol.endswith("SSL"):
-        _load(tls_context(kafka.tls), kafka.tls)
+        # A new context: in the old one, an authority that is gone from its file would be trusted further on.
+        context = _contexts[_files(kafka.tls)] = _context(kafka.tls)
+        for inner in _inner_clients():
+            inner._ssl_context = context  # noqa: SLF001 - no public way
     _renewed[kafka.bootstrap_servers] = kafka
     if kafka.sasl is None:
         return
     tokens_of(kafka.sasl.token_url).use(kafka.sasl)
-    for client in _live:
-        inner = client._client if hasattr(client, "_client") else client.client  # noqa: SLF001 - no public way
-        inner._sasl_plain_username = kafka.sasl.username  # noqa: SLF001 - the same
+    for inner in _inner_clients():
+        inner._sasl_plain_username = kafka.sasl.username  # noqa: SLF001 - no public way
         inner._sasl_plain_password = _text(kafka.sasl)  # noqa: SLF001 - the same
+
+
+def _inner_clients() -> list[Any]:
+    return [client._client if hasattr(client, "_client") else client.client for client in _live]  # noqa: SLF001 - the same
 
 
 # --- TLS --------------------------------------------------------------------------------------------------------------
 def tls_context(tls: TlsSettings) -> ssl.SSLContext:
     """One context for all connections with these files. Raises ConfigurationError."""
-    files = (tls.ca_file, tls.cert_file, tls.key_file)
+    files = _files(tls)
     if files not in _contexts:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        if tls.ca_file is None:
-            context.load_default_certs()
-        _load(context, tls)
-        _contexts[files] = context
+        _contexts[files] = _context(tls)
     return _contexts[files]
+
+
+def _files(tls: TlsSettings) -> tuple[Path | None, ...]:
+    return (tls.ca_file, tls.cert_file, tls.key_file)
+
+
+def _context(tls: TlsSettings) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if tls.ca_file is None:
+        context.load_default_certs()
+    _load(context, tls)
+    return context
 
 
 def _load(context: ssl.SSLContext, tls: TlsSettings) -> None:

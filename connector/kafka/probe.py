@@ -1,6 +1,7 @@
 """Whether Kafka answers, asked every few seconds: readiness, and one log line when it goes away and when it is back."""
 
 import asyncio
+from collections.abc import Callable
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -17,10 +18,14 @@ ANSWER_SECONDS = 3.0
 
 
 class Probe:
-    """Asks for the end of one partition of `topic`. `reachable` is the last answer."""
+    """Asks for the end of one partition of `topic`. `reachable` is the last answer.
 
-    def __init__(self, kafka: KafkaSettings, topic: str) -> None:
+    `renew` is called whenever there is none: it may read anew what Kafka knows us by.
+    """
+
+    def __init__(self, kafka: KafkaSettings, topic: str, *, renew: Callable[[], object]) -> None:
         self.reachable = False
+        self._renew = renew
         self._kafka = kafka
         self._where = TopicPartition(topic, 0)
         self._consumer: AIOKafkaConsumer | None = None
@@ -42,6 +47,7 @@ class Probe:
                 await self._consumer.end_offsets([self._where])
         except (KafkaError, Unavailable, TimeoutError):
             await self._close()
+            self._renew()
             return False
         return True
 
