@@ -1,6 +1,7 @@
 """The generated documents: committed as they are, valid, in step with the models, and never broken."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connector.errors import Rejected
+from connector.kafka.control import Answer, Entry, Request, Verdict, decode, encode
 from connector.resources import CALLBACKS, COMMANDS, WATCHES
 from connector.resources.parameters import parse
 from connector.resources.rows import Callback, Watch
@@ -195,10 +197,29 @@ def test_the_asyncapi_document_has_every_topic_and_a_reply_for_every_command() -
     addresses = {channel["address"] for channel in document["channels"].values()}
     topics = [row.topic for row in ROWS]
     commands = [f"{kind}.{name}" for name in COMMANDS for kind in ("commands", "results")]
-    assert addresses == {f"{{prefix}}.{name}" for name in (*topics, *commands, "recording-media", "dead-letters")}
+    assert addresses == {
+        f"{{prefix}}.{name}" for name in (*topics, *commands, "recording-media", "dead-letters", "control")
+    }
     receiving = [operation for operation in document["operations"].values() if operation["action"] == "receive"]
-    assert len(receiving) == len(COMMANDS)
+    assert len(receiving) == len(COMMANDS) + 1
     assert all("reply" in operation for operation in receiving)
+
+
+@pytest.mark.parametrize(
+    ("name", "entry"),
+    [
+        ("watchRequest", Request(action="pause", watch="messages", by="a test")),
+        ("watchRequest", Request(action="rewind", watch="messages", to=datetime(2026, 3, 10, tzinfo=UTC))),
+        ("watchAnswer", Answer(id="1", action="pause", watch="messages", done=False, message="Why.")),
+        ("letterDecision", Verdict(partition=3, offset=7, decision="replayed", by="console")),
+    ],
+)
+def test_what_is_written_to_the_control_topic_fits_its_message(name: str, entry: Entry) -> None:
+    messages = asyncapi()["channels"]["control"]["messages"]
+    value = json.loads(encode("twilio", entry).value or b"")
+    assert [other for other, found in messages.items() if validator(found["payload"]).is_valid(value)] == [name]
+    for example in messages[name]["payload"]["examples"]:
+        assert isinstance(decode(json.dumps(example).encode(), at=datetime.now(UTC)), type(entry))
 
 
 # --- compatibility -----------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from typing import Any
 from connector import __version__
 from connector.resources import CALLBACKS, COMMANDS, WATCHES
 from connector.resources.rows import Command
+from connector.schemas.control import ANSWER, DECISION, REQUEST
 
 Document = dict[str, Any]
 
@@ -114,7 +115,7 @@ def _channel(topic: str, summary: str, message: Document, *, policy: str = "dele
 def _message(title: str, headers: str, payload: Document, key: str, correlation: str | None = CORRELATION) -> Document:
     return {
         "title": title,
-        "headers": {"$ref": f"#/components/schemas/{headers}"},
+        **({"headers": {"$ref": f"#/components/schemas/{headers}"}} if headers else {}),
         "payload": payload,
         **({"correlationId": {"location": correlation}} if correlation else {}),
         "bindings": {"kafka": {"key": {"type": "string", "description": key}, "bindingVersion": BINDING}},
@@ -168,7 +169,19 @@ def _other_channels() -> Document:
             {**media, "contentType": "application/octet-stream"},
         ),
         "deadLetters": _channel("dead-letters", "Records that could not be read or validated.", letter),
+        "control": _control_channel(),
     }
+
+
+def _control_channel() -> Document:
+    """One topic for what is asked, answered and decided, so that it has one order; one partition."""
+    asked = _message("A request to a watch", "", REQUEST, "The watch's name.", "$message.payload#/id")
+    answer = _message("Its answer", "", ANSWER, "The watch's name.", "$message.payload#/id")
+    decision = _message("A decision about a dead letter", "", DECISION, "Partition/offset of the letter.", None)
+    channel = _channel("control", "Requests to watches, answers, and decisions about dead letters.", asked)
+    messages = {"watchRequest": asked, "watchAnswer": answer, "letterDecision": decision}
+    bindings = {"kafka": {"partitions": 1, **channel["bindings"]["kafka"]}}
+    return {**channel, "messages": messages, "bindings": bindings}
 
 
 def _sending(topic: str) -> Document:
@@ -197,4 +210,16 @@ def _operations() -> Document:
     topics = [row.topic for row in WATCHES.values()] + [row.topic for row in CALLBACKS.values()]
     publishing = {f"publish{identifier(f'-{topic}')}": _sending(topic) for topic in (*topics, "recording-media")}
     executing = {f"execute{identifier(f'-{name}')}": _executing(command) for name, command in COMMANDS.items()}
-    return {**publishing, **executing, "publishDeadLetters": _sending("dead-letters")}
+    return {**publishing, **executing, "publishDeadLetters": _sending("dead-letters"), **_controlling()}
+
+
+def _controlling() -> Document:
+    channel = {"$ref": "#/channels/control"}
+    asked, answer, decision = (
+        [{"$ref": f"#/channels/control/messages/{name}"}] for name in ("watchRequest", "watchAnswer", "letterDecision")
+    )
+    reply = {"channel": channel, "messages": answer}
+    return {
+        "controlWatch": {"action": "receive", "channel": channel, "messages": asked, "reply": reply},
+        "decideDeadLetter": {"action": "send", "channel": channel, "messages": decision},
+    }
