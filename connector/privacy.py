@@ -6,7 +6,7 @@ Everything that is not known to be harmless is masked, so that a field that Twil
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 SID = re.compile(r"[A-Z]{2}[0-9a-f]{32}")
 MOMENT = re.compile(r"\d{4}-\d\d-\d\d(?:[T ][\d:.+Z-]*)?")
@@ -32,6 +32,7 @@ IDENTIFIERS = frozenset({"id", "topic", "command", "partition", "offset", "reque
 SENTENCES = frozenset({"message"})
 SHORT_CODE = 5
 EXAMPLE = "+15551234567"
+PATHS = re.compile(r"https?://[^\s'\"]+|(?<![\w:/.-])/[^\s'\",;]+")
 
 
 def masked(value: Any, name: str = "") -> Any:
@@ -55,15 +56,33 @@ def address(text: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """A sentence of Twilio's or ours without the numbers in it, but for the one that our own examples have."""
+    """A sentence of Twilio's or ours without the numbers in it, but for the one that our own examples have.
+
+    Paths and addresses, which a caller may have chosen, are shown as far as they are known to be harmless.
+    """
+    shown, end = [], 0
+    for found in PATHS.finditer(text):
+        shown += [_numberless(text[end : found.start()]), _path(found[0])]
+        end = found.end()
+    return "".join([*shown, _numberless(text[end:])])
+
+
+def _numberless(text: str) -> str:
     return NUMBER.sub(lambda found: found[0] if found[0] == EXAMPLE else address(re.sub(r"\D", "", found[0])), text)
 
 
+def _path(text: str) -> str:
+    if text.startswith("/"):
+        return text if PATH.fullmatch(text) else "/…"
+    return _safe_url(text)
+
+
 def url(text: str) -> str:
-    """An address without its query, its user and its fragment."""
+    """An address without its query, its user, its fragment, and the numbers in its path."""
     parts = urlsplit(text)
     query = "?…" if parts.query else ""
-    return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}{query}"
+    path = _numberless(unquote(parts.path))
+    return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{path}{query}"
 
 
 def signature(text: str) -> str:

@@ -10,6 +10,7 @@ from zlib import crc32
 
 from rich.text import Text
 
+from connector import privacy
 from connector.errors import InvalidRecord
 from connector.events import Received, decode
 
@@ -81,7 +82,7 @@ class Stories:
             named = {header: (raw or b"").decode(errors="replace") for header, raw in record.headers}
             place = "/".join(named.get(f"dlq.errors.{part}", "") for part in ("topic", "partition", "offset"))
             story = _own_id(named) or place.strip("/") or f"{topic}/{record.partition}/{record.offset}"
-            message = named.get("dlq.errors.message", "")
+            message = privacy.sentence(named.get("dlq.errors.message", ""))
             return Line(moment, "dead letter", name, story, "", "", message, topic, "", key)
         data: dict[str, Any] = event.data if isinstance(event.data, dict) else {}
         sid = event.subject or key
@@ -170,13 +171,9 @@ class Selection:
 def _detail(data: dict[str, Any]) -> str:
     error = data.get("error")
     if isinstance(error, dict):
-        return f"{error.get('code') or ''} {error.get('message') or ''}".strip()
-    ends = [_masked(str(data[end])) for end in ("from", "to") if data.get(end)]
+        return f"{error.get('code') or ''} {privacy.sentence(str(error.get('message') or ''))}".strip()
+    ends = [privacy.address(str(data[end])) for end in ("from", "to") if data.get(end)]
     return " → ".join(ends)
-
-
-def _masked(address: str) -> str:
-    return f"…{address[-4:]}" if len(address) > 5 else address  # noqa: PLR2004 - short codes are public
 
 
 def _short(name: str) -> str:
