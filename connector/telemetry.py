@@ -40,6 +40,7 @@ def _histogram(name: str, documentation: str, *labels: str) -> Histogram:
 WATCH_PUBLISHED = _counter("watch_published", "Events published by a watch.", "watch")
 WATCH_LAG = _gauge("watch_lag_seconds", "Age of the oldest record that is seen and not yet published.", "watch")
 WATCH_CURSOR_AGE = _gauge("watch_cursor_age_seconds", "Time since the cursor was last written.", "watch")
+WATCH_PAUSED = _gauge("watch_paused", "1 while nobody polls at somebody's request, else 0.", "watch")
 WATCH_POLLS = _counter("watch_polls", "Polls by outcome: published, idle, failed, superseded.", "watch", "outcome")
 
 # Callbacks.

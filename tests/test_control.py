@@ -13,6 +13,7 @@ from connector.kafka.control import Request, ask
 from connector.kafka.stream import send
 from connector.simulator import Simulator
 from tests.running import Connector, configuration, headers_of, read_all, running, values, wait_for_records
+from tests.test_metrics import scrape
 
 WATCHES = [{"resource": "messages", "interval": "200ms"}, {"resource": "calls", "interval": "200ms"}]
 PHONE = "+15551234567"
@@ -66,12 +67,14 @@ async def test_a_paused_watch_publishes_nothing_over_a_restart_and_everything_wh
         # The answer to a request that comes later shows that the watch has been opened again and is still paused.
         refused = await ask(process.settings.kafka, Request(action="rescan", watch="messages"))
         assert not refused.done
+        assert (await scrape(process)).by("watch_paused", "watch") == {"messages": 1}
         assert await read_all(kafka, f"{prefix}.messages") == []
 
         code, output, _ = await command_line(process, "watches", "resume", "messages")
         assert code == 0, output
         records = await wait_for_records(kafka, f"{prefix}.messages", 3)
         assert sorted(record.key.decode() for record in records) == sorted(sids)
+        assert (await scrape(process)).by("watch_paused", "watch") == {}
 
 
 async def test_a_rewound_watch_publishes_again_with_the_same_ids(

@@ -1,7 +1,7 @@
 """What a watch tells: one log line per poll that published, one per transition, and its metrics. No content of rows."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -29,10 +29,11 @@ class Report:
         self._conditions: set[str] = set()
 
     @contextmanager
-    def measured(self) -> Iterator[None]:
-        """Show the age of the cursor and the lag while the watch runs here."""
+    def measured(self, is_paused: Callable[[], bool]) -> Iterator[None]:
+        """Show the age of the cursor, the lag and whether it is paused while the watch runs here."""
         _present[self.name] = self
         telemetry.WATCH_CURSOR_AGE.labels(self.name).set_function(lambda: time.monotonic() - self.written_at)
+        telemetry.WATCH_PAUSED.labels(self.name).set_function(is_paused)
         try:
             yield
         finally:
@@ -40,6 +41,7 @@ class Report:
                 del _present[self.name]
                 telemetry.WATCH_CURSOR_AGE.remove(self.name)
                 telemetry.WATCH_LAG.remove(self.name)
+                telemetry.WATCH_PAUSED.remove(self.name)
 
     def counted(self, outcome: str) -> None:
         """One more poll."""

@@ -94,7 +94,7 @@ class Watcher:
         self.cursor = cursor if cursor is None or self._changes else replace(cursor, followed={})
         stopping = asyncio.create_task(self._attend(stop), name=f"stop-{self._settings.name}")
         try:
-            with self._report.measured():
+            with self._report.measured(lambda: self.is_paused):
                 while not stop.is_set():
                     await self._carry_out_requests()
                     if self.is_paused:
