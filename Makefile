@@ -37,8 +37,9 @@ check: .venv/.tests  ## lint, types, layers, generated files
 schemas: .venv/.runtime  ## generate schemas/ from the models
 	@$(BIN)/twilio-kafka schemas export
 
-docs: .venv/.tests  ## generate the tables in the documents
+docs: .venv/.tests  ## generate the tables in the documents and in the chart
 	@$(BIN)/python -m tests.documents.generate
+	@$(BIN)/python -m tests.chart.generate
 
 bench: .venv/.tests  ## measure the three paths
 	@$(BIN)/python -m bench $(ARGS)

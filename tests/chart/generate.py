@@ -1,12 +1,12 @@
 """`python -m tests.chart.generate`: write what of helm/ follows from values.yaml and from the connector.
 
-The table of values in README.md, the part `config` of values.schema.json, and files/topics.yaml.
+The table of values in README.md, the part `config` of values.schema.json, files/topics.yaml and files/acls.yaml.
 """
 
 import json
 from pathlib import Path
 
-from connector.app import topics_of
+from connector.app import acls_of, topics_of
 from connector.kafka.fitness import Topic
 from connector.settings import load
 from tests.chart.config_schema import PREFIX, config_schema
@@ -15,14 +15,21 @@ from tests.chart.values_table import markdown, rows
 CHART = Path(__file__).parents[2] / "helm"
 BEGIN, END = "<!-- values: generated -->\n", "<!-- values: end -->"
 
-READ, WRITE, BOTH = ["Read"], ["Write"], ["Read", "Write"]
-OPERATIONS = {"commands": READ, "cursors": BOTH, "journal": BOTH, "control": BOTH}
-"""What the connector does with topics, by the first part of their name; it writes to all others."""
-
 TOPICS_HEAD = """\
-# Generated (python -m tests.chart.generate): every topic without its prefix, what Strimzi makes of it, and what the
-# connector does with it beside Describe and DescribeConfigs. `twilio-kafka topics list` is the source.
+# Generated (python -m tests.chart.generate): every topic without its prefix, and what Strimzi makes of it.
+# `twilio-kafka topics list` is the source.
 """
+ACLS_HEAD = """\
+# Generated (python -m tests.chart.generate): every right of all roles, names without the prefix they begin with;
+# `console` is what only the console needs, and who replays by hand. `twilio-kafka topics list --acls` is the source.
+"""
+# Everything that there is to be allowed.
+WHOLE = {
+    "TWILIO_ACCOUNT_SID": "AC" + "0" * 32,
+    "TWILIO_AUTH_TOKEN": "fictional",
+    "CONNECTOR_CALLBACKS__PUBLIC_URL": "https://hooks.example.com",
+}
+TYPES = {"topic": "topic", "group": "group", "transactional-id": "transactionalId"}
 
 
 def readme() -> str:
@@ -51,15 +58,36 @@ def topics() -> str:
 
 def _line(topic: Topic, prefix: str, *, partitions: int) -> str:
     name = topic.name.removeprefix(prefix)
-    row: dict[str, object] = {"operations": OPERATIONS.get(name.partition(".")[0], WRITE), "config": dict(topic.config)}
+    row: dict[str, object] = {"config": dict(topic.config)}
     if topic.partitions != partitions:
         row["partitions"] = topic.partitions
     return f"{name}: {json.dumps(row)}"
 
 
+def acls() -> str:
+    """files/acls.yaml."""
+    settings = load(environ=WHOLE)
+    found: dict[tuple[str, ...], dict[str, list[str]]] = {}
+    for acl in acls_of(settings):
+        name = acl.name.removeprefix(settings.kafka.topic_prefix)
+        place = (TYPES[acl.resource], name, "prefix" if acl.prefixed else "literal")
+        row = found.setdefault(place, {"operations": [], "console": []})
+        row["operations" if acl.is_vital else "console"].append(acl.operation)
+    lines = [
+        json.dumps({"type": kind, "name": name, "pattern": pattern, **row})
+        for (kind, name, pattern), row in found.items()
+    ]
+    return ACLS_HEAD + "".join(f"- {line}\n" for line in lines)
+
+
 def generated() -> dict[str, str]:
     """Each generated file, by its path below helm/, as it should be."""
-    return {"README.md": readme(), "values.schema.json": values_schema(), "files/topics.yaml": topics()}
+    return {
+        "README.md": readme(),
+        "values.schema.json": values_schema(),
+        "files/topics.yaml": topics(),
+        "files/acls.yaml": acls(),
+    }
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ METADATA = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
 SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("path", ["README.md", "values.schema.json", "files/topics.yaml"])
+@pytest.mark.parametrize("path", ["README.md", "values.schema.json", "files/topics.yaml", "files/acls.yaml"])
 def test_generated_files_are_up_to_date(path: str) -> None:
     assert (CHART / path).read_text(encoding="utf-8") == generated()[path], "run: python -m tests.chart.generate"
 

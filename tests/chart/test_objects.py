@@ -4,8 +4,11 @@ from typing import Any
 
 import pytest
 
+from connector.app import acls_of
+from connector.settings import load
 from connector.simulator import ACCOUNT_SID
 from tests.chart.combinations import CREATED, OPTIONS, PUBLIC, SASL, ci_sets, merged, workload
+from tests.chart.generate import TYPES, WHOLE
 from tests.chart.rendering import (
     NAME,
     NAMESPACE,
@@ -248,28 +251,21 @@ def test_strimzi_makes_every_topic_with_the_partitions_of_the_configuration() ->
     assert topics["twilio.recording-media"]["config"]["retention.ms"] == 86400000
 
 
-def rights(*, console: bool) -> dict[tuple[str, str], set[str]]:
-    values = merged(ci_sets()["strimzi"], {"strimzi": {"user": {"console": console}}})
-    acls = only(values, "KafkaUser")["spec"]["authorization"]["acls"]
-    return {(acl["resource"]["type"], acl["resource"]["name"]): set(acl["operations"]) for acl in acls}
+def rights(*, console: bool, prefix: str = "twilio") -> set[tuple[str, str, str, str]]:
+    values = {"config": {"kafka": {"topic_prefix": prefix}}, "strimzi": {"user": {"console": console}}}
+    acls = only(merged(ci_sets()["strimzi"], values), "KafkaUser")["spec"]["authorization"]["acls"]
+    resources = ((acl["resource"], operation) for acl in acls for operation in acl["operations"])
+    return {(found["type"], found["name"], found["patternType"], operation) for found, operation in resources}
 
 
-def test_strimzi_gives_the_user_no_more_than_it_needs() -> None:
-    least = rights(console=False)
-    assert least["topic", "twilio.messages"] == {"Write", "Describe", "DescribeConfigs"}
-    assert least["topic", "twilio.commands.send-message"] == {"Read", "Describe", "DescribeConfigs"}
-    assert least["group", "twilio-command"] == {"Read", "Describe"}
-    assert least["transactionalId", "twilio-watch-"] == {"Write", "Describe"}
-    assert ("transactionalId", "twilio-replay") not in least
-    assert not {"All", "Create", "Delete", "Alter"} & set().union(*least.values())
-
-
-def test_the_console_reads_topics_and_replays_commands() -> None:
-    least, more = rights(console=False), rights(console=True)
-    assert more.pop(("transactionalId", "twilio-replay")) == {"Write", "Describe"}
-    gained = {name for (kind, name), operations in more.items() if operations - least[kind, name] == {"Write"}}
-    assert all("Read" in operations for (kind, _), operations in more.items() if kind == "topic")
-    assert gained == {name for kind, name in least if kind == "topic" and ".commands." in name}
+@pytest.mark.parametrize("console", [True, False])
+@pytest.mark.parametrize("prefix", ["twilio", "sales"])
+def test_strimzi_gives_the_user_the_rights_that_the_connector_names_and_no_other(*, console: bool, prefix: str) -> None:
+    settings = load(environ={**WHOLE, "CONNECTOR_KAFKA__TOPIC_PREFIX": prefix})
+    assert rights(console=console, prefix=prefix) == {
+        (TYPES[acl.resource], acl.name, "prefix" if acl.prefixed else "literal", acl.operation)
+        for acl in acls_of(settings, console=console)
+    }
 
 
 # --- everything -------------------------------------------------------------------------------------------------------
