@@ -51,9 +51,9 @@ fuzz: .venv/.tests  ## parsers and HTTP interfaces with many more inputs
 	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-20000} $(BIN)/python -m pytest -n0 tests/test_fuzz.py $(ARGS)
 	@FUZZ_EXAMPLES=$${HTTP_EXAMPLES:-100} $(BIN)/python -m pytest -n0 -s --timeout 3600 tests/test_http_interfaces.py $(ARGS)
 
-audit: .venv/.runtime  ## known vulnerabilities of the pinned dependencies; asks PyPI's advisories
+audit: .venv/.runtime  ## known vulnerabilities of the pinned dependencies; needs the advisories of PyPI, or ARGS="-s osv"
 	@$(PIP) --group audit
-	@$(BIN)/python -m pip_audit --no-deps --disable-pip -r constraints.txt $(ARGS)
+	@$(BIN)/python -m pip_audit --strict --no-deps --disable-pip -r constraints.txt $(ARGS)
 
 constraints: .venv/.tests  ## write constraints.txt from what is installed
 	@{ echo "# Exact versions of everything that the Makefile and the image install. Refresh: make constraints"; $(BIN)/python -m pip freeze --exclude-editable --all | grep -vE '^(setuptools|wheel)=='; } > constraints.txt.new && mv constraints.txt.new constraints.txt
