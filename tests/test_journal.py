@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.executor.ids import MAX_IDS, Ids, home_of, number_of
-from connector.kafka import journal, topics
+from connector.kafka import journal, partitions, topics
 from connector.kafka.claims import Claims, View
 from connector.kafka.journal import Digest, Entry, State
 from connector.kafka.transactions import Transactions
@@ -67,8 +67,10 @@ def test_open_is_what_began_and_neither_ended_nor_was_withdrawn(found: list[Entr
     for offset, one in enumerate(found):
         state.note(one, offset)
     last = {one.where: (offset, one) for offset, one in enumerate(found)}
-    assert state.open_at == {where: offset for where, (offset, one) in last.items() if one.state == "attempting"}
-    assert state.latest == {where: one for where, (_, one) in last.items()}
+    opened = {where: (one, offset) for where, (offset, one) in last.items() if one.state == "attempting"}
+    assert state.open == opened
+    done = {one.where for one in found if one.state == "done"}
+    assert all((offset in state.finished[topic]) for topic, offset in done)
 
 
 # --- which resource is whose ------------------------------------------------------------------------------------------
@@ -162,12 +164,16 @@ async def _write(settings: KafkaSettings, *found: Entry, partition: int = 0) -> 
 
 async def test_restoring_reads_from_the_low_water_mark_to_the_end(settings: KafkaSettings) -> None:
     offsets = await _write(settings, entry(offset=0), entry("done", 0), entry(offset=1), entry(offset=2))
-    state = await journal.restore(settings, 0, low=offsets[1])
+    end = await partitions.high_watermark(settings, journal.topic_of(settings), 0)
+    state = await journal.restore(settings, 0, low=offsets[1], end=end)
     assert state.records == 3
-    assert state.open_at == {(TOPIC, 1): offsets[2], (TOPIC, 2): offsets[3]}
+    assert {where: offset for where, (_, offset) in state.open.items()} == {
+        (TOPIC, 1): offsets[2],
+        (TOPIC, 2): offsets[3],
+    }
     # A marker follows each transaction.
-    assert state.end == offsets[3] + 2
-    assert (await journal.restore(settings, 1, low=0)).records == 0
+    assert end == offsets[3] + 2
+    assert (await journal.restore(settings, 1, low=0, end=0)).records == 0
 
 
 async def test_what_was_written_since_is_found(settings: KafkaSettings) -> None:
@@ -194,8 +200,8 @@ async def test_single_entries_and_digests_are_found_by_their_offsets(settings: K
     assert await journal.entry_at(settings, 0, entry_offset) == entry(offset=2)
     assert await journal.entry_at(settings, 0, previous) is None
     assert await journal.entry_at(settings, 0, 10_000) is None
-    state = await journal.restore(settings, 0, low=0)
-    assert state.records == 3
+    end = await partitions.high_watermark(settings, journal.topic_of(settings), 0)
+    assert (await journal.restore(settings, 0, low=0, end=end)).records == 3
 
 
 async def test_claims_are_those_of_all_partitions(settings: KafkaSettings) -> None:

@@ -1,9 +1,12 @@
 """Progress: what is committed tells a successor exactly which commands are finished."""
 
+from collections.abc import Iterable
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.executor.offsets import METADATA_LIMIT, Commit, Progress, decode, encode
+from connector.kafka.offset_set import OffsetSet
 
 BASE = 1000
 
@@ -26,12 +29,27 @@ def _lived(offsets: list[int], finished: list[int]) -> Progress:
     return progress
 
 
-def _restored(progress: Progress, *, finished: frozenset[int] = frozenset()) -> Progress:
+def _offset_set(offsets: Iterable[int]) -> OffsetSet:
+    found = OffsetSet()
+    for offset in offsets:
+        found.add(offset)
+    return found
+
+
+def _restored(progress: Progress, *, finished: Iterable[int] = ()) -> Progress:
     text = progress.metadata(low=7, digest=None)
     assert text is not None
     commit = decode(progress.base, text)
     assert commit is not None
-    return Progress(progress.base, end=commit.end, pending=commit.pending, finished=finished)
+    return Progress(progress.base, end=commit.end, pending=commit.pending, finished=_offset_set(finished))
+
+
+@given(st.sets(st.integers(0, 5_000)), st.integers(0, 5_000))
+def test_a_set_of_offsets_is_a_set(offsets: set[int], start: int) -> None:
+    found = _offset_set(offsets)
+    assert {offset for offset in range(5_001) if offset in found} == offsets
+    assert found.end == max(offsets, default=-1) + 1
+    assert list(found.missing(start)) == [offset for offset in range(start, found.end) if offset not in offsets]
 
 
 @given(lives())
@@ -75,7 +93,7 @@ def test_what_only_the_journal_knows_is_in_the_next_commit(
     before = _lived([offset for offset in offsets if not finished or offset <= max(committed, default=BASE)], [])
     for offset in committed:
         before.finish(offset)
-    successor = _restored(before, finished=frozenset(finished))
+    successor = _restored(before, finished=finished)
     second = _restored(successor)
     again = [offset for offset in offsets if offset >= successor.base and second.deliver(offset)]
     assert again == [offset for offset in offsets if offset not in finished]

@@ -1,7 +1,7 @@
 """Repeats of a caller: an id that was seen within the dedupe window is not executed again."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager, aclosing
 from datetime import UTC, datetime, timedelta
 
@@ -19,6 +19,7 @@ DIGEST_ENTRIES = 100_000
 RETRY_SECONDS = 0.5
 
 Waiting = Callable[[], AbstractContextManager[None]]
+Keep = Callable[[journal.Digest], Awaitable[None]]
 
 
 class Dedupe:
@@ -33,8 +34,11 @@ class Dedupe:
         self._through = 0
         self._loaded = asyncio.Event()
 
-    async def load(self, *, end: int) -> None:
-        """Read the ids of the window from the journal up to `end`. Raises Unavailable."""
+    async def load(self, *, end: int, keep: Keep) -> None:
+        """Read the ids of the window from the journal up to `end`. Raises Unavailable.
+
+        `keep` makes a digest durable and calls `written`: where there are none, an hour of ids would fill the memory.
+        """
         since = datetime.now(UTC) - self._window
         start = await self._load_digests(since)
         if start is None:
@@ -43,6 +47,10 @@ class Dedupe:
             async for entry, offset in journal.entries(self._kafka, self._partition, start=start, end=end):
                 if entry.names_id:
                     self._ids.note(number_of(entry.topic, entry.id), offset, entry.at)
+                    digest = self._ids.digest(through=offset + 1, previous=self.digest_at)
+                    if digest is not None:
+                        await keep(digest)
+                        start = offset + 1
         self._through = end if start is None else start
         self._loaded.set()
 

@@ -3,8 +3,10 @@
 import base64
 import zlib
 from collections import OrderedDict, deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from connector.kafka.offset_set import OffsetSet
 
 # Kafka's default offset.metadata.max.bytes, counted in characters.
 METADATA_LIMIT = 4096
@@ -28,16 +30,18 @@ class Commit:
 class Progress:
     """One topic's partition. Offsets come in rising order; gaps (markers, deleted records) count as finished."""
 
-    def __init__(self, base: int, *, end: int = 0, pending: Iterable[int] = (), finished: Collection[int] = ()) -> None:
+    def __init__(
+        self, base: int, *, end: int = 0, pending: Iterable[int] = (), finished: OffsetSet | None = None
+    ) -> None:
         """`end` and `pending` are the last commit's: between `base` and `end` only `pending` is not finished.
 
         `finished` is what the journal knows beyond that. It belongs into the next commit, whether it is delivered again
         before or not: that commit says that nobody needs to read of it in the journal any more.
         """
+        finished = finished or OffsetSet()
         committed = max(base, end)
-        self._next = max((offset + 1 for offset in finished), default=committed)
-        self._next = max(self._next, committed)
-        open_ones = {offset for offset in (*pending, *range(committed, self._next)) if offset not in finished}
+        self._next = max(finished.end, committed)
+        open_ones = {*(offset for offset in pending if offset not in finished), *finished.missing(committed)}
         self._pending: OrderedDict[int, None] = OrderedDict.fromkeys(sorted(open_ones))
         self._undelivered = deque(self._pending)
 

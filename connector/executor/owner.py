@@ -23,8 +23,9 @@ from connector.executor.media import MediaWriter
 from connector.executor.offsets import Commit, Progress
 from connector.executor.pending import Pending
 from connector.executor.writer import Writer
-from connector.kafka import journal
+from connector.kafka import journal, partitions
 from connector.kafka.journal import Where
+from connector.kafka.offset_set import OffsetSet
 from connector.kafka.ownership import RawRecord, Seat
 from connector.settings import KafkaSettings
 
@@ -157,12 +158,23 @@ class Owner:
         held = await self.seat.committed()
         commits = {topic: (base, offsets.decode(base, text)) for topic, (base, text) in held.items()}
         known = [commit for _, commit in commits.values() if commit is not None]
-        low = min((commit.low for commit in known), default=0)
-        state = await journal.restore(self._kafka, self.seat.partition, low=low)
+        lines = journal.topic_of(self._kafka)
+        bounds = await partitions.bounds(self._kafka, [lines, *self._topics], self.seat.partition)
+        end = bounds[lines][1]
+        # Without a commit all of the journal counts, unless no command is left that it could speak of.
+        is_empty = not commits and all(bounds[topic][0] == bounds[topic][1] for topic in self._topics)
+        low = end if is_empty else min((commit.low for commit in known), default=0)
+        state = await journal.restore(self._kafka, self.seat.partition, low=low, end=end)
         for topic in self._topics:
-            done = {entry.offset for entry in state.latest.values() if entry.topic == topic and entry.state == "done"}
-            self._progress[topic] = _progress(*commits.get(topic, (0, None)), done)
-        self._attempts = {where: _Attempt(state.latest[where], offset) for where, offset in state.open_at.items()}
+            base, commit = commits.get(topic) or (bounds[topic][0], None)
+            self._progress[topic] = self._checked(
+                topic, _progress(base, commit, state.finished[topic]), bounds[topic][1]
+            )
+        self._attempts = {
+            where: _Attempt(*placed)
+            for where, placed in state.open.items()
+            if where[0] in self._topics and where[1] < bounds[where[0]][1]
+        }
         digests = [commit.digest for commit in known if commit.digest is not None]
         self.dedupe = Dedupe(
             self._kafka, self.seat.partition, window=self._window, digest_at=max(digests, default=None)
@@ -175,12 +187,26 @@ class Owner:
                 journal_records=state.records,
                 in_doubt=len(self._attempts),
             )
-        return state.end
+        return end
+
+    def _checked(self, topic: str, progress: Progress, end: int) -> Progress:
+        """The progress, unless the topic is shorter than that: another one of its name, or one that has lost records.
+
+        Nobody can tell which of its commands were executed, so only those run that are still to come.
+        """
+        if progress.end <= end:
+            return progress
+        log.error("commands passed over", topic=topic, partition=self.seat.partition, below=end, known=progress.end)
+        return Progress(end)
 
     async def _know_ids(self, end: int) -> None:
         """Read the ids of the dedupe window; only commands with an id of their own wait for it."""
-        await self.dedupe.load(end=end)
+        await self.dedupe.load(end=end, keep=self._keep_digest)
         await asyncio.Event().wait()
+
+    async def _keep_digest(self, digest: journal.Digest) -> None:
+        record = journal.encode_digest(self._kafka.topic_prefix, digest, partition=self.seat.partition)
+        await self._writer.write([record], partial(self.dedupe.written, digest))
 
     # --- intake ---------------------------------------------------------------------------------------------------
     def _deliver(self, topic: str, records: Sequence[RawRecord]) -> None:
@@ -278,8 +304,7 @@ class Owner:
         """What a successor must read of the journal: a digest of the ids, and old attempts once more."""
         digest = self.dedupe.due(self._writer.end)
         if digest is not None:
-            record = journal.encode_digest(self._kafka.topic_prefix, digest, partition=self.seat.partition)
-            await self._writer.write([record], partial(self.dedupe.written, digest))
+            await self._keep_digest(digest)
         far = self._writer.end - FAR_BACK
         old = [attempt.entry for attempt in self._attempts.values() if attempt.offset < far and not attempt.finishing]
         await asyncio.gather(*(self._write_attempt(entry) for entry in old))
@@ -314,11 +339,10 @@ class Owner:
                 self.seat.resume([topic])
 
 
-def _progress(base: int, commit: Commit | None, finished: set[int]) -> Progress:
+def _progress(base: int, commit: Commit | None, finished: OffsetSet) -> Progress:
     if commit is None:
-        return Progress(base, finished={offset for offset in finished if offset >= base})
-    later = {offset for offset in finished if offset >= base}
-    return Progress(base, end=commit.end, pending=commit.pending, finished=later)
+        return Progress(base, finished=finished)
+    return Progress(base, end=commit.end, pending=commit.pending, finished=finished)
 
 
 def _weight(record: RawRecord) -> int:

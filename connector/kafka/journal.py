@@ -7,6 +7,7 @@ lists the ids that were finished, so that a successor knows days of ids from a f
 
 import base64
 import struct
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,6 +18,7 @@ from aiokafka import ConsumerRecord
 
 from connector.events import Headers, Record, timestamp
 from connector.kafka import partitions
+from connector.kafka.offset_set import OffsetSet
 from connector.settings import KafkaSettings
 
 TOPIC = "journal"
@@ -130,33 +132,33 @@ def decode_digest(value: bytes) -> Digest:
 class State:
     """What the journal says of the commands that were not finished at the last commit.
 
-    `end` is the journal's end, `latest` each command's last entry, `open_at` the journal offset of each attempt that is
-    still open.
+    `open` holds the attempts that are still open with their journal offsets, `finished` by topic the offsets of
+    commands that have ended. A journal of days fits in: only what is open takes more than a bit.
     """
 
-    end: int = 0
-    latest: dict[Where, Entry] = field(default_factory=dict)
-    open_at: dict[Where, int] = field(default_factory=dict)
+    open: dict[Where, Placed] = field(default_factory=dict)
+    finished: defaultdict[str, OffsetSet] = field(default_factory=lambda: defaultdict(OffsetSet))
     records: int = 0
 
     def note(self, entry: Entry, journal_offset: int) -> None:
         """Take one entry in, in the order of the journal."""
-        self.latest[entry.where] = entry
         self.records += 1
-        if entry.state != "attempting":
-            self.open_at.pop(entry.where, None)
-        else:
+        if entry.state == "attempting":
             # Earlier attempts were certainly not executed, or there would be no later one.
-            self.open_at[entry.where] = journal_offset
+            self.open[entry.where] = entry, journal_offset
+            return
+        self.open.pop(entry.where, None)
+        if entry.state == "done":
+            self.finished[entry.topic].add(entry.offset)
 
 
-async def restore(kafka: KafkaSettings, partition: int, *, low: int) -> State:
-    """Read from `low`, the offset that the last commit names, to the end. The fencing producer must be open.
+async def restore(kafka: KafkaSettings, partition: int, *, low: int, end: int) -> State:
+    """Read from `low`, the offset that the last commit names, to `end`, the high watermark.
 
-    Raises Unavailable.
+    The fencing producer must have been open before the watermark was read. Raises Unavailable.
     """
-    state = State(end=await partitions.high_watermark(kafka, topic_of(kafka), partition))
-    async for entry, offset in entries(kafka, partition, start=low, end=state.end):
+    state = State()
+    async for entry, offset in entries(kafka, partition, start=low, end=end):
         state.note(entry, offset)
     return state
 

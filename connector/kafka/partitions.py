@@ -1,7 +1,7 @@
 """Reading a partition: to its end for restoring a state, or single records."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime
 
@@ -37,6 +37,17 @@ async def high_watermark(kafka: KafkaSettings, topic: str, partition: int) -> in
             async with asyncio.timeout(ANSWER_SECONDS):
                 ends: Mapping[TopicPartition, int] = await consumer.end_offsets([where])
     return ends[where]
+
+
+async def bounds(kafka: KafkaSettings, topics: Iterable[str], partition: int) -> Mapping[str, tuple[int, int]]:
+    """For each topic the partition's first offset and its end, open transactions included. Raises Unavailable."""
+    places = [TopicPartition(topic, partition) for topic in topics]
+    async with clients.reading(kafka, committed=False) as consumer:
+        with _read_errors("The first offsets of", partition):
+            async with asyncio.timeout(ANSWER_SECONDS):
+                starts: Mapping[TopicPartition, int] = await consumer.beginning_offsets(places)
+                ends: Mapping[TopicPartition, int] = await consumer.end_offsets(places)
+    return {place.topic: (starts[place], ends[place]) for place in places}
 
 
 async def read(

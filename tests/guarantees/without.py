@@ -18,7 +18,7 @@ from connector.executor.dedupe import Dedupe
 from connector.executor.execution import Execution
 from connector.executor.lanes import Lanes
 from connector.executor.owner import Owner
-from connector.kafka import clients, cursors, journal, partitions
+from connector.kafka import clients, cursors, journal
 from connector.kafka.publisher import Publisher
 from connector.kafka.together import send_together
 from connector.kafka.transactions import Transactions
@@ -66,8 +66,8 @@ def _in_doubt() -> None:
 def _restored_journal() -> None:
     """A successor does not read what its predecessor has written down."""
 
-    async def restore(kafka: Any, partition: int, **_: Any) -> journal.State:
-        return journal.State(end=await partitions.high_watermark(kafka, journal.topic_of(kafka), partition))
+    async def restore(*_: Any, **__: Any) -> journal.State:
+        return journal.State()
 
     journal.restore = restore
 
