@@ -38,6 +38,7 @@ CONFIG: Mapping[str, Mapping[str, str]] = {
 }
 
 SETTLE_SECONDS = 10.0
+SAFE_REPLICAS = 3
 
 UNKNOWN_TOPIC = 3
 EXISTS = 36
@@ -188,7 +189,9 @@ async def _settled(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> list[
 async def _create(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> list[str]:
     if not topics:
         return []
-    new = [NewTopic(t.name, t.partitions, t.replication_factor, topic_configs=dict(t.config)) for t in topics]
+    new = [
+        NewTopic(t.name, t.partitions, t.replication_factor, topic_configs={**_insync(t), **t.config}) for t in topics
+    ]
     try:
         response = await admin.create_topics(new)
     except KafkaError as error:
@@ -198,6 +201,11 @@ async def _create(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> list[s
             detail = next((text for text in message if text), for_code(code).__name__)
             raise Unavailable(f"Topic {name} cannot be created: {detail}")
     return [f"created {t.name} ({t.partitions} partitions, {t.replication_factor} replicas)" for t in topics]
+
+
+def _insync(topic: Topic) -> Mapping[str, str]:
+    """With three replicas an acknowledged record shall survive one broker, whatever the brokers' default is."""
+    return {"min.insync.replicas": "2"} if topic.replication_factor >= SAFE_REPLICAS else {}
 
 
 async def _grow(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> list[str]:
