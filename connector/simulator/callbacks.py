@@ -172,13 +172,14 @@ class Deliveries:
         self._session = aiohttp.ClientSession(connector=connector, skip_auto_headers=("User-Agent",))
 
     async def close(self) -> None:
-        """Stop sending and close the client."""
+        """Stop sending and close the client; what would be sent from now on is lost."""
+        session, self._session = self._session, None
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._session is not None:
-            await self._session.close()
+        if session is not None:
+            await session.close()
 
     def _row(self, *, url: str, **values: Any) -> Delivery:
         self.total += 1
@@ -195,7 +196,7 @@ class Deliveries:
 
     def _start(self, row: Delivery, on_answer: Answered | None) -> None:
         settings, random = self._state.settings, self._random
-        if settings.lost_callbacks and random.random() < settings.lost_callbacks:
+        if self._session is None or (settings.lost_callbacks and random.random() < settings.lost_callbacks):
             row.outcome = "lost"
             return
         copies = 2 if settings.duplicate_callbacks and random.random() < settings.duplicate_callbacks else 1
