@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from connector.dev.broker import Broker
+from connector.errors import Unavailable
 from connector.simulator import Simulator
 from tests.running import Connector, configuration
 
@@ -35,6 +36,7 @@ class Stage:
     module: str = "connector"
     environment: Mapping[str, str] = field(default_factory=dict)
     workers: int = 1
+    _starting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def kafka(self) -> str:
@@ -47,14 +49,37 @@ class Stage:
         return str(self.processes[0].document["kafka"]["topic_prefix"])
 
     async def start(self, process: Connector, *, ready: bool = False) -> None:
-        """Start a process (again)."""
+        """Start a process (again), unless it runs."""
         options = ["--workers", str(self.workers)] if self.workers > 1 else []
-        await process.start(module=self.module, ready=ready, environment=self.environment, options=options)
+        async with self._starting:
+            if process.process is None or process.process.returncode is not None:
+                await process.start(module=self.module, ready=False, environment=self.environment, options=options)
+        if ready:
+            await process.wait_ready()
+
+    async def tend(self) -> None:
+        """What Kubernetes does, for ever: start again what has ended because Kafka was away when it started."""
+        while True:
+            await asyncio.gather(*(self.start(process) for process in self.processes if _gave_up(process)))
+            await asyncio.sleep(0.2)
 
     async def stop(self) -> list[int]:
         """End every process in order, as soon as it has started; their exit codes."""
-        await asyncio.gather(*(process.wait_ready() for process in self.processes))
+        await asyncio.gather(*(self._ready(process) for process in self.processes))
         return list(await asyncio.gather(*(process.stop(within=60) for process in self.processes)))
+
+    async def _ready(self, process: Connector) -> None:
+        while True:
+            try:
+                return await process.wait_ready()
+            except AssertionError:
+                if not _gave_up(process):
+                    raise
+                await self.start(process)
+
+
+def _gave_up(process: Connector) -> bool:
+    return process.process is not None and process.process.returncode == Unavailable.exit_code
 
 
 @contextlib.asynccontextmanager
@@ -85,6 +110,8 @@ async def stage(
         await first.apply_topics()
         stack.push_async_callback(_end, processes)
         await asyncio.gather(*(running.start(process, ready=True) for process in processes))
+        tending = asyncio.create_task(running.tend(), name="tending")
+        stack.callback(tending.cancel)
         yield running
 
 
