@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.guarantees import callbacks, commands, watches
+from tests.guarantees import callbacks, cluster, commands, watches
 from tests.guarantees.accounting import Account
 from tests.guarantees.stage import stage
 
@@ -22,13 +22,16 @@ KINDS: Mapping[str, tuple[Run, Mapping[str, Any], Mapping[str, Any]]] = {
     "commands": (commands.run, commands.SECTIONS, commands.SIMULATED),
     "watches": (watches.run, watches.SECTIONS, watches.SIMULATED),
     "callbacks": (callbacks.run, callbacks.SECTIONS, callbacks.SIMULATED),
+    "cluster": (cluster.run, cluster.SECTIONS, cluster.SIMULATED),
 }
+NODES: Mapping[str, int] = {"cluster": cluster.NODES}
 
 
 async def one(kind: str, *, seed: int, seconds: float, folder: Path, workers: int = 1) -> tuple[Account, Counter[str]]:
     """One run of a kind on a stage of its own."""
     run, sections, simulated = KINDS[kind]
-    async with stage(folder, seed=seed, workers=workers, simulated=simulated, **sections) as playing:
+    nodes = NODES.get(kind, 1)
+    async with stage(folder, seed=seed, nodes=nodes, workers=workers, simulated=simulated, **sections) as playing:
         return await run(playing, seed=seed, seconds=seconds)
 
 

@@ -1,0 +1,84 @@
+"""Trouble for three brokers under a load of commands: the leader of every topic is killed in turn."""
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from confluent_kafka.admin import AdminClient
+
+from connector.dev.broker import Node
+from tests.guarantees import commands
+from tests.guarantees.accounting import Account, of_commands
+from tests.guarantees.stage import Stage, seeded
+
+NODES = 3
+SECTIONS: Mapping[str, Any] = {**commands.SECTIONS, "kafka": {"replication_factor": 3}}
+SIMULATED = commands.SIMULATED
+METADATA_SECONDS = 10
+
+
+class Leaders:
+    """Who leads which topic, asked of the cluster as a client does."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._admin = AdminClient({"bootstrap.servers": stage.kafka, "log_level": 0})
+
+    async def topics(self) -> list[str]:
+        """Ours, and those in which Kafka keeps offsets and transactions."""
+        found = await asyncio.to_thread(self._admin.list_topics, timeout=METADATA_SECONDS)
+        return sorted(name for name in found.topics if name.startswith((f"{self._stage.prefix}.", "__")))
+
+    async def of(self, topic: str) -> Node | None:
+        """The leader of the topic's first partition that has one."""
+        found = await asyncio.to_thread(self._admin.list_topics, topic, timeout=METADATA_SECONDS)
+        leaders = [partition.leader for partition in found.topics[topic].partitions.values() if partition.leader > 0]
+        return next((node for node in self._stage.broker.nodes if leaders and node.node_id == leaders[0]), None)
+
+    async def all_in_sync(self) -> None:
+        """Wait until every replica has everything: the next kill must not be the second."""
+        while True:
+            found = await asyncio.to_thread(self._admin.list_topics, timeout=METADATA_SECONDS)
+            places = [place for topic in found.topics.values() for place in topic.partitions.values()]
+            if all(len(place.isrs) == NODES and place.leader > 0 for place in places):
+                return
+            await asyncio.sleep(0.2)
+
+
+async def run(
+    stage: Stage, *, seed: int, seconds: float, per_second: float = 30.0, topics: int | None = None
+) -> tuple[Account, Counter[str]]:
+    """Traffic, and for so long one leader after the other, each topic's once at least; `topics`: of so many only."""
+    commands.faults(stage)
+    traffic = commands.Traffic(stage, seeded(seed, "traffic"), per_second)
+    leaders, random, stop, done = Leaders(stage), seeded(seed, "trouble"), asyncio.Event(), Counter[str]()
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(traffic.run(stop))
+        names = await leaders.topics()
+        random.shuffle(names)
+        for name in itertools.cycle(names[:topics]):
+            if loop.time() > end and len(done) >= len(names[:topics]):
+                break
+            node = await leaders.of(name)
+            if node is not None:
+                await _restarted(node, away=random.uniform(0.5, 3))
+                await leaders.all_in_sync()
+                done[name] += 1
+        stop.set()
+    settled = await commands.has_settled(stage, traffic, within=120)
+    codes = await stage.stop()
+    account = of_commands(list(traffic.asked.values()), commands.executed(stage), await commands.results(stage))
+    account.promise("not settled after two minutes", [] if settled else ["see the logs"])
+    account.promise("not ended in order", [str(code) for code in codes if code])
+    return account, Counter({"leader": done.total(), "topic": len(done)})
+
+
+async def _restarted(node: Node, *, away: float) -> None:
+    await node.kill()
+    await asyncio.sleep(away)
+    await node.start()
+    await node.ready()
