@@ -19,7 +19,8 @@ from connector.events import JSON, Envelope, Record, encode, now, timestamp
 from connector.receiver import form
 from connector.resources.fields import Optional
 from connector.resources.models import snake
-from connector.resources.rows import Bundle, Callback
+from connector.resources.rows import Callback
+from connector.resources.writing import is_plain
 
 Convert = Callable[[str], Any]
 Header = tuple[str, bytes]
@@ -136,12 +137,9 @@ def _conversion(field: FieldInfo) -> Convert | None:
 
 
 def _is_plain(row: Callback, fields: Mapping[str, FieldInfo]) -> bool:
-    """Whether bundles of this kind are their fields and nothing else: no rules, no values of their own."""
-    own = row.bundle.__pydantic_decorators__
-    has_rules = own.model_validators or own.field_validators or own.computed_fields or own.model_serializers
-    starts_null = all(info.is_required() or info.default is None for info in fields.values())
+    """Whether bundles of this kind are their fields and nothing else, and have what keys and dates the record."""
     is_named = row.key in fields and (row.timed_by is None or row.timed_by in fields)
-    return not has_rules and starts_null and is_named and row.bundle.json_bytes is Bundle.json_bytes
+    return is_named and is_plain(row.bundle)
 
 
 def present() -> str:

@@ -23,6 +23,12 @@ from pydantic_core import CoreSchema, core_schema
 
 from connector.events import timestamp
 
+# As Twilio writes RFC 2822. The general parser takes ten times as long, and stays for everything else.
+_RFC_2822 = re.compile(
+    r"[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([1-9][0-9]{3}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) \+0000"
+)
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
 
 @lru_cache(maxsize=4096)
 def parse_time(text: str) -> datetime:
@@ -30,6 +36,9 @@ def parse_time(text: str) -> datetime:
 
     Raises ValueError when it is neither.
     """
+    if usual := _RFC_2822.fullmatch(text):
+        day, year, hour, minute, second = map(int, usual.group(1, 3, 4, 5, 6))
+        return datetime(year, _MONTHS.index(usual[2]) + 1, day, hour, minute, second, tzinfo=UTC)
     if text[:1].isdigit():
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
@@ -47,7 +56,8 @@ def _blank(value: Any) -> Any:
 
 def _decimal_text(value: Any) -> Any:
     """A number without its exponent: 0.00005 would be `5e-05`."""
-    return format(Decimal(str(value)), "f") if isinstance(value, int | float) else _blank(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return format(Decimal(str(value)), "f") if is_number else _blank(value)
 
 
 # --- what bundles hold -------------------------------------------------------------------------------------------
