@@ -1,7 +1,7 @@
 """CloudEvents 1.0 in Kafka's binding: an event becomes key, value and headers, and comes back. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
@@ -14,6 +14,7 @@ Envelope = Literal["binary", "structured"]
 
 JSON = b"application/json"
 UTC_OFFSET_LENGTH = len("+00:00")
+BEGINNING = datetime.fromtimestamp(0, UTC)
 STRUCTURED = b"application/cloudevents+json; charset=UTF-8"
 
 
@@ -98,6 +99,40 @@ def encode(event: Event, topic: str, key: str | None, *, envelope: Envelope = "b
         return Record(topic, encoded_key, orjson.dumps(document), [("content-type", STRUCTURED), *traces])
     headers: Headers = [(f"ce_{name}", value.encode()) for name, value in named.items()]
     return Record(topic, encoded_key, raw, [*headers, ("content-type", event.content_type), *traces])
+
+
+class Series:
+    """Events of one topic that differ in id, subject, time and data only: what they share is encoded once."""
+
+    def __init__(
+        self,
+        topic: str,
+        *,
+        source: str,
+        type: str,  # noqa: A002 - CloudEvents' name
+        dataschema: str,
+        extensions: Mapping[str, str | None],
+        envelope: Envelope = "binary",
+    ) -> None:
+        self._topic = topic
+        self._envelope = envelope
+        self._event = Event("-", source, type, "-", BEGINNING, b"", dataschema, extensions)
+        self._headers = encode(self._event, topic, None).headers
+        names = [name for name, _ in self._headers]
+        self._places = tuple(names.index(name) for name in ("ce_id", "ce_subject", "ce_time"))
+
+    def record(self, name: str, subject: str, time: datetime, data: bytes) -> Record:
+        """The record that `encode` makes of such an event; `name` is its id, the subject its key."""
+        if self._envelope == "structured":
+            event = replace(self._event, id=name, subject=subject, time=time, data=data)
+            return encode(event, self._topic, subject, envelope="structured")
+        key = subject.encode()
+        headers = self._headers.copy()
+        at_id, at_subject, at_time = self._places
+        headers[at_id] = ("ce_id", key if name == subject else name.encode())
+        headers[at_subject] = ("ce_subject", key)
+        headers[at_time] = ("ce_time", timestamp(time).encode())
+        return Record(self._topic, key, data, headers)
 
 
 def decode(value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> Event:

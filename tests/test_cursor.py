@@ -15,8 +15,9 @@ from connector.resources.rows import Watch
 from connector.watcher import catch_up, following
 from connector.watcher.advance import FOLLOWED_LIMIT, SEEN_LIMIT, Found, Gathered, advance
 from connector.watcher.cursor import DAY, CatchUp, Cursor, Seen, first
+from connector.watcher.oldest import Capacity
 from connector.watcher.walk import Bounds, Sweep, date_filters
-from tests.watch_model import CAPPED, EPOCH, FIXED, MOVING, PLAIN, PRECISE, Item, Listing, Process, at
+from tests.watch_model import CAPPED, EPOCH, FIXED, MOVING, PLAIN, PRECISE, Item, Listing, Process, at, write
 
 OVERLAP = 60
 DAY_SECONDS = 86_400
@@ -68,6 +69,9 @@ ACTIONS = st.lists(
     ),
     max_size=25,
 )
+# A row of the model has some 120 bytes.
+FEW = st.sampled_from([Capacity(4), Capacity(50, bytes=450)])
+CAPACITIES = st.sampled_from([Capacity(6), Capacity(50), Capacity(50, bytes=1)]) | FEW
 History = tuple[Process, list[tuple[str, float, bool]]]
 
 
@@ -95,7 +99,7 @@ def histories(draw: st.DrawFn, *, watches: st.SearchStrategy[Watch] = WATCHES) -
         overlap=OVERLAP,
         limit=draw(st.sampled_from([1, 2, 3, 100])),
         page_size=draw(st.sampled_from([1, 2, 3, 5, 100])),
-        capacity=draw(st.sampled_from([4, 6, 50])),
+        capacity=draw(CAPACITIES),
         start=None if start is None else at(int(start)),
     )
     return process, actions
@@ -194,7 +198,9 @@ def moving_lists(draw: st.DrawFn) -> Process:
     )
     limit = draw(st.sampled_from([1, 3, 100]))
     page_size = draw(st.integers(1, 4))
-    return Process(listing=listing, overlap=OVERLAP, limit=limit, page_size=page_size, capacity=6, start=EPOCH)
+    return Process(
+        listing=listing, overlap=OVERLAP, limit=limit, page_size=page_size, capacity=Capacity(6), start=EPOCH
+    )
 
 
 @EXAMPLES
@@ -244,7 +250,7 @@ def moving_catch_ups(draw: st.DrawFn) -> Process:
     )
     limit = draw(st.sampled_from([1, 2, 100]))
     page_size = draw(st.integers(1, 3))
-    return Process(listing=listing, overlap=OVERLAP, limit=limit, page_size=page_size, capacity=4, start=EPOCH)
+    return Process(listing=listing, overlap=OVERLAP, limit=limit, page_size=page_size, capacity=draw(FEW), start=EPOCH)
 
 
 @EXAMPLES
@@ -297,7 +303,10 @@ def row(sid: str, created: datetime, **fields: Any) -> dict[str, Any]:
 
 
 def found(sid: str, created: datetime, **fields: Any) -> Found:
-    return Found(created, sid, "created", "", False, row(sid, created, **fields))  # noqa: FBT003 - a tuple's field
+    return Found(created, sid, "created", "", False, write(row(sid, created, **fields), "created"))  # noqa: FBT003 - a tuple's field
+
+
+ROW_BYTES = len(found("TY0", NOW).row.data)
 
 
 def live(**fields: Any) -> Cursor:
@@ -307,7 +316,7 @@ def live(**fields: Any) -> Cursor:
 
 def sweep_of(cursor: Cursor, *pages: list[dict[str, Any]], watch: Watch = MOVING, changes: bool = False) -> Sweep:
     """A sweep that has read these pages with its first query."""
-    sweep = Sweep(cursor, watch, changes=changes)
+    sweep = Sweep(cursor, watch, write=write, changes=changes)
     next(sweep.queries())
     for page in pages:
         sweep.read(page, NOW)
@@ -414,8 +423,9 @@ def test_more_rows_in_the_present_second_than_a_cursor_holds_are_all_remembered(
     assert len(step.cursor.seen) == SEEN_LIMIT + 10
 
 
-def test_a_walk_keeps_the_oldest_rows_when_there_are_too_many() -> None:
-    sweep = Sweep(live(), MOVING, changes=False, capacity=3)
+@pytest.mark.parametrize("capacity", [Capacity(3), Capacity(rows=100, bytes=3 * ROW_BYTES), Capacity(3, bytes=10**6)])
+def test_a_walk_keeps_the_oldest_rows_when_there_are_too_many(capacity: Capacity) -> None:
+    sweep = Sweep(live(), MOVING, write=write, changes=False, capacity=capacity)
     next(sweep.queries())
     sweep.read([row(f"TY{number}", NOW - timedelta(seconds=number)) for number in range(10)], NOW)
     gathered = sweep.gathered()
@@ -425,8 +435,27 @@ def test_a_walk_keeps_the_oldest_rows_when_there_are_too_many() -> None:
     assert step.cursor.since == NOW - timedelta(seconds=7)
 
 
+def test_a_row_that_is_larger_than_the_memory_for_rows_is_published_all_the_same() -> None:
+    sweep = Sweep(live(), MOVING, write=write, changes=False, capacity=Capacity(bytes=1))
+    next(sweep.queries())
+    sweep.read([row(f"TY{number}", NOW - timedelta(seconds=number)) for number in range(10)], NOW)
+    gathered = sweep.gathered()
+    assert sids(gathered) == ["TY9"]
+    assert gathered.is_cut
+
+
+def test_a_row_that_is_shown_twice_takes_its_room_once() -> None:
+    sweep = Sweep(live(), MOVING, write=write, changes=False, capacity=Capacity(bytes=2 * ROW_BYTES))
+    next(sweep.queries())
+    for _ in range(5):
+        sweep.read([row("TY2", NOW), row("TY1", NOW)], NOW)
+    gathered = sweep.gathered()
+    assert sids(gathered) == ["TY1", "TY2"]
+    assert not gathered.is_cut
+
+
 def test_a_walk_of_one_page_needs_no_second_look() -> None:
-    sweep = Sweep(live(), MOVING, changes=False)
+    sweep = Sweep(live(), MOVING, write=write, changes=False)
     queries = sweep.queries()
     assert next(queries) == Bounds()
     sweep.read([row("TY1", NOW - DAY)], NOW)
@@ -434,7 +463,7 @@ def test_a_walk_of_one_page_needs_no_second_look() -> None:
 
 
 def test_an_empty_page_does_not_end_a_walk() -> None:
-    sweep = Sweep(live(), MOVING, changes=False)
+    sweep = Sweep(live(), MOVING, write=write, changes=False)
     next(sweep.queries())
     assert sweep.read([], NOW)
     assert sweep.read([row("TY1", NOW)], NOW)
@@ -567,7 +596,7 @@ def test_a_followed_row_is_let_go_when_it_is_final_and_priced_or_gone() -> None:
     priced = row("TY2", created, status="done", price="-0.1")
     fingerprints = {"TY1": MOVING.fingerprint(unpriced), "TY2": "old", "TY3": "old", "TY4": "old"}
     followed = {sid: Seen(created, fingerprint, is_open=True) for sid, fingerprint in fingerprints.items()}
-    step = following.settle(live(followed=followed), {"TY1": unpriced, "TY2": priced, "TY3": None}, MOVING)
+    step = following.settle(live(followed=followed), {"TY1": unpriced, "TY2": priced, "TY3": None}, MOVING, write=write)
     assert [(item.sid, item.kind) for item in step.fresh] == [("TY2", "updated")]
     assert set(step.cursor.followed) == {"TY1", "TY4"}
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from itertools import groupby
 from typing import Any
 
 import orjson
@@ -20,8 +21,12 @@ from connector.resources.rows import Request
 from connector.settings import WatchSettings
 from connector.simulator import Simulator
 from connector.twilio.paging import Page, WalkInterrupted, pages
-from connector.watcher.cursor import Cursor, Seen, first
+from connector.watcher.advance import Written
+from connector.watcher.catch_up import backfill
+from connector.watcher.cursor import DAY, Cursor, Seen, first
+from connector.watcher.oldest import Capacity
 from connector.watcher.pace import LONGEST_RETRY_SECONDS, Pace
+from connector.watcher.reading import Reader
 from connector.watcher.watcher import Watcher
 from tests.twilio_servers import connected
 
@@ -122,15 +127,16 @@ def dead_letter(value: bytes, error: InvalidRecord, *, stage: str) -> Record:
 
 def watcher(twilio: Twilio, kafka: Kafka, **settings: Any) -> Watcher:
     given = {"resource": "messages", "name": "inbox", "interval": QUICK} | settings
-    capacity = given.pop("capacity", 20_000)
+    capacity = Capacity(given.pop("capacity", 20_000))
+    given_pages, given_commit = given.pop("pages", None), given.pop("commit", None)
     return Watcher(
         WatchSettings(**given),
         WATCHES[given["resource"]],
         account_sid=ACCOUNT,
         prefix="t",
-        pages=twilio.pages,
+        pages=given_pages or twilio.pages,
         fetch=twilio.fetch,
-        commit=kafka.commit,
+        commit=given_commit or kafka.commit,
         dead_letter=dead_letter,
         capacity=capacity,
     )
@@ -204,6 +210,62 @@ async def test_a_restart_goes_on_from_the_written_cursor() -> None:
     async with running(watcher(twilio, kafka, start=start), kafka.cursor):
         await kafka.until(lambda: len(kafka.sids) == 2)
     assert kafka.sids == [sid(1), sid(2)]
+
+
+async def test_in_a_window_the_next_page_is_asked_for_before_the_present_one_is_looked_at() -> None:
+    twilio = Twilio(*(message(number, NOW - 2 * DAY + timedelta(hours=6, seconds=-number)) for number in range(2500)))
+    told: list[str] = []
+    twilio.on_request = lambda _request: told.append("asked")
+
+    def write(row: Mapping[str, Any], _kind: str) -> Written:
+        told.append("looked at")
+        return Written(orjson.dumps(row))
+
+    settings, row = WatchSettings(resource="messages"), WATCHES["messages"]
+    reader = Reader(settings, row, pages=twilio.pages, fetch=twilio.fetch, write=write)
+    cursor = backfill(row, since=NOW - 2 * DAY, until=NOW - DAY, now=NOW)
+    sweep = await reader.walk(cursor, asyncio.Event())
+    assert len(sweep.gathered().found) == 2500
+    counted = [(name, len(list(same))) for name, same in groupby(told)]
+    assert counted == [("asked", 2), ("looked at", 1000), ("asked", 1), ("looked at", 1500)]
+
+
+async def test_nothing_is_fetched_while_a_transaction_is_open() -> None:
+    twilio, kafka = Twilio(*(message(number, NOW - 3 * DAY) for number in range(1200))), Kafka()
+    fetching = 0
+    during: list[int] = []
+
+    async def counted(request: Request) -> AsyncIterator[Page]:
+        nonlocal fetching
+        walk = twilio.pages(request)
+        while True:
+            fetching += 1
+            try:
+                page = await anext(walk, None)
+            finally:
+                fetching -= 1
+            if page is None:
+                return
+            yield page
+
+    async def commit(records: Sequence[Record], cursor: Cursor) -> None:
+        during.append(fetching)
+        await kafka.commit(records, cursor)
+        during.append(fetching)
+
+    # More rows than are kept: the walk of a window ends while its next page is on the way.
+    watch = watcher(twilio, kafka, start=NOW - 4 * DAY, limit=100, capacity=150, pages=counted, commit=commit)
+    async with running(watch):
+        await kafka.until(lambda: len(kafka.sids) >= 1200)
+    assert set(during) == {0}
+
+
+async def test_a_live_poll_asks_for_no_page_that_it_does_not_need() -> None:
+    twilio, kafka = Twilio(*(message(number, NOW - timedelta(seconds=number)) for number in range(3000))), Kafka()
+    async with running(watcher(twilio, kafka, start=NOW - timedelta(seconds=100), interval="1h")):
+        await kafka.until(lambda: len(kafka.sids) >= 101)
+    # For Twilio's time, two pages, and the second look at the top of a list that may have moved.
+    assert len(twilio.requests) == 5
 
 
 async def test_more_rows_than_fit_into_memory_are_published_all_the_same() -> None:
@@ -454,7 +516,7 @@ async def simulated(simulator: Simulator, kafka: Kafka, **settings: Any) -> Asyn
                 fetch=fetch,
                 commit=kafka.commit,
                 dead_letter=dead_letter,
-                capacity=300,
+                capacity=Capacity(300),
             )
 
         yield build

@@ -6,12 +6,15 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
+import orjson
+
 from connector.resources.rows import Bundle, Watch
 from connector.twilio.paging import Page
 from connector.watcher import catch_up, following
-from connector.watcher.advance import Advance, Found, Gathered, advance
+from connector.watcher.advance import Advance, Found, Gathered, Kind, Written, advance
 from connector.watcher.cursor import Cursor, first
-from connector.watcher.walk import Bounds, Sweep, date_filters
+from connector.watcher.oldest import Capacity
+from connector.watcher.walk import Bounds, Row, Sweep, date_filters
 
 EPOCH = datetime(2026, 3, 10, tzinfo=UTC)
 
@@ -50,6 +53,11 @@ PRECISE = Watch(
     seconds=True,
 )
 CAPPED = replace(PRECISE, cap=7)
+
+
+def write(row: Row, _kind: Kind) -> Written:
+    """The row as it is, as JSON."""
+    return Written(orjson.dumps(row))
 
 
 def at(seconds: float) -> datetime:
@@ -172,7 +180,7 @@ class Process:
     overlap: float
     limit: int
     page_size: int = 2
-    capacity: int = 50
+    capacity: Capacity = field(default_factory=lambda: Capacity(rows=50))
     changes: bool = False
     start: datetime | None = None
     written: bytes | None = None
@@ -204,7 +212,7 @@ class Process:
             cursor = catch_up.begin(cursor, watch, now=now, overlap=overlap)
             self.cursor, self.written = cursor, cursor.to_json()
         while True:
-            sweep = Sweep(cursor, watch, changes=self.changes, capacity=self.capacity)
+            sweep = Sweep(cursor, watch, write=write, changes=self.changes, capacity=self.capacity)
             for bounds in sweep.queries():
                 for page in self.listing.pages(bounds, self.page_size):
                     if not sweep.read(page.rows, page.date):
@@ -241,7 +249,7 @@ class Process:
         self.checked |= dict.fromkeys(due, now)
         by_sid = {item.sid: item for item in self.listing.items}
         rows = {sid: self.listing.row(by_sid[sid]) if by_sid[sid].is_shown(self.listing.now) else None for sid in due}
-        step = following.settle(cursor, rows, self.listing.watch)
+        step = following.settle(cursor, rows, self.listing.watch, write=write)
         if step.fresh:
             self.published.append(tuple(step.fresh))
             self.written = step.cursor.to_json()

@@ -45,6 +45,8 @@ async def send_together(producer: AIOKafkaProducer, records: Sequence[Record]) -
         if batch is None or not batch.add(record, index):
             if batch is not None:
                 sent.append((batch, await _send(producer, batch)))
+                # It travels while the next ones fill.
+                await asyncio.sleep(0)
             batch = filling[place] = _Batch(place, producer.create_batch())
             batch.add(record, index)
     sent += [(batch, await _send(producer, batch)) for batch in filling.values()]

@@ -7,8 +7,9 @@ show rows that it hides at present.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
+from connector.errors import InvalidRecord
 from connector.resources.rows import Watch
 from connector.watcher import catch_up
 from connector.watcher.cursor import DAY, SECOND, CatchUp, Cursor, Seen, whole
@@ -22,6 +23,18 @@ FOLLOWED_FOR = 14 * DAY
 Kind = Literal["created", "updated"]
 
 
+class Written(NamedTuple):
+    """A row as JSON: its bundle, or as Twilio wrote it where it is none, with the `problem`.
+
+    `account` is empty where it is the watch's own; `updated` is set for an update that tells when it was.
+    """
+
+    data: bytes
+    account: str = ""
+    updated: datetime | None = None
+    problem: InvalidRecord | None = None
+
+
 class Found(NamedTuple):
     """A row to publish; in order of their creation, and by SID within a second."""
 
@@ -30,7 +43,7 @@ class Found(NamedTuple):
     kind: Kind
     fingerprint: str
     is_open: bool
-    row: Mapping[str, Any]
+    row: Written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

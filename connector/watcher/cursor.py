@@ -109,7 +109,7 @@ def first(now: datetime, *, since: datetime | None = None, present: Iterable[tup
 
 def whole(moment: datetime) -> datetime:
     """The second that the moment lies in: Twilio's resolution."""
-    return moment.replace(microsecond=0)
+    return moment.replace(microsecond=0) if moment.microsecond else moment
 
 
 def _written(seen: Seen, since: datetime) -> int | tuple[int, str] | tuple[int, str, int]:

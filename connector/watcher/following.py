@@ -9,7 +9,7 @@ from connector.resources.rows import Watch
 from connector.watcher.advance import Advance, Found, note
 from connector.watcher.cursor import Cursor
 from connector.watcher.oldest import position
-from connector.watcher.walk import found
+from connector.watcher.walk import Write, found
 
 BATCH = 50
 PACE = 4
@@ -27,9 +27,9 @@ def due(cursor: Cursor, checked: Mapping[str, datetime], *, now: datetime, inter
     return [sid for _, sid in sorted(waiting)[:BATCH]]
 
 
-def settle(cursor: Cursor, answers: Mapping[str, Mapping[str, Any] | None], watch: Watch) -> Advance:
+def settle(cursor: Cursor, answers: Mapping[str, Mapping[str, Any] | None], watch: Watch, *, write: Write) -> Advance:
     """The updates that fetched rows are, oldest first; a row is followed no more once it is final or gone (None)."""
-    fetched = [_fetched(cursor, watch, sid, row) for sid, row in answers.items() if row is not None]
+    fetched = [_fetched(cursor, watch, sid, row, write) for sid, row in answers.items() if row is not None]
     fresh = sorted(
         (item for item in fetched if item.fingerprint != cursor.followed[item.sid].fingerprint), key=position
     )
@@ -39,5 +39,6 @@ def settle(cursor: Cursor, answers: Mapping[str, Mapping[str, Any] | None], watc
     return Advance(fresh=fresh, cursor=replace(noted, followed=followed))
 
 
-def _fetched(cursor: Cursor, watch: Watch, sid: str, row: Mapping[str, Any]) -> Found:
-    return found(row, watch, sid=sid, created=cursor.followed[sid].created, kind="updated", changes=True)
+def _fetched(cursor: Cursor, watch: Watch, sid: str, row: Mapping[str, Any], write: Write) -> Found:
+    created = cursor.followed[sid].created
+    return found(row, watch, sid=sid, created=created, kind="updated", changes=True, write=write)

@@ -13,7 +13,8 @@ from connector.settings.watches import WatchSettings
 from connector.twilio.paging import Page, WalkInterrupted
 from connector.watcher import catch_up
 from connector.watcher.cursor import Cursor, whole
-from connector.watcher.walk import CAPACITY, Bounds, Row, Sweep, date_filters
+from connector.watcher.oldest import Capacity
+from connector.watcher.walk import CAPACITY, Bounds, Row, Sweep, Write, date_filters
 
 Pages = Callable[[Request], AsyncIterator[Page]]
 Fetch = Callable[[Request], Awaitable[Mapping[str, Any]]]
@@ -23,6 +24,8 @@ SMALLEST_PAGE = 50
 LONG_AGO = timedelta(minutes=5)
 WALKS_IN_A_ROW = 5
 NOT_FOUND = 404
+# Looking at a page takes the event loop: the request for the next one must be out before.
+TURNS_TO_ASK = 2
 
 
 class Stopped(Exception):
@@ -33,12 +36,20 @@ class Reader:
     """The list of one watch. `margin` shortens Twilio's retention where it proves shorter than known."""
 
     def __init__(
-        self, settings: WatchSettings, watch: Watch, *, pages: Pages, fetch: Fetch, capacity: int = CAPACITY
+        self,
+        settings: WatchSettings,
+        watch: Watch,
+        *,
+        pages: Pages,
+        fetch: Fetch,
+        write: Write,
+        capacity: Capacity = CAPACITY,
     ) -> None:
         self.margin = timedelta(0)
         self._watch = watch
         self._pages = pages
         self._fetch = fetch
+        self._write = write
         self._capacity = capacity
         self._changes = settings.emit == "changes"
         self._filters = {watch.filters[name]: value for name, value in settings.filters.items()}
@@ -76,19 +87,20 @@ class Reader:
         return await self._walk(cursor, stop)
 
     async def _walk(self, cursor: Cursor, stop: asyncio.Event) -> Sweep:
-        sweep = Sweep(cursor, self._watch, changes=self._changes, capacity=self._capacity)
+        sweep = Sweep(cursor, self._watch, write=self._write, changes=self._changes, capacity=self._capacity)
         page_size = self._page_size(cursor)
         for bounds in map(self._narrowed, sweep.queries()):
             if not bounds.is_empty:
-                await self._read(sweep, self._request(bounds, page_size=page_size), stop)
+                await self._read(sweep, self._request(bounds, page_size=page_size), stop, ahead=_ends(bounds))
         sweep.now = sweep.now or self.now
         self._is_busy = sweep.pages > 1
         if sweep.pages:
             self._answered = sweep.now, sweep.began_at
         return sweep
 
-    async def _read(self, sweep: Sweep, request: Request, stop: asyncio.Event) -> None:
-        async with _closing(self._pages(request)) as pages:
+    async def _read(self, sweep: Sweep, request: Request, stop: asyncio.Event, *, ahead: bool) -> None:
+        walk = self._pages(request)
+        async with _closing(_ahead(walk) if ahead else walk) as pages:
             async for page in pages:
                 if stop.is_set():
                     raise Stopped
@@ -137,6 +149,30 @@ class Reader:
             lows = [since, catch_up.earliest(self._watch, self.now, margin=self.margin)]
             since = max(*lows, low) if isinstance(low, datetime) else max(lows)
         return Bounds(since, min(before, high) if before is not None and isinstance(high, datetime) else before)
+
+
+def _ends(bounds: Bounds) -> bool:
+    """Whether the list ends where the walk does, so that no page is fetched in vain."""
+    return bounds.since is not None
+
+
+async def _ahead(pages: AsyncIterator[Page]) -> AsyncGenerator[Page, None]:
+    """The pages, the next one of which is fetched while the present one is looked at."""
+    async with _closing(pages):
+        following = asyncio.create_task(_next(pages), name="next-page")
+        try:
+            while (page := await following) is not None:
+                following = asyncio.create_task(_next(pages), name="next-page")
+                for _ in range(TURNS_TO_ASK):
+                    await asyncio.sleep(0)
+                yield page
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+
+async def _next(pages: AsyncIterator[Page]) -> Page | None:
+    return await anext(pages, None)
 
 
 @asynccontextmanager

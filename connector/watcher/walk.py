@@ -1,6 +1,6 @@
 """A walk over Twilio's list: what to ask for, when to stop, and which rows are to be published. No I/O of its own.
 
-sweep = Sweep(cursor, watch, changes=…)
+sweep = Sweep(cursor, watch, write=…, changes=…)
 for bounds in sweep.queries():          # ask the list with `date_filters(bounds)`
     for page in …:
         if not sweep.read(page.rows, page.date): break
@@ -18,14 +18,15 @@ import orjson
 
 from connector.resources.rows import Pairs, Watch, wire_value
 from connector.watcher import catch_up
-from connector.watcher.advance import Found, Gathered, Kind
+from connector.watcher.advance import Found, Gathered, Kind, Written
 from connector.watcher.cursor import SECOND, CatchUp, Cursor, Position, Seen, whole
-from connector.watcher.oldest import Oldest
+from connector.watcher.oldest import Capacity, Oldest
 
 Row = Mapping[str, Any]
+Write = Callable[[Row, Kind], Written]
+"""How a row is kept until it is published."""
 
-CAPACITY = 20_000
-"""New rows that a walk keeps in memory; of more, the oldest."""
+CAPACITY = Capacity()
 SLACK = timedelta(minutes=1)
 """A row may sort a little before the time of its creation; and how far a second look at the top goes back."""
 _UNREADABLE = (LookupError, ValueError, TypeError, AttributeError, OverflowError, StopIteration)
@@ -118,13 +119,16 @@ class Sweep:
     `is_capped`: a query showed rows of a single second only, and no more of them, so that some may be missing.
     """
 
-    def __init__(self, cursor: Cursor, watch: Watch, *, changes: bool, capacity: int = CAPACITY) -> None:
+    def __init__(
+        self, cursor: Cursor, watch: Watch, *, write: Write, changes: bool, capacity: Capacity = CAPACITY
+    ) -> None:
         self.now: datetime | None = None
         self.began_at = 0.0
         self.pages = 0
         self.is_capped = False
         self._cursor = cursor
         self._watch = watch
+        self._write = write
         self._changes = changes
         self._walk = plan(cursor)
         self._floor = self._walk.floor
@@ -204,17 +208,21 @@ class Sweep:
             return None
         created = self._created(row) if seen is None else seen.created
         order = self._sorted(row, created) if self._walk.is_ordered else None
-        if not self._walk.wants(created, sid, order):
+        if not self._walk.wants(created, sid, order) or not self._oldest.takes(created, sid):
             return None
         if seen is not None:
             return self._change(row, sid, seen)
-        return found(row, self._watch, sid=sid, created=created, kind="created", changes=self._changes)
+        return self._found(row, sid, created, "created")
 
     def _change(self, row: Row, sid: str, known: Seen) -> Found | None:
         """A published row as an update, when its version is another one."""
         if not self._changes or known.fingerprint in ("", self._watch.fingerprint(row)):
             return None
-        return found(row, self._watch, sid=sid, created=known.created, kind="updated", changes=True)
+        return self._found(row, sid, known.created, "updated") if self._oldest.takes(known.created, sid) else None
+
+    def _found(self, row: Row, sid: str, created: datetime, kind: Kind) -> Found:
+        changes = self._changes
+        return found(row, self._watch, sid=sid, created=created, kind=kind, changes=changes, write=self._write)
 
     def _is_below_floor(self, row: Row) -> bool:
         if identity(row) in self._cursor.seen:
@@ -234,8 +242,11 @@ class Sweep:
         """The row's own sort time, None without one."""
         if not self._moves:
             return created
-        if not row.get(self._watch.sorted_by[0]):
+        written = row.get(self._watch.sorted_by[0])
+        if not written:
             return None
+        if written == row.get(self._watch.created):
+            return created
         try:
             return self._watch.sorted_at(row)
         except _UNREADABLE:
@@ -248,10 +259,10 @@ def identity(row: Row) -> str:
     return sid if isinstance(sid, str) and sid else "?" + hashlib.blake2s(orjson.dumps(row), digest_size=16).hexdigest()
 
 
-def found(row: Row, watch: Watch, *, sid: str, created: datetime, kind: Kind, changes: bool) -> Found:
+def found(row: Row, watch: Watch, *, sid: str, created: datetime, kind: Kind, changes: bool, write: Write) -> Found:
     """The row as something to publish. Its version matters only where changes are published."""
     fingerprint = watch.fingerprint(row) if changes else ""
-    return Found(created, sid, kind, fingerprint, changes and is_open(row, watch), row)
+    return Found(created, sid, kind, fingerprint, changes and is_open(row, watch), write(row, kind))
 
 
 def is_open(row: Row, watch: Watch) -> bool:

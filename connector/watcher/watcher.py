@@ -18,6 +18,7 @@ from connector.watcher import catch_up, following
 from connector.watcher import cursor as cursors
 from connector.watcher.advance import Advance, Found, Gathered, advance
 from connector.watcher.cursor import DAY, Cursor
+from connector.watcher.oldest import Capacity
 from connector.watcher.pace import Pace
 from connector.watcher.reading import LARGEST_PAGE, Fetch, Pages, Reader, Stopped
 from connector.watcher.records import DeadLetter, Form
@@ -28,7 +29,7 @@ from connector.watcher.walk import CAPACITY, Row
 Commit = Callable[[Sequence[Record], Cursor], Awaitable[None]]
 
 LARGEST_WRITE = 5000  # rows in one transaction, whatever the limit is: it must end within its time
-ROWS_AT_A_STRETCH = 250  # validated before the event loop has its turn
+ROWS_AT_A_STRETCH = 1000  # made records before the event loop has its turn
 IDLE_WRITE_SECONDS = 60.0  # how old the written cursor may get while nothing is published
 LONG_LIVED = DAY  # how long a call may take to reach the status that a watch asks for
 OUTSIDE_RETENTION = 20004
@@ -55,13 +56,12 @@ class Watcher:
         commit: Commit,
         dead_letter: DeadLetter,
         envelope: Envelope = "binary",
-        capacity: int = CAPACITY,
+        capacity: Capacity = CAPACITY,
     ) -> None:
         self.cursor: Cursor | None = None
         self._settings = settings
         self._watch = watch
         self._commit = commit
-        self._reader = Reader(settings, watch, pages=pages, fetch=fetch, capacity=capacity)
         self._form = Form(
             name=settings.name,
             watch=watch,
@@ -70,6 +70,8 @@ class Watcher:
             envelope=envelope,
             dead_letter=dead_letter,
         )
+        write = self._form.written
+        self._reader = Reader(settings, watch, pages=pages, fetch=fetch, write=write, capacity=capacity)
         self._report = Report(settings.name)
         self._pace = Pace(settings.name, settings.interval)
         self._changes = settings.emit == "changes"
@@ -253,13 +255,13 @@ class Watcher:
 
     async def _records(self, fresh: Sequence[Found]) -> tuple[list[Record], int]:
         """The records, and how many of them are dead letters."""
-        records, dead_letters = [], 0
-        for count, found in enumerate(fresh, start=1):
-            record, is_dead = self._form.record(found)
-            records.append(record)
-            dead_letters += is_dead
-            if count % ROWS_AT_A_STRETCH == 0:
-                await asyncio.sleep(0)
+        records: list[Record] = []
+        dead_letters = 0
+        for start in range(0, len(fresh), ROWS_AT_A_STRETCH):
+            stretch, dead = self._form.records(fresh[start : start + ROWS_AT_A_STRETCH])
+            records += stretch
+            dead_letters += dead
+            await asyncio.sleep(0)
         return records, dead_letters
 
     async def _write(self, records: Sequence[Record], cursor: Cursor) -> None:
@@ -282,7 +284,7 @@ class Watcher:
         if due:
             answers = await self._reader.fetch(due, name=f"follow-{self._settings.name}")
             self._checked |= dict.fromkeys(due, now)
-            await self._publish(following.settle(cursor, answers, self._watch), cursor)
+            await self._publish(following.settle(cursor, answers, self._watch, write=self._form.written), cursor)
 
 
 def created_times(rows: Iterable[Row], watch: Watch) -> Iterable[tuple[str, datetime]]:
