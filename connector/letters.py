@@ -13,7 +13,9 @@ from connector.kafka.control import Verdict
 REASON = "dlq.errors."
 COUNT = "dlq.replay.count"
 # Headers that hold names, ids and times; what else somebody wrote beside a record is content.
-KNOWN = frozenset({"id", "ce_id", "correlation-id", "connection", "expires-at", "reply-to", "content-type", COUNT})
+KNOWN = frozenset(
+    {"id", "ce_id", "correlation-id", "connection", "expires-at", "reply-to", "content-type", "forwarded-from", COUNT}
+)
 
 Place = tuple[int, int]
 

@@ -67,7 +67,8 @@ class Stories:
         if kind == "command":
             place = named.get("forwarded-from") or f"{record.partition}/{record.offset}"
             story = _own_id(named) or f"{topic}/{place}"
-            line = Line(moment, kind, name.partition(".")[2], story, "", "", "", topic, "", shown_key)
+            detail = "sent on to the partition of its id" if "forwarded-from" in named else ""
+            line = Line(moment, kind, name.partition(".")[2], story, "", "", detail, topic, "", shown_key)
         else:
             line = self._event(record, moment, kind, name)
         self._began.setdefault(line.story, moment)
@@ -106,7 +107,7 @@ class Stories:
         text.append(line.moment.astimezone().strftime("%H:%M:%S.%f")[:-3] + " ", style="dim")
         text.append(f"{_short(line.story):<14} ", style=colour)
         text.append("● " if elapsed == 0 else "└ ", style=colour)
-        text.append(f"{line.kind:<8}", style="bold" if line.kind == "command" else "default")
+        text.append(f"{line.kind:<7} ", style="bold" if line.kind == "command" else "default")
         text.append(f"{line.name:<18} ")
         text.append(f"{line.state:<12}", style=state_style)
         text.append(f"{_short(line.sid):<14} ", style="dim")

@@ -19,7 +19,9 @@ import pytest
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
+from typer.testing import CliRunner
 
+from connector.cli import app
 from connector.cli.completion import LETTER_FIELDS
 from connector.errors import Rejected
 from connector.events import Record
@@ -84,9 +86,13 @@ class Desk:
         return Said(started.returncode, out.decode(), err.decode())
 
     async def listed(self, *options: str) -> list[dict[str, Any]]:
-        said = await self.say("list", "--format", "json", *options)
-        assert said.code == 0, said.err
-        found: list[dict[str, Any]] = json.loads(said.out)
+        """What `list` says, in this process: a command of its own takes a second."""
+        self.process.settings  # noqa: B018 - writes the file
+        file = str(self.process.folder / "connector.yaml")
+        arguments = ["dead-letters", "list", "--format", "json", "-c", file, *options]
+        said = await asyncio.to_thread(CliRunner().invoke, app, arguments)
+        assert said.exit_code == 0, said.output
+        found: list[dict[str, Any]] = json.loads(said.stdout)
         return found
 
     async def put(self, *records: Record, at: datetime | None = None) -> None:
@@ -207,7 +213,7 @@ async def test_a_dry_run_says_what_would_be_written_where_and_writes_nothing(des
         (desk.topic, "c-1#replay-1"),
         (desk.topic, "c-2#replay-1"),
     ]
-    assert "1 did not come from a command topic" in said.err
+    assert "1 not from a command topic" in said.err
     assert await desk.replayed() == await read_all(desk.kafka, f"{desk.prefix}.control") == []
 
 
@@ -252,7 +258,7 @@ async def test_a_second_replay_is_refused_unless_somebody_insists(desk: Desk) ->
     assert "It was replayed already by command line" in refused.err
     chosen = await desk.say("replay", "--where", "id=c-1", "--yes")
     assert chosen.code == 0
-    assert "1 were replayed or discarded already" in chosen.err
+    assert "1 replayed or discarded already" in chosen.err
     assert len(await desk.replayed()) == 1
     insisted = await desk.say("replay", place, "--again", "--yes", "--format", "json")
     assert [row["command"] for row in insisted.rows] == ["c-1#replay-2"]
@@ -264,6 +270,8 @@ async def test_a_single_letter_is_replayed_with_a_corrected_value(desk: Desk) ->
     value = json.dumps(message(body="corrected"))
     assert (await desk.say("replay", "--where", "id=*", "--value", value, "--yes")).code == 2
     assert (await desk.say("replay", "--where", "id=c-2", "--value", value, "--yes")).code == 0
+    once_more = await desk.say("replay", "--where", "id=c-2", "--value", value, "--yes")
+    assert (once_more.code, "1 replayed or discarded already" in once_more.err) == (0, True)
     (again,) = await desk.replayed()
     assert json.loads(again.value)["body"] == "corrected"
     (listed,) = await desk.listed("--where", "decision=replayed")
@@ -289,7 +297,7 @@ async def test_what_may_have_been_forgotten_is_not_replayed_by_itself(desk: Desk
     await desk.put(desk.letter("new"))
     said = await desk.say("replay", "--where", "id=*", "--yes", "--format", "json")
     assert [row["command"] for row in said.rows] == ["new#replay-1"]
-    assert "1 are older than the memory" in said.err
+    assert "1 older than the memory" in said.err
     assert (await desk.say("replay", "--where", "id=old", "--again", "--yes")).code == 0
 
 

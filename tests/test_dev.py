@@ -2,13 +2,21 @@
 
 import asyncio
 import socket
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from connector.dev import broker
+from connector.app import topics_of
+from connector.dev import broker, session
 from connector.dev.broker import Broker, free_port
 from connector.errors import Unavailable
+from connector.events import Record
+from connector.kafka import stream, topics
+from connector.settings import load
+from connector.simulator import ACCOUNT_SID, AUTH_TOKEN
+from tests.running import until
 
 
 def test_the_expected_port_is_taken_when_it_is_free_and_another_one_when_not() -> None:
@@ -41,3 +49,19 @@ async def test_a_broker_that_cannot_start_says_what_its_log_says(tmp_path: Path)
     with pytest.raises(Unavailable) as refused:
         await asyncio.wait_for(wrong.start(), timeout=60)
     assert "num.network.threads" in str(refused.value)
+
+
+async def test_traffic_is_shown_although_the_broker_does_not_know_its_topics_yet(kafka: str, prefix: str) -> None:
+    environ = {"TWILIO_ACCOUNT_SID": ACCOUNT_SID, "TWILIO_AUTH_TOKEN": AUTH_TOKEN, "KAFKA_BOOTSTRAP_SERVERS": kafka}
+    environ |= {"CONNECTOR_KAFKA__TOPIC_PREFIX": prefix, "CONNECTOR_KAFKA__REPLICATION_FACTOR": "1"}
+    settings = load(environ=environ)
+    shown = StringIO()
+    showing = asyncio.create_task(session._show(settings, Console(file=shown, width=200)))
+    # Without topics it cannot begin.
+    await asyncio.wait({showing}, timeout=2)
+    assert not showing.done()
+    await topics.apply(settings.kafka, topics_of(settings))
+    await stream.send(settings.kafka, Record(f"{prefix}.commands.get", None, b"{}", [("id", b"c-1")]))
+    await until(lambda: "command get" in shown.getvalue())
+    showing.cancel()
+    await asyncio.wait({showing})

@@ -144,7 +144,7 @@ def replay(
     choice, pace = _choice([_place(text) for text in places or ()], since, until, where), _rate(rate)
     raw = _value(value)
     plan = run_async(planned(settings, choice, again=again), kafka=settings)
-    if raw is not None and len(plan.chosen) != 1:
+    if raw is not None and len(plan.chosen) > 1:
         raise typer.BadParameter(f"--value is for a single letter, and {len(plan.chosen)} are chosen.")
     letters.tell_skipped(plan)
     if dry_run or not plan.chosen:

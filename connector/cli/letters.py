@@ -16,9 +16,9 @@ COLUMNS = ("PLACE", "AT", "STAGE", "TOPIC", "CLASS", "MESSAGE", "REPLAYS", "DECI
 # A pipe has no width: a row stays on its line.
 PIPE_WIDTH = 2_000
 SKIPPED = {
-    "decided": "were replayed or discarded already; --again replays them all the same",
-    "forgotten": "are older than the memory of what was replayed; --again replays them",
-    "no command": "did not come from a command topic and cannot be replayed",
+    "decided": "replayed or discarded already; --again replays what was",
+    "forgotten": "older than the memory of what was replayed; --again replays what is",
+    "no command": "not from a command topic, and not to be replayed",
 }
 
 
@@ -45,11 +45,12 @@ def lines(shown: dict[str, Any]) -> list[tuple[str, str]]:
     """What is known of a letter, without what is empty."""
     origin, verdict = shown["origin"], shown["verdict"]
     place = f"{origin['topic']}, partition {origin['partition']}, offset {origin['offset']}" if shown["topic"] else ""
-    decided = verdict and f"{verdict['decision']} by {verdict['by'] or 'somebody'} at {verdict['at']} {verdict['note']}"
+    note = f" ({verdict['note']})" if verdict and verdict["note"] else ""
+    decided = verdict and f"{verdict['decision']} by {verdict['by'] or 'somebody'} at {verdict['at']}{note}"
     lines = [
         ("place", f"{shown['partition']}/{shown['offset']}"),
         ("at", _time(shown["at"])),
-        ("decision", (decided or "open").strip()),
+        ("decision", decided or "open"),
         ("reason", shown["message"]),
         ("class", shown["class"]),
         ("stage", shown["stage"]),
@@ -87,7 +88,7 @@ def print_outcome(outcome: "Outcome", output: Format) -> None:
 def tell_skipped(plan: "Plan") -> None:
     """How many were left out, and why."""
     for kind, count in plan.skipped.items():
-        typer.echo(f"{count} {SKIPPED[kind]}.", err=True)
+        typer.echo(f"Left out: {count} {SKIPPED[kind]}.", err=True)
 
 
 def _time(milliseconds: int) -> str:

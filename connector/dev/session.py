@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -15,6 +16,8 @@ from connector import telemetry
 from connector.app import App, topics_of
 from connector.dev.broker import Broker, free_port
 from connector.dev.demo import traffic
+from connector.errors import Unavailable
+from connector.events import now
 from connector.kafka import stream, topics
 from connector.settings import Settings, load_with_origins
 from connector.simulator import Simulator
@@ -32,6 +35,7 @@ SHOWN = (
 )
 # What people expect, and what examples can name; where one is taken, a free one.
 PORTS = {"kafka": 9092, "callbacks": 8080, "simulator": 8090, "admin": 9090}
+AGAIN_SECONDS = 0.5
 # Slower than in tests: a person is to see the steps.
 PACE = {"queue_delay": 0.3, "send_delay": 0.6, "deliver_delay": 1.2, "price_delay": 3.0}
 
@@ -137,7 +141,12 @@ async def _show(settings: Settings, console: Console) -> None:
     prefix = settings.kafka.topic_prefix
     names = [topic.name.removeprefix(f"{prefix}.") for topic in topics_of(settings)]
     shown = [f"{prefix}.{name}" for name in names if name.partition(".")[0] in SHOWN]
-    stories = Stories(prefix)
+    stories, since = Stories(prefix), now()
     with contextlib.suppress(asyncio.CancelledError):
-        async for record in stream.follow(settings.kafka, shown):
-            console.print(stories.render(stories.line(record)))
+        while True:
+            # A broker that has just started may take longer to know its new topics than a reader waits.
+            with contextlib.suppress(Unavailable):
+                async for record in stream.follow(settings.kafka, shown, since=since):
+                    console.print(stories.render(stories.line(record)))
+                    since = datetime.fromtimestamp((record.timestamp + 1) / 1000, UTC)
+            await asyncio.sleep(AGAIN_SECONDS)
