@@ -250,7 +250,8 @@ def _wanted(environ: Mapping[str, str]) -> str | None:
     exporter = environ.get("OTEL_TRACES_EXPORTER", "").strip().lower()
     endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
     asked = exporter or ("otlp" if any(environ.get(name) for name in endpoints) else "none")
-    is_disabled = environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    never = environ.get("OTEL_TRACES_SAMPLER", "").strip().lower() == "always_off"
+    is_disabled = never or environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
     return asked if asked in ("otlp", "console") and not is_disabled else None
 
 

@@ -198,6 +198,8 @@ def off() -> Iterator[None]:
         ({"OTEL_TRACES_EXPORTER": "otlp"}, True),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_TRACES_EXPORTER": "none"}, False),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_SDK_DISABLED": "true"}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_TRACES_SAMPLER": "always_off"}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_TRACES_SAMPLER": "parentbased_always_off"}, True),
     ],
 )
 def test_only_the_standard_variables_switch_tracing_on(environ: dict[str, str], is_on: bool) -> None:  # noqa: FBT001
