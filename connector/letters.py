@@ -8,13 +8,14 @@ from typing import Any, Literal, NamedTuple
 from connector import privacy
 from connector.errors import InvalidRecord
 from connector.events import Headers, Received, Record, timestamp
+from connector.executor.pending import FORWARDED
+from connector.executor.pending import REPLAY_COUNT as COUNT
 from connector.kafka.control import Verdict
 
 REASON = "dlq.errors."
-COUNT = "dlq.replay.count"
 # Headers that hold names, ids and times; what else somebody wrote beside a record is content.
 KNOWN = frozenset(
-    {"id", "ce_id", "correlation-id", "connection", "expires-at", "reply-to", "content-type", "forwarded-from", COUNT}
+    {"id", "ce_id", "correlation-id", "connection", "expires-at", "reply-to", "content-type", FORWARDED, COUNT}
 )
 
 Place = tuple[int, int]
@@ -171,7 +172,9 @@ def replay(
     refused = refusal(found, topics, decisions)
     if refused and not (again and refused.again):
         raise InvalidRecord(refused.sentence)
-    kept: Headers = [(name, raw or b"") for name, raw in record.headers if not _is_reason(name) and name != COUNT]
+    # Where the original had been sent on from says nothing about this one.
+    left = (COUNT, FORWARDED)
+    kept: Headers = [(name, raw or b"") for name, raw in record.headers if not _is_reason(name) and name not in left]
     if not {"id", "ce_id"} & {name for name, _ in kept}:
         kept.append(("id", f"dead-letter/{record.partition}/{record.offset}".encode()))
     kept.append((COUNT, str(found.replays + decisions.replays(found.place) + 1).encode()))

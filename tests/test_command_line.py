@@ -139,8 +139,14 @@ async def test_send_prints_the_result_and_its_exit_code_tells_the_outcome(
         sent = await asyncio.to_thread(twilio_kafka, "send", "send-message", message, *config, "--format", "json")
         rejected = await asyncio.to_thread(twilio_kafka, "send", "send-message", "{}", *config)
         mistyped = await asyncio.to_thread(twilio_kafka, "send", "send-mesage", message, *config)
+        # Who reads on has gone when the bundles come.
+        script = f"{sys.executable} -m connector send send-message '{message}' -c {config[1]} | head -1"
+        cut = await asyncio.to_thread(
+            subprocess.run, ["bash", "-c", script], capture_output=True, text=True, timeout=60
+        )
     assert sent.returncode == 0, sent.stderr
     assert json.loads(sent.stdout)["outcome"] == "succeeded"
+    assert (cut.stdout, cut.stderr) == ("succeeded\n", "")
     assert rejected.returncode == 1
     assert "to is missing" in rejected.stdout
     assert mistyped.returncode == 2

@@ -177,6 +177,11 @@ def test_a_replay_keeps_key_bytes_and_headers_and_counts() -> None:
     assert named(twice)["dlq.replay.count"] == b"2"
 
 
+def test_a_replay_is_a_command_of_its_own_wherever_the_original_had_been_sent_on_from() -> None:
+    moved = Given(headers=[*LETTER.headers, ("forwarded-from", b"2/0")])
+    assert "forwarded-from" not in named(letters.replay(moved, TOPICS))
+
+
 def test_an_edited_replay_differs_in_its_value_alone() -> None:
     again = letters.replay(LETTER, TOPICS, value=b"{}")
     assert again.value == b"{}"

@@ -148,7 +148,7 @@ def replay(
         raise typer.BadParameter(f"--value is for a single letter, and {len(plan.chosen)} are chosen.")
     letters.tell_skipped(plan)
     if dry_run or not plan.chosen:
-        letters.print_plan(plan, output)
+        letters.print_plan(plan, output, dry_run=dry_run)
         raise typer.Exit(1 if plan.refused else 0)
     _confirm(plan, yes=yes)
     try:

@@ -65,12 +65,13 @@ def lines(shown: dict[str, Any]) -> list[tuple[str, str]]:
     return [(name, text) for name, text in lines if text]
 
 
-def print_plan(plan: "Plan", output: Format) -> None:
-    """What would be written where."""
+def print_plan(plan: "Plan", output: Format, *, dry_run: bool) -> None:
+    """What would be written where; or that there is nothing to replay."""
     for outcome in (*plan.chosen.values(), *plan.refused):
         print_outcome(outcome, output)
     if output is Format.text:
-        typer.echo(f"{len(plan.chosen)} would be replayed. Nothing was written.")
+        would = f"{len(plan.chosen)} would be replayed. Nothing was written."
+        typer.echo(would if dry_run else "There is nothing to replay.")
 
 
 def print_outcome(outcome: "Outcome", output: Format) -> None:

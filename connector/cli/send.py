@@ -208,6 +208,7 @@ async def _post(order: Order, kafka: "KafkaSettings") -> None:
 
 async def _converse(order: Order, kafka: "KafkaSettings", timeout: float, output: Format) -> str:  # noqa: ASYNC109
     import asyncio
+    from contextlib import aclosing
 
     from connector.errors import Unavailable
     from connector.kafka import stream
@@ -215,10 +216,9 @@ async def _converse(order: Order, kafka: "KafkaSettings", timeout: float, output
     outcome = ""
     hint = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, _tell_that_it_waits)
     try:
-        async with asyncio.timeout(timeout):
-            async for result in stream.command(
-                kafka, order.command.name, order.raw, key=order.key, headers=order.headers
-            ):
+        command = stream.command(kafka, order.command.name, order.raw, key=order.key, headers=order.headers)
+        async with asyncio.timeout(timeout), aclosing(command) as results:
+            async for result in results:
                 hint.cancel()
                 _print(result, output)
                 outcome = result["outcome"]

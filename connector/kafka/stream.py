@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from heapq import heappop, heappush
@@ -120,7 +120,7 @@ async def command(
     *,
     key: str | None = None,
     headers: Mapping[str, str] | None = None,
-) -> AsyncIterator[dict[str, Any]]:
+) -> AsyncGenerator[dict[str, Any], None]:
     """Send a command and yield its results until the last one. Raises Unavailable; give it a deadline."""
     command_id = (headers or {}).get("id") or str(uuid.uuid4())
     results = f"{kafka.topic_prefix}.results.{name}"
