@@ -64,7 +64,7 @@ async def _section(part: str, servers: str, folder: Path, *, quick: bool, only: 
         case "start":
             return f"\n## Start\n{start.table(await start.measure(servers, folder))}\n"
         case _:
-            found = await growth.measure(servers, folder)
+            found = await growth.measure(servers, folder, only & frozenset(growth.PARTS))
             growth.plots(found, OUT)
             return f"\n## Growth\n{growth.table(found)}\n"
 
@@ -85,7 +85,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all of them without")
     parser.add_argument("--quick", action="store_true", help="few and short rounds, to see that everything runs")
-    parser.add_argument("--only", default="", help="these targets, separated by commas; the first is the anchor")
+    parser.add_argument(
+        "--only", default="", help="these targets, separated by commas; of growth: rates, keys, watches"
+    )
     options = parser.parse_args()
     if unknown := sorted(set(options.parts) - set(PARTS)):
         parser.error(f"unknown parts {unknown}; there are {', '.join(PARTS)}")
