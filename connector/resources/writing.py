@@ -40,13 +40,14 @@ class Writer:
     required: tuple[str, ...]
     is_plain: bool
 
-    @classmethod
-    def of(cls, bundle: type[Bundle]) -> "Writer":
-        """The writer of a bundle: what does not change from row to row is prepared."""
+    @staticmethod
+    @lru_cache(maxsize=64)
+    def of(bundle: type[Bundle]) -> "Writer":
+        """The writer of a bundle, shared by all its watches: what does not change from row to row is prepared."""
         fields = {info.alias or name: info for name, info in bundle.model_fields.items()}
         conversions = {name: conversion(info) for name, info in fields.items()}
         plain = [name for name, convert in conversions.items() if convert is None]
-        return cls(
+        return Writer(
             bundle=bundle,
             empty=dict.fromkeys(fields),
             # Getting one name gives a value, not a tuple; a name twice is always a tuple.
