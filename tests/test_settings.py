@@ -309,6 +309,13 @@ CONNECTIONS = [
         ),
     ),
     (
+        f"account_sid: {SID}, api_key: a-secret-in-the-place-of-its-key, api_secret: {KEY}",
+        (
+            "FILE:1: connections.default.api_key: the value is not the SID of an API key: "
+            "copy it from the Console, SK and 32 hexadecimal digits"
+        ),
+    ),
+    (
         f"account_sid: {SID}, auth_token: t, region: ie1",
         (
             "FILE:1: connections.default.region: 'ie1' without edge leads to a host that Twilio switched off on "

@@ -21,12 +21,18 @@ EDGES = {
 
 AccountSid = Annotated[
     str,
-    Matches("AC[0-9a-fA-F]{32}", "is not an account SID: copy it from the Console, AC and 32 hexadecimal digits"),
+    Matches(
+        "AC[0-9a-fA-F]{32}",
+        "is not an account SID: copy it from the Console, AC and 32 hexadecimal digits",
+        begins="AC",
+    ),
 ]
 KeySid = Annotated[
     str,
     Matches(
-        "SK[0-9a-fA-F]{32}", "is not the SID of an API key: copy it from the Console, SK and 32 hexadecimal digits"
+        "SK[0-9a-fA-F]{32}",
+        "is not the SID of an API key: copy it from the Console, SK and 32 hexadecimal digits",
+        begins="SK",
     ),
 ]
 Label = Annotated[str, Matches("[a-z0-9]+(?:-[a-z0-9]+)*", "is not a part of a host name: write it as Twilio does")]

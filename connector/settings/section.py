@@ -67,10 +67,14 @@ class Section(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """Annotation: the whole text matches `pattern`; otherwise the sentence is the value followed by `otherwise`."""
+    """Annotation: the whole text matches `pattern`; otherwise the sentence is the value followed by `otherwise`.
+
+    What does not even begin with `begins` is not repeated: it may be a secret that has come to the wrong key.
+    """
 
     pattern: str
     otherwise: str
+    begins: str = ""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.no_info_after_validator_function(self.check, handler(source))
@@ -83,7 +87,8 @@ class Matches:
     def check(self, text: str) -> str:
         """The text itself. Raises ValueError."""
         if not re.fullmatch(self.pattern, text):
-            raise ValueError(f"{text!r} {self.otherwise}")
+            shown = repr(text) if text.startswith(self.begins) else "the value"
+            raise ValueError(f"{shown} {self.otherwise}")
         return text
 
 
