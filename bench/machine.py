@@ -55,6 +55,15 @@ def usage(pid: int) -> Usage:
     return Usage(cpu, memory)
 
 
+async def highest(pid: int) -> Usage:
+    """The last CPU seconds and the highest memory of a process that ends by itself."""
+    cpu = memory = 0.0
+    while (used := usage(pid)).memory:
+        cpu, memory = max(cpu, used.cpu), max(memory, used.memory)
+        await asyncio.sleep(0.02)
+    return Usage(cpu, memory)
+
+
 class Program:
     """A started program; its output goes to `folder/name.log`."""
 

@@ -1,21 +1,27 @@
-"""Watches: a back-fill of many rows from the simulator, beside reading the same pages, and what idle watches cost."""
+"""Watches: a back-fill of many rows from the simulator, beside reading the same pages and beside Singer's source.
+
+TAP_TWILIO_PYTHON names an interpreter that has tap-twilio, which takes part then.
+"""
 
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from aiokafka import ConsumerRecord
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
-from bench import kafka, machine, targets, traffic
+from bench import kafka, machine, tap, targets, traffic
 from bench.machine import Program
 from connector.dev.broker import free_port
 
 DAYS = 7
 DEADLINE_SECONDS = 300.0
+TAP = os.environ.get("TAP_TWILIO_PYTHON")
+NAMES = ("reading", "baseline", *(["tap-twilio"] if TAP else []), "ours")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,7 @@ class Target:
 
 async def measure(servers: str, folder: Path, options: Options) -> list[Target]:
     """Alternate over reading alone, a plain poller, and the connector."""
-    found = [Target(name) for name in ("reading", "baseline", "ours") if not options.only or name in options.only]
+    found = [Target(name) for name in NAMES if not options.only or name in options.only]
     port = free_port()
     environment = {"PORT": str(port), "ROWS": str(options.rows), "STEP": str(DAYS * 86_400 / options.rows)}
     simulator = Program("simulator", [sys.executable, "-m", "bench.simulated"], folder=folder, environment=environment)
@@ -49,6 +55,8 @@ async def measure(servers: str, folder: Path, options: Options) -> list[Target]:
                 api = f"http://127.0.0.1:{port}"
                 if target.name == "ours":
                     row = await _ours(servers, folder, run, api, options.rows)
+                elif target.name == "tap-twilio":
+                    row = await tap.measure(folder, str(TAP), api, days=DAYS, rows=options.rows)
                 else:
                     row = await _plain(servers, run, api, options.rows, publishes=target.name == "baseline")
                 target.rounds.append(row)
@@ -74,7 +82,7 @@ async def _plain(servers: str, run: str, api: str, rows: int, *, publishes: bool
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.baseline.watch", stdout=asyncio.subprocess.PIPE, env=environment
     )
-    memory = asyncio.create_task(_highest(process.pid))
+    memory = asyncio.create_task(machine.highest(process.pid))
     output, _ = await process.communicate()
     highest = await memory
     count, seconds = output.split()
@@ -82,15 +90,6 @@ async def _plain(servers: str, run: str, api: str, rows: int, *, publishes: bool
     if int(count) < rows:
         raise RuntimeError(f"{count.decode()} of {rows} rows were read.")
     return {"rate": rows / float(seconds), "cost": highest.cpu / rows * 1000, "memory": highest.memory}
-
-
-async def _highest(pid: int) -> machine.Usage:
-    """The last CPU seconds and the highest memory of a process that ends by itself."""
-    cpu = memory = 0.0
-    while (used := machine.usage(pid)).memory:
-        cpu, memory = max(cpu, used.cpu), max(memory, used.memory)
-        await asyncio.sleep(0.02)
-    return machine.Usage(cpu, memory)
 
 
 async def _ours(servers: str, folder: Path, run: str, api: str, rows: int) -> dict[str, float]:
@@ -102,23 +101,42 @@ async def _ours(servers: str, folder: Path, run: str, api: str, rows: int) -> di
     await connector.apply_topics()
     program = connector.start()
     try:
-        async with kafka.Arrivals(servers, f"{run}.messages", _identify) as arrivals:
-            await arrivals.wait(1, within=60)
-            first = min(arrivals.times.values())
-            await arrivals.wait(rows, within=DEADLINE_SECONDS)
-            spent = machine.usage(program.pid)
-            times = sorted(arrivals.times.values())
-            if arrivals.repeated:
-                raise RuntimeError(f"{arrivals.repeated} rows were published twice.")
-            # The first transaction's reading lies before its arrival: leave its rows out on both sides.
-            before = sum(moment - first < 0.05 for moment in times)  # noqa: PLR2004 - seconds
-            return {
-                "rate": (rows - before) / (times[-1] - first),
-                "cost": spent.cpu / rows * 1000,
-                "memory": spent.memory,
-            }
+        await program.listens(connector.ports["admin"])
+        ready = machine.usage(program.pid).cpu
+        async with kafka.reader(servers) as consumer:
+            first, before = await _reaches(consumer, connector, 1, within=60)
+            last, _ = await _reaches(consumer, connector, rows, within=DEADLINE_SECONDS)
+        spent = machine.usage(program.pid)
+        await _check(servers, f"{run}.messages", rows)
+        # The first transaction's reading lies before its arrival: its rows are left out on both sides.
+        rate = (rows - before) / (last - first)
+        return {"rate": rate, "cost": (spent.cpu - ready) / rows * 1000, "memory": spent.memory}
     finally:
         program.stop()
+
+
+async def _reaches(
+    consumer: AIOKafkaConsumer, connector: targets.Connector, number: int, *, within: float
+) -> tuple[float, int]:
+    """When the topic has so many committed offsets, and how many it has then.
+
+    Nobody reads the records meanwhile, as nobody does beside the baseline. The markers of transactions are offsets as
+    well: one in a thousand at the most.
+    """
+    deadline = time.monotonic() + within
+    while (found := await kafka.count(consumer, f"{connector.prefix}.messages")) < number:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{found} of {number} records are in {connector.prefix}.messages.")
+        await asyncio.sleep(0.02)
+    return time.monotonic(), found
+
+
+async def _check(servers: str, topic: str, rows: int) -> None:
+    """Every row is there, once."""
+    async with kafka.Arrivals(servers, topic, _identify) as arrivals:
+        await arrivals.wait(rows, within=DEADLINE_SECONDS)
+        if arrivals.repeated:
+            raise RuntimeError(f"{arrivals.repeated} rows were published twice.")
 
 
 def _identify(record: ConsumerRecord) -> str:
