@@ -38,6 +38,9 @@ class WatchOwners:
             await seat.leaving.wait()
             return
         held = await cursors.restore(self._kafka, seat.partition)
+        if not held.keys() >= set(mine):
+            # Partitions were added since: the cursor is where it was before.
+            held = await cursors.latest(self._kafka) | held
         writing = asyncio.Lock()
         tasks: list[asyncio.Task[None]] = []
         begins: dict[str, int] = {}
