@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -211,6 +212,29 @@ async def test_a_client_that_ends_by_itself_is_replaced(settings: KafkaSettings)
         membership._consumer._coordinator._coordination_task.cancel()
         await until(lambda: sum(event == "opened" for _, event, _ in owners.events) == 2 * PARTITIONS, within=20)
         await until(_holds(owners, PARTITIONS))
+
+
+async def test_one_owner_that_is_stuck_among_others_that_work_is_opened_again(settings: KafkaSettings) -> None:
+    """It commits nothing any more, and raises nothing either."""
+    fast = settings.model_copy(update={"session_timeout": timedelta(seconds=1)})
+    opened: list[int] = []
+
+    async def serve(seat: Seat) -> None:
+        opened.append(seat.partition)
+        seat.start_reading({f"{settings.topic_prefix}.one": 0}, lambda _topic, _found: None)
+        while not seat.leaving.is_set():
+            await asyncio.sleep(0.1)
+            if seat.partition or opened.count(0) > 1:
+                await seat.commit({f"{settings.topic_prefix}.one": (0, "")})
+
+    owners = Owners("a", [])
+    owners.serve = serve  # type: ignore[method-assign]  # a stuck one
+    async with member(fast, owners) as membership:
+        await until(lambda: opened.count(0) == 2, within=20)
+        steady = len(opened)
+        assert membership.alive
+        await asyncio.sleep(1.5 * membership._stuck_seconds)
+        assert len(opened) <= steady + PARTITIONS
 
 
 def test_a_coordinator_that_tells_no_offsets_is_not_taken_for_one_that_has_none() -> None:

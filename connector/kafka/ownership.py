@@ -53,6 +53,7 @@ class Seat:
         self.work_until = float("inf")
         self.deliver: Deliver | None = None
         self.offsets: Offsets = {}
+        self.proved = time.monotonic()
         self._membership = membership
 
     @property
@@ -76,6 +77,7 @@ class Seat:
     def start_reading(self, offsets: Mapping[str, int], deliver: Deliver) -> None:
         """Deliver records from these offsets on; `deliver` must not raise."""
         if self.held:
+            self.proved = time.monotonic()
             self.deliver = deliver
             self._membership.seek(self.partition, offsets)
             self.resume(offsets)
@@ -215,10 +217,17 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
             self._proved = now
         elif not self.seats:
             self._proved = self._healthy = now
-        elif now - self._proved > self._stuck_seconds:
+        elif now - self._last_proof() > self._stuck_seconds:
             if await self._kafka_answers():
-                raise Unavailable(f"No commit was accepted for {self._stuck_seconds:.0f} s.")
+                raise Unavailable(f"No commit of some partition was accepted for {self._stuck_seconds:.0f} s.")
             self._proved = self._healthy = time.monotonic()
+            for seat in self.seats.values():
+                seat.proved = self._proved
+
+    def _last_proof(self) -> float:
+        """The last sign that the group knows us and that no owner is stuck: that of the owner which waits longest."""
+        reading = () if self._lock_only else [seat.proved for seat in self.seats.values() if seat.deliver]
+        return min(reading, default=self._proved)
 
     async def _kafka_answers(self) -> bool:
         """Whether a new client finds a broker that knows the partitions' leaders."""
@@ -380,7 +389,10 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
         except (KafkaError, IllegalStateError, TimeoutError) as error:
             log.debug("commit refused", role=self.role, partition=partition, reason=f"{error!r:.120}")
             return False
-        self._proved = self._healthy = time.monotonic()
+        self._proved = time.monotonic()
+        if partition in self.seats:
+            self.seats[partition].proved = self._proved
+        self._healthy = self._last_proof()
         return True
 
 

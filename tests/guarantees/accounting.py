@@ -113,7 +113,7 @@ def of_events(made: Mapping[str, float], late: Iterable[str], events: Sequence[t
     """`made` gives each SID's time; `late` became visible later than made; `events` are partition, SID and time."""
     account = Account({"records": len(made), "events": len(events)})
     times = Counter(sid for _, sid, _ in events)
-    account.promise("lost", [sid for sid in made if not times[sid]])
+    account.promise("lost", [f"{sid} of {made[sid]:.0f}" for sid in made if not times[sid]])
     account.promise("published twice", [sid for sid, count in times.items() if count > 1])
     account.promise("invented", [sid for sid in times if sid not in made])
     account.promise("out of order within a partition", _shuffled(events, set(late)))

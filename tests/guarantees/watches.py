@@ -89,9 +89,11 @@ async def run(
 
 
 async def _started(stage: Stage, name: str) -> None:
-    await until(
-        lambda: any("watch starts" in process.log and f'"{name}"' in process.log for process in stage.processes)
-    )
+    def has_started() -> bool:
+        lines = [line for process in stage.processes for line in process.log.splitlines()]
+        return any("watch starts" in line and f'"{name}"' in line for line in lines)
+
+    await until(has_started)
 
 
 async def _settled(stage: Stage, traffic: Traffic, *, within: float) -> None:
