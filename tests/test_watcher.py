@@ -231,32 +231,32 @@ async def test_in_a_window_the_next_page_is_asked_for_before_the_present_one_is_
 
 
 async def test_nothing_is_fetched_while_a_transaction_is_open() -> None:
-    twilio, kafka = Twilio(*(message(number, NOW - 3 * DAY) for number in range(1200))), Kafka()
-    fetching = 0
+    wanted = [message(number, NOW - 3 * DAY) for number in range(1000)]
+    # The second page ends the walk of a window, when the third has been asked for; that one never comes.
+    older = [message(number, NOW - 300 * DAY) for number in range(1000, 4000)]
+    twilio, kafka = Twilio(*wanted, *older), Kafka()
+    fetching, hanging = 0, 0
     during: list[int] = []
 
-    async def counted(request: Request) -> AsyncIterator[Page]:
-        nonlocal fetching
+    async def walked(request: Request) -> AsyncIterator[Page]:
+        nonlocal fetching, hanging
         walk = twilio.pages(request)
-        while True:
-            fetching += 1
-            try:
-                page = await anext(walk, None)
-            finally:
-                fetching -= 1
-            if page is None:
-                return
-            yield page
+        yield await anext(walk)
+        yield await anext(walk)
+        fetching, hanging = fetching + 1, hanging + 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            fetching -= 1
 
     async def commit(records: Sequence[Record], cursor: Cursor) -> None:
         during.append(fetching)
         await kafka.commit(records, cursor)
         during.append(fetching)
 
-    # More rows than are kept: the walk of a window ends while its next page is on the way.
-    watch = watcher(twilio, kafka, start=NOW - 4 * DAY, limit=100, capacity=150, pages=counted, commit=commit)
-    async with running(watch):
-        await kafka.until(lambda: len(kafka.sids) >= 1200)
+    async with running(watcher(twilio, kafka, start=NOW - 4 * DAY, limit=100, pages=walked, commit=commit)):
+        await kafka.until(lambda: len(kafka.sids) >= 1000)
+    assert hanging
     assert set(during) == {0}
 
 
