@@ -39,6 +39,23 @@ async def high_watermark(kafka: KafkaSettings, topic: str, partition: int) -> in
     return ends[where]
 
 
+async def assign(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> Mapping[TopicPartition, int]:
+    """Assign every partition of these topics to a reader; where each ends. Raises Unavailable, also without a topic."""
+    places: list[TopicPartition] = []
+    try:
+        await consumer._client.force_metadata_update()  # noqa: SLF001 - the public way knows only subscribed topics
+        for topic in topics:
+            found = await consumer._client._wait_on_metadata(topic) and consumer.partitions_for_topic(topic)  # noqa: SLF001
+            if not found:
+                raise Unavailable(f"Topic {topic} does not exist; create it with `twilio-kafka topics apply`.")
+            places += [TopicPartition(topic, partition) for partition in sorted(found)]
+        consumer.assign(places)
+        ends: Mapping[TopicPartition, int] = await consumer.end_offsets(places)
+    except KafkaError as error:
+        raise Unavailable(clients.reason(error)) from error
+    return ends
+
+
 async def bounds(kafka: KafkaSettings, topics: Iterable[str], partition: int) -> Mapping[str, tuple[int, int]]:
     """For each topic the partition's first offset and its end, open transactions included. Raises Unavailable."""
     places = [TopicPartition(topic, partition) for topic in topics]

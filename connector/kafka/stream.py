@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 
 from connector.errors import Unavailable
 from connector.events import Record, decode
-from connector.kafka import clients
+from connector.kafka import clients, partitions
 from connector.settings import KafkaSettings
 
 POLL_MS = 200
@@ -77,25 +77,14 @@ async def _place(
     consumer: AIOKafkaConsumer, topics: Sequence[str], *, since: datetime | None
 ) -> Mapping[TopicPartition, int]:
     """Assign every partition and seek; returns where they end."""
-    places: list[TopicPartition] = []
-    try:
-        await consumer._client.force_metadata_update()  # noqa: SLF001 - the public way knows only subscribed topics
-        for topic in topics:
-            found = await consumer._client._wait_on_metadata(topic) and consumer.partitions_for_topic(topic)  # noqa: SLF001
-            if not found:
-                raise Unavailable(f"Topic {topic} does not exist; create it with `twilio-kafka topics apply`.")
-            places += [TopicPartition(topic, partition) for partition in sorted(found)]
-        consumer.assign(places)
-        ends: Mapping[TopicPartition, int] = await consumer.end_offsets(places)
-        starts: Mapping[TopicPartition, Any] = {}
-        if since is not None:
-            milliseconds = int(since.timestamp() * 1000)
-            starts = await consumer.offsets_for_times(dict.fromkeys(places, milliseconds))
-    except KafkaError as error:
-        raise Unavailable(clients.reason(error)) from error
-    for place in places:
+    ends = await partitions.assign(consumer, topics)
+    starts: Mapping[TopicPartition, Any] = {}
+    if since is not None:
+        with clients.translated("Offsets of a time cannot be read"):
+            starts = await consumer.offsets_for_times(dict.fromkeys(ends, int(since.timestamp() * 1000)))
+    for place, end in ends.items():
         start = starts.get(place)
-        consumer.seek(place, start.offset if start is not None else ends[place])
+        consumer.seek(place, start.offset if start is not None else end)
     return ends
 
 

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from connector.errors import Unavailable
-from connector.kafka import clients
+from connector.kafka import clients, partitions
 from connector.settings import KafkaSettings
 
 POLL_MS = 250
@@ -65,19 +65,9 @@ async def batches(kafka: KafkaSettings, topics: Mapping[str, Depth], *, behind: 
 
 async def _place(consumer: AIOKafkaConsumer, topics: Mapping[str, Depth]) -> Mapping[TopicPartition, int]:
     """Assign every partition and seek; returns where they end."""
-    places: list[TopicPartition] = []
-    try:
-        await consumer._client.force_metadata_update()  # noqa: SLF001 - the public way knows only subscribed topics
-        for topic in topics:
-            found = await consumer._client._wait_on_metadata(topic) and consumer.partitions_for_topic(topic)  # noqa: SLF001
-            if not found:
-                raise Unavailable(f"Topic {topic} does not exist; create it with `twilio-kafka topics apply`.")
-            places += [TopicPartition(topic, partition) for partition in sorted(found)]
-        consumer.assign(places)
-        ends: Mapping[TopicPartition, int] = await consumer.end_offsets(places)
+    ends = await partitions.assign(consumer, topics)
+    with clients.translated("Topics cannot be read"):
         starts = await _starts(consumer, topics, ends)
-    except KafkaError as error:
-        raise Unavailable(clients.reason(error)) from error
     for place, start in starts.items():
         consumer.seek(place, start)
     return ends
