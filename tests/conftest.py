@@ -16,6 +16,9 @@ import pytest
 
 from connector.dev.broker import Broker
 from connector.simulator import Simulator
+from connector.twilio.client import TwilioClient
+from tests.callback_port import Port, opened
+from tests.twilio_servers import connected
 
 _numbers = itertools.count(1)
 
@@ -113,3 +116,17 @@ async def simulator() -> AsyncIterator[Simulator]:
     """A simulated Twilio with reproducible SIDs."""
     async with Simulator(seed=1) as running:
         yield running
+
+
+@pytest.fixture
+async def client(simulator: Simulator) -> AsyncIterator[TwilioClient]:
+    """A client of the simulated Twilio."""
+    async with connected(simulator.url) as opened_client:
+        yield opened_client
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[Port]:
+    """A receiver that listens, with a place for its records."""
+    async with opened() as listening:
+        yield listening

@@ -21,12 +21,6 @@ async def simulator() -> AsyncIterator[Simulator]:
         yield running
 
 
-@pytest.fixture
-async def client(simulator: Simulator) -> AsyncIterator[TwilioClient]:
-    async with connected(simulator.url) as opened:
-        yield opened
-
-
 async def test_no_more_requests_run_at_once_than_the_limit() -> None:
     running = highest = 0
 

@@ -24,12 +24,6 @@ async def simulator() -> AsyncIterator[Simulator]:
         yield running
 
 
-@pytest.fixture
-async def client(simulator: Simulator) -> AsyncIterator[TwilioClient]:
-    async with connected(simulator.url) as opened:
-        yield opened
-
-
 MEDIA = Request("GET", f"{ACCOUNT}/Recordings/RE1.wav", operation="FetchRecordingMedia")
 BYTES = bytes(range(256)) * 1000
 

@@ -22,12 +22,6 @@ async def simulator() -> AsyncIterator[Simulator]:
         yield running
 
 
-@pytest.fixture
-async def client(simulator: Simulator) -> AsyncIterator[TwilioClient]:
-    async with connected(simulator.url) as opened:
-        yield opened
-
-
 @asynccontextmanager
 async def echoing() -> AsyncIterator[TwilioClient]:
     async def echo(request: web.BaseRequest) -> web.Response:

@@ -24,12 +24,6 @@ async def simulator() -> AsyncIterator[Simulator]:
         yield running
 
 
-@pytest.fixture
-async def client(simulator: Simulator) -> AsyncIterator[TwilioClient]:
-    async with connected(simulator.url) as opened:
-        yield opened
-
-
 async def walk(client: TwilioClient, request: Request, items: str = "messages") -> list[Page]:
     return [page async for page in pages(client, request, items=items, patience_seconds=0)]
 

@@ -31,12 +31,6 @@ from tests.callback_port import (
 )
 
 
-@pytest.fixture
-async def port() -> AsyncIterator[Port]:
-    async with opened() as listening:
-        yield listening
-
-
 # --- stored ---
 async def test_a_signed_form_is_stored_and_answered_without_a_body(port: Port) -> None:
     before = counted("message-status", "stored")

@@ -30,12 +30,6 @@ from tests.callback_port import (
 )
 
 
-@pytest.fixture
-async def port() -> AsyncIterator[Port]:
-    async with opened() as listening:
-        yield listening
-
-
 # --- forbidden ---
 async def forbidden(port: Port, **given: Any) -> None:
     before = counted("message-status", "forbidden")

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -17,13 +16,6 @@ from tests.callback_port import (
     Port,
     opened,
 )
-
-
-@pytest.fixture
-async def port() -> AsyncIterator[Port]:
-    async with opened() as listening:
-        yield listening
-
 
 SAMPLES = Path(__file__).parent / "contract" / "callbacks"
 STREAM_ACCOUNT = "ACa42104b5c0081d28f69cc86620eae712"

@@ -26,12 +26,6 @@ async def simulator() -> AsyncIterator[Simulator]:
         yield running
 
 
-@pytest.fixture
-async def client(simulator: Simulator) -> AsyncIterator[TwilioClient]:
-    async with connected(simulator.url) as opened:
-        yield opened
-
-
 async def test_a_create_gives_the_parsed_answer_with_twilios_clock_and_request_id(client: TwilioClient) -> None:
     response = await client.send(SEND)
     assert response.status == 201
