@@ -8,11 +8,12 @@ import asyncio
 import itertools
 import os
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
 from connector.dev.broker import Broker
 from connector.simulator import Simulator
@@ -104,11 +105,20 @@ def kafka(request: pytest.FixtureRequest) -> str:
     return given or _kafka_address()
 
 
+@pytest.fixture(scope="session")
+def cleaner(kafka: str) -> AdminClient:
+    """Who deletes topics."""
+    return AdminClient({"bootstrap.servers": kafka, "log_level": 0})
+
+
 @pytest.fixture
-def prefix(request: pytest.FixtureRequest) -> str:
-    """A topic prefix that no other test has."""
+def prefix(request: pytest.FixtureRequest, cleaner: AdminClient) -> Iterator[str]:
+    """A topic prefix that no other test has. Its topics are deleted: those of a thousand tests fill a broker's memory."""
     worker = getattr(request.config, "workerinput", {}).get("workerid", "main")
-    return f"t{os.getpid()}-{worker}-{next(_numbers)}"
+    prefix = f"t{os.getpid()}-{worker}-{next(_numbers)}"
+    yield prefix
+    if names := [name for name in cleaner.list_topics(timeout=30).topics if name.startswith(f"{prefix}.")]:
+        cleaner.delete_topics(names)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from connector.resources import COMMANDS
 from connector.settings import KafkaSettings
 from connector.simulator import OTHER_PHONE_NUMBER, PHONE_NUMBER, Simulator
 from connector.twilio.client import TwilioClient, open_session
-from tests.running import values, wait_for_records
+from tests.running import until, values, wait_for_records
 
 SEND = "send-message"
 WITHIN_SECONDS = 20.0
@@ -89,6 +89,12 @@ class Executing:
         self.membership = Membership(self.kafka, role="commands", group=group, topics=list(names), serve=executor.serve)
         self._task = asyncio.create_task(self.membership.run(self.stopping), name="executing")
         return self
+
+    async def serving(self) -> None:
+        """Wait until commands are read."""
+        await until(
+            lambda: self.membership is not None and any(seat.deliver for seat in self.membership.seats.values())
+        )
 
     async def stop(self) -> None:
         """End in order."""

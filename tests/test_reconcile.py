@@ -216,6 +216,7 @@ async def test_after_crash_upon_crash_it_is_still_executed_once(kafka: str, pref
 async def test_an_expired_command_in_doubt_is_resolved_first(kafka: str, prefix: str) -> None:
     async with executing(kafka, prefix) as running:
         struck = running.simulator.fault("slow-answer", "CreateMessage", seconds=1.5, times=1)
+        await running.serving()
         await running.send(message(), expires_at=(datetime.now(UTC) + timedelta(seconds=1)).isoformat())
         await until(lambda: struck.hit > 0)
         await running.break_off()
