@@ -113,7 +113,7 @@ def cleaner(kafka: str) -> AdminClient:
 
 @pytest.fixture
 def prefix(request: pytest.FixtureRequest, cleaner: AdminClient) -> Iterator[str]:
-    """A topic prefix that no other test has. Its topics are deleted: those of a thousand tests fill a broker's memory."""
+    """A topic prefix that no other test has. Its topics go with the test: a thousand tests' fill a broker's memory."""
     worker = getattr(request.config, "workerinput", {}).get("workerid", "main")
     prefix = f"t{os.getpid()}-{worker}-{next(_numbers)}"
     yield prefix
