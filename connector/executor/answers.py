@@ -13,7 +13,7 @@ from connector.events import Record
 from connector.executor.results import pages_of
 from connector.resources.rows import Bundle, Operation, Parameters, Request
 from connector.twilio.answers import Response
-from connector.twilio.client import TwilioClient
+from connector.twilio.client import MayWrite, TwilioClient
 from connector.twilio.paging import Page, pages
 
 
@@ -36,7 +36,8 @@ class Portion:
 class Call:
     """One attempt of an operation.
 
-    `store` takes media, through `media` where it is a topic; `timeout_seconds` bounds a request.
+    `store` takes media, through `media` where it is a topic; `timeout_seconds` bounds a request; `may_write` is asked
+    directly before a create goes out.
     """
 
     client: TwilioClient
@@ -46,10 +47,11 @@ class Call:
     store: "Store"
     media: MediaSink
     timeout_seconds: float
+    may_write: MayWrite | None = None
 
     async def response(self) -> Response:
         """The response to the request as it is. Raises TwilioError."""
-        return await self.client.send(self.request, timeout_seconds=self.timeout_seconds)
+        return await self.client.send(self.request, timeout_seconds=self.timeout_seconds, may_write=self.may_write)
 
 
 Store = Callable[[Call], AsyncIterator[bytes]]

@@ -41,7 +41,7 @@ from connector.executor.pending import pending
 from connector.executor.process import LEASE, Process
 from connector.executor.results import Answer
 from connector.kafka import journal
-from connector.twilio.client import backoff_seconds
+from connector.twilio.client import MayWrite, backoff_seconds
 
 log = telemetry.logger(__name__)
 
@@ -193,12 +193,14 @@ class Execution:
                 with self._owner.waiting():
                     return await self._send(job)
             leased = boot_seconds()
+            over = leased + (LEASE + self._process.request_timeout).total_seconds()
             entry = results.attempting(self._command, alike=job.alike)
             self._attempted_at = entry.at
             await self._owner.attempt(self._command, entry)
             if boot_seconds() - leased > LEASE.total_seconds():
                 raise NotExecuted("The attempt's lease ran out before it began.")
-            return await self._send(job)
+            # Once more when it is connected, directly before the socket: later a successor may have concluded.
+            return await self._send(job, may_write=lambda: boot_seconds() < over)
 
     @asynccontextmanager
     async def _turn(self, job: Job) -> AsyncIterator[None]:
@@ -223,7 +225,7 @@ class Execution:
             if client is not None:
                 client.leave()
 
-    async def _send(self, job: Job) -> list[Answer]:
+    async def _send(self, job: Job, *, may_write: MayWrite | None = None) -> list[Answer]:
         """The answers of one attempt. Those that are not returned were written on the way: a long list's first pages.
 
         A list that begins anew writes its pages anew; the later page of a number counts.
@@ -237,6 +239,7 @@ class Execution:
             store=process.store,
             media=self._owner.media,
             timeout_seconds=process.request_timeout.total_seconds(),
+            may_write=may_write,
         )
         held: list[Answer] = []
         page = size = 0

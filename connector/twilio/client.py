@@ -12,6 +12,7 @@ from functools import lru_cache
 from http import HTTPStatus
 
 import aiohttp
+from aiohttp.abc import AbstractStreamWriter
 from prometheus_client import Counter, Histogram
 from pydantic import SecretStr
 from yarl import URL
@@ -47,6 +48,8 @@ LARGEST_ANSWER_BYTES = 32 * 1024 * 1024
 LARGEST_HEADER_BYTES = 32 * 1024
 
 log = logger(__name__)
+
+MayWrite = Callable[[], bool]
 
 
 def open_session() -> aiohttp.ClientSession:
@@ -147,15 +150,19 @@ class TwilioClient:
         """Give the place back."""
         self._concurrency.release()
 
-    async def send(self, request: Request, *, timeout_seconds: float = TIMEOUT_SECONDS) -> Response:
+    async def send(
+        self, request: Request, *, timeout_seconds: float = TIMEOUT_SECONDS, may_write: MayWrite | None = None
+    ) -> Response:
         """One attempt within `timeout_seconds`, connecting included; hold a `slot`.
+
+        `may_write` is asked directly before the bytes go to the socket; a no is NotExecuted.
 
         Raises Refused, BadCredentials, NotExecuted or PerhapsExecuted, and Rejected for what cannot be sent.
         """
         outgoing = self._outgoing(request)
         started = self._clock()
         try:
-            response = await self._exchange(outgoing, timeout_seconds)
+            response = await self._exchange(outgoing, timeout_seconds, may_write)
             if not is_success(response.status):
                 raise failure(response.status, response.body, response.headers)
         except TwilioError as error:
@@ -216,9 +223,9 @@ class TwilioClient:
             authorization=self._authorization,
         )
 
-    async def _exchange(self, outgoing: Outgoing, timeout_seconds: float) -> Response:
+    async def _exchange(self, outgoing: Outgoing, timeout_seconds: float, may_write: MayWrite | None) -> Response:
         try:
-            async with self._open(outgoing, _timeout(timeout_seconds)) as answer:
+            async with self._open(outgoing, _timeout(timeout_seconds), may_write) as answer:
                 try:
                     body = await _read(answer)
                 except (aiohttp.ClientError, OSError):
@@ -230,12 +237,15 @@ class TwilioClient:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _translation(outgoing.url, error) from error
 
-    def _open(self, outgoing: Outgoing, timeout: aiohttp.ClientTimeout) -> aiohttp.client._RequestContextManager:
+    def _open(
+        self, outgoing: Outgoing, timeout: aiohttp.ClientTimeout, may_write: MayWrite | None = None
+    ) -> aiohttp.client._RequestContextManager:
+        body = outgoing.body
         return self._session.request(
             outgoing.method,
             outgoing.url,
             headers=outgoing.headers,
-            data=outgoing.body,
+            data=body if body is None or may_write is None else _Guarded(body, may_write),
             timeout=timeout,
             allow_redirects=False,
         )
@@ -345,8 +355,23 @@ def _translated(url: URL) -> Iterator[None]:
         raise _translation(url, error) from error
 
 
+class _Guarded(aiohttp.BytesPayload):
+    """A body that asks before it is written. Headers and body go to the socket in one piece: on a no, nothing does."""
+
+    def __init__(self, body: bytes, may_write: MayWrite) -> None:
+        super().__init__(body)
+        self._may_write = may_write
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        if not self._may_write():
+            raise NotExecuted("The attempt's lease ran out before it was written.")
+        await super().write_with_length(writer, content_length)
+
+
 def _translation(url: URL, error: Exception) -> TwilioError:
     """What an exception of aiohttp means. Only connecting fails in ways that prove that nothing was executed."""
+    if isinstance(error.__cause__, NotExecuted):
+        return error.__cause__
     if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
         return NotExecuted(f"{url.host} cannot be reached ({_reason(error)}).")
     if isinstance(error, TimeoutError):

@@ -68,6 +68,24 @@ async def test_a_process_that_sleeps_before_it_sends_does_not_send_late(
     assert playing.executed() == (["c1"] if without else [])
 
 
+@pytest.mark.parametrize("without", ["", "check at the socket"])
+async def test_a_process_that_sleeps_after_its_last_check_writes_nothing_to_the_socket_late(
+    kafka: str, prefix: str, tmp_path: Path, without: str, record_property: Property
+) -> None:
+    async with scene(kafka, prefix, tmp_path) as playing:
+        await playing.start(playing.first, without=without, hold="write:")
+        await playing.send("c1")
+        await stopped(playing.first)
+        await playing.start(playing.second)
+        (result,) = await playing.results(1)
+        playing.first.send_signal(signal.SIGCONT)
+        await asyncio.sleep(SESSION_SECONDS + 1)
+        assert len(await playing.results(1)) == 1
+    record_property("sent though said to be unknown", len(playing.executed()))
+    assert result["outcome"] == "unknown"
+    assert playing.executed() == (["c1"] if without else [])
+
+
 @pytest.mark.parametrize("without", ["", "restored journal"])
 async def test_a_process_that_dies_between_result_and_commit_leaves_nothing_to_do_again(
     kafka: str, prefix: str, tmp_path: Path, without: str, record_property: Property

@@ -23,6 +23,7 @@ from connector.kafka.publisher import Publisher
 from connector.kafka.together import send_together
 from connector.kafka.transactions import Transactions
 from connector.replay import Replayer
+from connector.twilio.client import TwilioClient
 from connector.watcher.owner import WatchOwners
 
 
@@ -43,6 +44,16 @@ def _fencing() -> None:
 def _lease() -> None:
     """An attempt that was written down long ago is still sent."""
     execution.LEASE = timedelta(days=1)  # type: ignore[attr-defined]  # the module's own name of it
+
+
+def _check_at_the_socket() -> None:
+    """The lease is checked before the request is begun, and not again when it is written."""
+    send = TwilioClient.send
+
+    async def unguarded(self: TwilioClient, request: Any, **given: Any) -> Any:
+        return await send(self, request, **{**given, "may_write": None})
+
+    _replace(TwilioClient, send=unguarded)
 
 
 def _journal() -> None:
@@ -135,6 +146,7 @@ def _dedupe() -> None:
 SAFEGUARDS: Mapping[str, Callable[[], None]] = {
     "fencing": _fencing,
     "lease": _lease,
+    "check at the socket": _check_at_the_socket,
     "journal": _journal,
     "in-doubt branch": _in_doubt,
     "restored journal": _restored_journal,
@@ -149,6 +161,13 @@ SAFEGUARDS: Mapping[str, Callable[[], None]] = {
 def _holding() -> None:
     """Stop at a step: before an attempt is written, before it is sent, when a result or a replay is durable."""
     begin, attempt, finish, commit = Execution._attempt, Owner.attempt, Owner.finish, WatchOwners._commit
+    open_request = TwilioClient._open
+
+    def held_open(self: TwilioClient, outgoing: Any, *given: Any) -> Any:
+        if outgoing.method == "POST":
+            _stop_at("write", "")
+        return open_request(self, outgoing, *given)
+
     write = Replayer._write
 
     async def held_begin(self: Execution, job: Any) -> Any:
@@ -178,6 +197,7 @@ def _holding() -> None:
         _stop_at("replay", records[0].key)
 
     _replace(Execution, _attempt=held_begin)
+    _replace(TwilioClient, _open=held_open)
     _replace(Replayer, _write=held_write)
     _replace(Owner, attempt=held_attempt, finish=held_finish)
     _replace(WatchOwners, _commit=held_commit)
