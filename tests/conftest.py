@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from connector.dev.broker import Broker
+from connector.dev.broker import Broker, archive_classes
 from connector.simulator import Simulator
 from connector.twilio.client import TwilioClient
 from tests.callback_port import Port, opened
@@ -32,7 +32,12 @@ class _Background:
         self._thread = threading.Thread(target=self._loop.run_forever, name="embedded-kafka", daemon=True)
         self._thread.start()
         self.broker = Broker()
-        self._start = asyncio.run_coroutine_threadsafe(self.broker.start(), self._loop)
+        self._start = asyncio.run_coroutine_threadsafe(self._begin(), self._loop)
+
+    async def _begin(self) -> None:
+        # Dozens of tests start brokers of their own.
+        await archive_classes()
+        await self.broker.start()
 
     def address(self) -> str:
         self._start.result(timeout=300)

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from connector.dev.broker import Broker
+from connector.dev.broker import QUICK, Broker
 
 USER, PASSWORD = "connector", "fictional-password-1"
 """May everything."""
@@ -172,6 +172,7 @@ def secure_kafka(folder: Path) -> Iterator[SecureKafka]:
     """The broker on a thread and loop of its own."""
     authority = Authority(folder)
     broker = Broker(
+        jvm=QUICK,
         listeners=("SASL_SSL", "SASL_PLAINTEXT", "SSL"),
         properties=properties(authority),
         format_arguments=format_arguments(),

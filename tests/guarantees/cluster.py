@@ -47,10 +47,8 @@ class Leaders:
             await asyncio.sleep(0.2)
 
 
-async def run(
-    stage: Stage, *, seed: int, seconds: float, per_second: float = 30.0, topics: int | None = None
-) -> tuple[Account, Counter[str]]:
-    """Traffic, and for so long one leader after the other, each topic's once at least; `topics`: of so many only."""
+async def run(stage: Stage, *, seed: int, seconds: float, per_second: float = 30.0) -> tuple[Account, Counter[str]]:
+    """Traffic, and for so long one leader after the other, each topic's once at least."""
     commands.faults(stage)
     traffic = commands.Traffic(stage, seeded(seed, "traffic"), per_second)
     leaders, random, stop, done = Leaders(stage), seeded(seed, "trouble"), asyncio.Event(), Counter[str]()
@@ -60,12 +58,14 @@ async def run(
         tasks.create_task(traffic.run(stop))
         names = await leaders.topics()
         random.shuffle(names)
-        for name in itertools.cycle(names[:topics]):
-            if loop.time() > end and len(done) >= len(names[:topics]):
+        for name in itertools.cycle(names):
+            if loop.time() > end and len(done) >= len(names):
                 break
             node = await leaders.of(name)
             if node is not None:
-                await _restarted(node, away=random.uniform(0.5, 3))
+                await node.kill()
+                await asyncio.sleep(random.uniform(0.5, 3))
+                await started(node)
                 await leaders.all_in_sync()
                 done[name] += 1
         stop.set()
@@ -77,8 +77,7 @@ async def run(
     return account, Counter({"leader": done.total(), "topic": len(done)})
 
 
-async def _restarted(node: Node, *, away: float) -> None:
-    await node.kill()
-    await asyncio.sleep(away)
+async def started(node: Node) -> None:
+    """Start a broker again."""
     await node.start()
     await node.ready()

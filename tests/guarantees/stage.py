@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from connector.dev.broker import Broker
+from connector.dev.broker import QUICK, Broker
 from connector.errors import Unavailable
 from connector.simulator import Simulator
 from tests.running import Connector, configuration
@@ -95,7 +95,7 @@ async def stage(
     **sections: Any,
 ) -> AsyncIterator[Stage]:
     """A stage with everything running; `without` names a safeguard that the processes lack (see `without.py`)."""
-    broker = Broker(nodes=nodes)
+    broker = Broker(nodes=nodes, jvm=QUICK)
     async with contextlib.AsyncExitStack() as stack:
         await broker.start()
         stack.push_async_callback(broker.stop, gracefully=False)

@@ -4,56 +4,47 @@ import asyncio
 from pathlib import Path
 
 import aiohttp
-import orjson
 import pytest
-from aiokafka import AIOKafkaProducer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType  # type: ignore[attr-defined]  # not in its __all__
 
-from connector.simulator import OTHER_PHONE_NUMBER, PHONE_NUMBER
 from connector.twilio.signature import compute
-from tests.guarantees import cluster
-from tests.guarantees.stage import Stage, stage
-from tests.running import Connector, headers_of, values, wait_for_records
+from tests.guarantees import cluster, commands
+from tests.guarantees.accounting import of_commands
+from tests.guarantees.stage import Stage, seeded, stage
+from tests.running import Connector, headers_of, until, wait_for_records
 
 ROLES = ["callbacks", "commands"]
 
 
 @pytest.mark.timeout(240)
-async def test_leaders_die_in_turn_and_nothing_is_lost_or_done_twice(tmp_path: Path) -> None:
-    async with stage(
-        tmp_path, seed=3, nodes=cluster.NODES, count=2, simulated=cluster.SIMULATED, **cluster.SECTIONS
-    ) as (playing):
-        account, done = await cluster.run(playing, seed=3, seconds=0, topics=3)
-    assert done["leader"] == done["topic"] == 3
-    assert account.kept, account.table()
-
-
-@pytest.mark.timeout(240)
-async def test_while_too_few_replicas_are_in_sync_callbacks_get_503_and_commands_wait(tmp_path: Path) -> None:
+async def test_leaders_die_and_too_few_replicas_are_in_sync_and_nothing_is_lost_or_done_twice(tmp_path: Path) -> None:
+    """First one broker of three dies, and everything goes on; then so does one that is needed, and everything waits."""
     sections = {**cluster.SECTIONS, "roles": ROLES}
-    async with stage(tmp_path, seed=1, nodes=cluster.NODES, count=1, **sections) as playing:
+    async with stage(tmp_path, seed=3, nodes=cluster.NODES, count=1, **sections) as playing:
         (process,) = playing.processes
+        traffic, stop = commands.Traffic(playing, seeded(3, "traffic")), asyncio.Event()
+        sending = asyncio.create_task(traffic.run(stop))
+        leader = await cluster.Leaders(playing).of(f"{playing.prefix}.journal")
+        assert leader is not None
+        await leader.kill()
+        before = len(traffic.asked)
+        await until(lambda: len(traffic.asked) > before + 30)
+        await cluster.started(leader)
+        await cluster.Leaders(playing).all_in_sync()
         await _all_must_be_in_sync(playing)
         assert await _call_back(playing, process, "before") == 204
         await playing.broker.nodes[2].kill()
         assert await _call_back(playing, process, "meanwhile") == 503
-        # The one who sends the command asks less of the cluster than the connector does.
-        producer = AIOKafkaProducer(bootstrap_servers=playing.kafka, acks=1)
-        await producer.start()
-        value = orjson.dumps({"to": OTHER_PHONE_NUMBER, "from": PHONE_NUMBER, "body": "waits"})
-        await producer.send_and_wait(f"{playing.prefix}.commands.send-message", value, key=b"key")
-        await producer.stop()
-        assert not [entry for entry in playing.simulator.journal.of("CreateMessage") if entry.executed]
-        await playing.broker.nodes[2].start()
-        await playing.broker.nodes[2].ready()
-        (result,) = values(
-            await wait_for_records(playing.kafka, f"{playing.prefix}.results.send-message", 1, within=60)
-        )
+        await cluster.started(playing.broker.nodes[2])
+        stop.set()
+        await sending
+        assert await commands.has_settled(playing, traffic, within=60)
         assert await _call_back(playing, process, "after") == 204
         stored = await wait_for_records(playing.kafka, f"{playing.prefix}.message-status", 2)
-        executed = [entry for entry in playing.simulator.journal.of("CreateMessage") if entry.executed]
         assert await process.stop() == 0
-    assert (result["outcome"], len(executed)) == ("succeeded", 1)
+        results = await commands.results(playing)
+    account = of_commands(list(traffic.asked.values()), commands.executed(playing), results)
+    assert account.kept, account.table()
     assert {"before", "after"} <= {headers_of(record)["ce_id"] for record in stored}
 
 
