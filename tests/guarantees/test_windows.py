@@ -160,7 +160,9 @@ async def test_an_orderly_stop_leaves_nothing_in_doubt(
         await playing.start(playing.second, without=without)
         results = await playing.results(40)
     record_property("left in doubt of 40", sum(one["reconciled"] for one in results))
-    assert sorted(playing.executed()) == sorted(f"c{number}" for number in range(40))
+    # What is broken off before it was sent is never sent.
+    assert len(playing.executed()) == len(set(playing.executed()))
+    assert without or len(playing.executed()) == 40
     assert (sum(one["reconciled"] for one in results) > 0) is bool(without)
 
 
@@ -178,7 +180,8 @@ async def test_a_process_that_joins_puts_nothing_in_doubt(
         results = await playing.results(60)
         await joining
     record_property("put in doubt of 60", sum(one["reconciled"] for one in results))
-    assert sorted(playing.executed()) == sorted(f"c{number}" for number in range(60))
+    assert len(playing.executed()) == len(set(playing.executed()))
+    assert without or len(playing.executed()) == 60
     assert (sum(one["reconciled"] for one in results) > 0) is bool(without)
 
 
