@@ -72,7 +72,7 @@ class Child:
     async def run(self, stop: asyncio.Event) -> None:
         """Keep it running until `stop` is set and it has drained.
 
-        Raises Failed when it ends without ever having served.
+        Raises Failed when it ends by itself without ever having served; one that was killed is started again.
         """
         failures = 0
         while not stop.is_set():
@@ -80,8 +80,8 @@ class Child:
             code = await self._run_once()
             if stop.is_set():
                 return
-            if not self.has_served:
-                raise Failed(code if code > 0 else 1)
+            if not self.has_served and code >= 0:
+                raise Failed(code or 1)
             failures = 0 if time.monotonic() - self._began > STEADY_SECONDS else failures + 1
             pause = min(FIRST_BACKOFF_SECONDS * 2 ** (failures - 1) if failures else 0, LONGEST_BACKOFF_SECONDS)
             log.error("worker ended", worker=self.number, code=code, again_in_seconds=pause)
