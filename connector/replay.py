@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Container, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
 from connector.errors import InvalidRecord, Superseded, Unavailable
-from connector.events import Received, Record
+from connector.events import BEGINNING, Received, Record
 from connector.kafka import control, stream
 from connector.kafka.tail import records_at
 from connector.kafka.transactions import Transactions
@@ -28,7 +28,6 @@ MOST_LETTERS = 100
 MOST_BYTES = 1024 * 1024
 TRANSACTIONS_PER_SECOND = 10
 ABSENT = "There is no dead letter here (any more)."
-BEGINNING = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -75,13 +75,14 @@ def tail(
 
     Text shows no content and no whole number; json shows the records as they are, one on a line.
     """
+    from connector.events import BEGINNING
     from connector.stories import Condition
 
     settings = kafka_settings(config, kafka)
     known = list(topics_to_show(settings))
     wanted = [_topic(name, settings.kafka.topic_prefix, known) for name in topics or known]
     conditions = [Condition(*condition(text, FIELDS)) for text in where or ()]
-    start = moment(since) if since else None if follow else datetime.fromtimestamp(0, UTC)
+    start = moment(since) if since else None if follow else BEGINNING
     source = _selected(settings.kafka, wanted, conditions, since=start, until_end=not follow)
     try:
         run_async(_show(source, output, limit), kafka=settings.kafka)

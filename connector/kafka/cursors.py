@@ -1,13 +1,10 @@
 """Watch cursors in the compacted topic: which partition a watch lives in, and what was written last."""
 
-from datetime import UTC, datetime
-
-from connector.events import Record
+from connector.events import BEGINNING, Record
 from connector.kafka import partitions, stream
 from connector.settings import KafkaSettings
 
 TOPIC = "cursors"
-BEGINNING = datetime.fromtimestamp(0, UTC)
 
 
 def partition_of(watch: str, count: int) -> int:
