@@ -167,16 +167,21 @@ class SecureKafka:
         }
 
 
-@contextmanager
-def secure_kafka(folder: Path) -> Iterator[SecureKafka]:
-    """The broker on a thread and loop of its own."""
-    authority = Authority(folder)
-    broker = Broker(
+def secure_broker(authority: Authority) -> Broker:
+    """A broker, not started yet, whose certificates are of this authority."""
+    return Broker(
         jvm=QUICK,
         listeners=("SASL_SSL", "SASL_PLAINTEXT", "SSL"),
         properties=properties(authority),
         format_arguments=format_arguments(),
     )
+
+
+@contextmanager
+def secure_kafka(folder: Path) -> Iterator[SecureKafka]:
+    """The broker on a thread and loop of its own."""
+    authority = Authority(folder)
+    broker = secure_broker(authority)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="secure-kafka", daemon=True)
     thread.start()

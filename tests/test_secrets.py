@@ -17,10 +17,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its module 
     UserScramCredentialUpsertion,
 )
 
-from connector.dev.broker import QUICK, Broker
 from connector.simulator import PHONE_NUMBER, Account, ApiKey, Simulator
 from tests.running import Connector, configuration, running, values, wait_for_records
-from tests.secure_kafka import PASSWORD, USER, Authority, Identity, SecureKafka, format_arguments, properties
+from tests.secure_kafka import PASSWORD, USER, Authority, Identity, SecureKafka, secure_broker
 
 COMMAND = {"to": "+15550100002", "from": PHONE_NUMBER, "body": "Hello"}
 
@@ -180,12 +179,7 @@ async def secured(tmp_path: Path) -> AsyncIterator[SecureKafka]:
     folder = tmp_path / "broker"
     folder.mkdir()
     authority = Authority(folder)
-    broker = Broker(
-        jvm=QUICK,
-        listeners=("SASL_SSL", "SASL_PLAINTEXT", "SSL"),
-        properties=properties(authority),
-        format_arguments=format_arguments(),
-    )
+    broker = secure_broker(authority)
     yield SecureKafka(await broker.start(), authority)
     await broker.stop(gracefully=False)
 
