@@ -23,7 +23,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its module 
     ResourceType,
 )
 
-from connector.app import rights_of
+from connector.app import acls_of, rights_of
 from connector.kafka import rights
 from connector.kafka.acls import Acl, missing
 from connector.settings import KafkaSettings
@@ -139,7 +139,9 @@ async def test_with_the_printed_acls_everything_works_and_one_less_is_named(
     await as_administrator(process, secured)
     acls = await asyncio.to_thread(printed, process)
     granted = Granted(secured)
+    needed = rights_of(process.settings)
     await asyncio.to_thread(granted.grant, acls)
+    await only_missing(process.settings.kafka, needed, None)
 
     await process.start()
     try:
@@ -149,30 +151,28 @@ async def test_with_the_printed_acls_everything_works_and_one_less_is_named(
     assert '"level": "error"' not in process.log
     assert "not allowed" not in process.log
 
-    needed = rights_of(process.settings)
     for acl in acls:
         if acl["resource"] == "topic" and acl["prefixed"]:
             # What a caller names is seen when somebody names it.
             continue
         with granted.without(acl):
-            await only_denied(process.settings.kafka, needed, acl)
+            await only_missing(process.settings.kafka, needed, acl)
 
 
-async def only_denied(kafka: KafkaSettings, needed: Sequence[Acl], acl: dict[str, Any]) -> None:
-    """Wait until the start would say one sentence, that of this right; the broker hears of a change a moment later.
+async def only_missing(kafka: KafkaSettings, needed: Sequence[Acl], acl: dict[str, Any] | None) -> None:
+    """Wait until the start would say one sentence, that of this right, or none; the broker hears of a change later.
 
     Without its last right on a topic one may not even describe it.
     """
-    found: list[str] = []
-    async with asyncio.timeout(10):
-        while not names(found, acl):
-            found = missing(await rights.missing(kafka, needed))
+    async with asyncio.timeout(20):
+        while not names(missing(await rights.missing(kafka, needed)), acl):
+            await asyncio.sleep(0.05)
 
 
-def names(sentences: Sequence[str], acl: dict[str, Any]) -> bool:
-    """Whether this right is the only one that the sentences name."""
-    if len(sentences) != 1:
-        return False
+def names(sentences: Sequence[str], acl: dict[str, Any] | None) -> bool:
+    """Whether this right is the only one that the sentences name; without one, whether there is no sentence."""
+    if acl is None or len(sentences) != 1:
+        return acl is None and not sentences
     operations, _, resource = sentences[0].partition(" is not allowed to us ")[0].partition(" on ")
     is_kind = resource.startswith(acl["resource"].replace("-", " "))
     return acl["operation"] in operations.split(" and ") and is_kind and resource.endswith(f" {acl['name']}")
@@ -217,6 +217,8 @@ async def test_a_start_without_a_right_ends_with_69_and_the_sentence(
     acls = await asyncio.to_thread(printed, process, "--no-console")
     journal = next(acl for acl in acls if acl["name"].endswith(".journal") and acl["operation"] == "Write")
     await asyncio.to_thread(granted.grant, [acl for acl in acls if acl != journal])
+    needed = acls_of(process.settings, console=False)
+    await only_missing(process.settings.kafka, needed, journal)
     await process.start(ready=False)
     assert process.process is not None
     async with asyncio.timeout(30):
@@ -227,5 +229,6 @@ async def test_a_start_without_a_right_ends_with_69_and_the_sentence(
         "`twilio-kafka topics list --acls` prints the ACL."
     )
     await asyncio.to_thread(granted.grant, [journal])
+    await only_missing(process.settings.kafka, needed, None)
     await process.start()
     await process.kill()
