@@ -164,9 +164,10 @@ async def only_missing(kafka: KafkaSettings, needed: Sequence[Acl], acl: dict[st
 
     Without its last right on a topic one may not even describe it.
     """
+    found = missing(await rights.missing(kafka, needed))
     async with asyncio.timeout(20):
-        while not names(missing(await rights.missing(kafka, needed)), acl):
-            await asyncio.sleep(0.05)
+        while not names(found, acl):
+            found = missing(await rights.missing(kafka, needed))
 
 
 def names(sentences: Sequence[str], acl: dict[str, Any] | None) -> bool:
