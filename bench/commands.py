@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from aiokafka import AIOKafkaProducer, ConsumerRecord
@@ -22,6 +23,8 @@ VALUE = (
 )
 _ID = re.compile(rb'"id":\s*"(b[0-9]+-[0-9]+)"')
 DEADLINE_SECONDS = 120.0
+# The load generator's own connections are idle before the steady part: its first commands wait for them.
+UNCOUNTED_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +72,14 @@ class Begun:
 Begin = Callable[[Setting], "asyncio.Future[Begun] | object"]
 
 
-async def _ours(setting: Setting) -> Begun:
-    name = f"ours-{setting.run}"
+async def _ours(setting: Setting, *, workers: int = 1) -> Begun:
+    name = setting.run
     connector = targets.Connector.of(
         name,
         setting.servers,
         setting.folder,
         prefix=name,
+        workers=workers,
         roles=["commands"],
         commands={"max_in_flight": setting.in_flight},
         callbacks={"public_url": None},
@@ -123,12 +127,12 @@ def rows() -> dict[str, Callable[[Setting], object]]:
                     f"{peer.name}-commands{more}.yaml", folder=folder, environment=given
                 )
             )
-    found["ours"] = _ours
+    found |= {"ours": _ours, "ours-2": partial(_ours, workers=2)}
     return found
 
 
 async def measure(servers: str, folder: Path, options: Options) -> list[Target]:
-    """Alternate over the targets; each round has topics of its own."""
+    """Alternate over the targets; each round has topics of its own, and the first is a warm-up that does not count."""
     found = [Target(name, begin) for name, begin in rows().items() if not options.only or name in options.only]
     port = free_port()
     environment = {"PORT": str(port), "LATENCY_MS": str(options.latency)}
@@ -136,12 +140,13 @@ async def measure(servers: str, folder: Path, options: Options) -> list[Target]:
     try:
         await stub.listens(port)
         async with kafka.writer(servers) as producer:
-            for number in range(options.rounds):
-                for target in found if number % 2 == 0 else found[::-1]:
+            for number in range(options.rounds + 1):
+                for target in found if number % 2 else found[::-1]:
                     run = f"{target.name}-{os.urandom(3).hex()}"
                     setting = Setting(servers, folder, run, f"http://127.0.0.1:{port}", options.in_flight)
                     row = await _round(target, setting, producer, options)
-                    target.rounds.append(row)
+                    if number:
+                        target.rounds.append(row)
                     shown = " ".join(f"{name} {value:.3f}" for name, value in row.items())
                     print(f"  round {number} {target.name:16} {shown}", flush=True)
     finally:
@@ -178,7 +183,7 @@ async def _round(target: Target, setting: Setting, producer: AIOKafkaProducer, o
             }
             if not is_ordered:
                 row |= await _steady(producer, begun.commands, arrivals, program, options)
-            if target.name == "ours" and (row["inversions"] or row["repeated"]):
+            if target.name.startswith("ours") and (row["inversions"] or row["repeated"]):
                 raise RuntimeError(f"Order or uniqueness lost: {row}.")
             return row
     finally:
@@ -202,7 +207,8 @@ async def _steady(
         await asyncio.sleep(0.002)
     await arrivals.wait(before + total, within=30)
     spent = machine.usage(program.pid)
-    latencies = sorted((arrivals.times[name] - moment) * 1000 for name, moment in sent.items())
+    counted = {name: moment for name, moment in sent.items() if moment > started + UNCOUNTED_SECONDS}
+    latencies = sorted((arrivals.times[name] - moment) * 1000 for name, moment in counted.items())
     return {
         "p50": percentile(latencies, 0.5),
         "p99": percentile(latencies, 0.99),
