@@ -28,12 +28,12 @@ def command_names(incomplete: str) -> list[str]:
 def parameter_names(ctx: Context, incomplete: str) -> list[str]:
     """`to=`, `from=` …: the parameters of the command that was named, whatever its resource."""
     from connector.resources import COMMANDS
-    from connector.resources.parameters import public_names
+    from connector.resources.models import public_names
 
     words = [str(ctx.params.get("command")), *ctx.args]
     command = next((COMMANDS[word] for word in words if word in COMMANDS), None)
     operations = command.operations.values() if command else ()
-    names = {name for operation in operations for name in public_names(operation.parameters)}
+    names = {name for operation in operations for name in public_names(operation.parameters).values()}
     resources = {f"resource={name}" for name in (command.operations if command else ()) if name}
     return _beginning(incomplete, {*(f"{name}=" for name in names - {"resource"}), *resources})
 

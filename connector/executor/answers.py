@@ -12,6 +12,7 @@ from connector.errors import NotExecuted
 from connector.events import Record
 from connector.executor.results import pages_of
 from connector.resources.rows import Bundle, Operation, Parameters, Request
+from connector.resources.writing import Writer
 from connector.twilio.answers import Response
 from connector.twilio.client import MayWrite, TwilioClient
 from connector.twilio.paging import Page, pages
@@ -62,7 +63,7 @@ def bundle_bytes(model: type[Bundle] | None, row: Any) -> bytes:
     if model is None:
         return orjson.dumps(row)
     try:
-        return model.model_validate(row).json_bytes()
+        return Writer.of(model).write(row)
     except ValidationError:
         return orjson.dumps(row)
 

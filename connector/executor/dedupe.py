@@ -82,8 +82,9 @@ class Dedupe:
         """
         if not command.explicit:
             return None
-        with waiting():
-            await self._loaded.wait()
+        if not self._loaded.is_set():
+            with waiting():
+                await self._loaded.wait()
         number = number_of(command.topic, command.id)
         others: set[int] = set()
         while True:

@@ -43,7 +43,8 @@ class Parameters(BaseModel):
 
     @model_validator(mode="after")
     def _rules_hold(self) -> Self:
-        values = {info.alias or name: getattr(self, name) for name, info in type(self).model_fields.items()}
+        fields = self.__dict__
+        values = {public: fields[name] for name, public in public_names(type(self)).items()}
         broken = [sentence for rule in self.rules if (sentence := rule.broken(values))]
         if broken:
             raise ValueError("; ".join(broken))
@@ -56,6 +57,12 @@ class Parameters(BaseModel):
         if cls.rules:
             handler.resolve_ref_schema(schema)["allOf"] = [rule.schema() for rule in cls.rules]
         return schema
+
+
+@lru_cache(maxsize=256)
+def public_names(model: type[Parameters]) -> Mapping[str, str]:
+    """For each field the name by which a value gives it."""
+    return {name: info.alias or name for name, info in model.model_fields.items()}
 
 
 @dataclass(frozen=True, slots=True)

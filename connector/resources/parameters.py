@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from connector.errors import Rejected
-from connector.resources.models import Parameters, snake
+from connector.resources.models import Parameters, public_names, snake
 from connector.resources.rows import Command, Operation
 from connector.resources.rules import listed
 
@@ -81,11 +81,6 @@ def fill_callbacks(operation: Operation, parameters: Parameters, urls: Callable[
     return parameters.model_copy(update=filled)
 
 
-def public_names(model: type[Parameters]) -> list[str]:
-    """The names by which a value gives the model's fields."""
-    return [info.alias or name for name, info in model.model_fields.items()]
-
-
 def _object(command: Command, value: bytes | None) -> Mapping[str, Any]:
     if not value:
         raise Rejected(f"{command.name}: the value is empty, a JSON object is expected.")
@@ -119,7 +114,7 @@ def _sentence(found: ErrorDetails, model: type[Parameters]) -> str:
     context = found.get("ctx", {})
     match found["type"]:
         case "extra_forbidden":
-            nearest = _nearest(snake(name), public_names(model))
+            nearest = _nearest(snake(name), public_names(model).values())
             shown = name if NAME.fullmatch(name) else "a field"
             return f"{shown} is unknown" + (f", did you mean {nearest}?" if nearest else "")
         case "value_error":

@@ -92,7 +92,7 @@ def _headers(request: Request) -> CIMultiDict[str]:
     for name, value in request.headers:
         if not name or _CONTROL.search(name + value):
             raise Rejected(f"Header {name[:40]!r} holds a control character: remove it.")
-    for name in _OURS:
+    for name in _OURS if headers else ():
         headers.popall(name, None)
     headers.setdefault("Accept", "application/json" if request.path.endswith(".json") else "*/*")
     return headers
