@@ -120,8 +120,8 @@ def rows() -> dict[str, Callable[[Setting], object]]:
             lambda run, given, folder: targets.baseline("commands", f"baseline-{run}", folder=folder, environment=given)
         )
     }
-    for peer, names in ((targets.CONNECT, ("", "-ordered")), (targets.BENTO, ("",))):
-        for more in names if peer.is_given else ():
+    for peer in (targets.CONNECT, targets.BENTO):
+        for more in ("", "-ordered") if peer.is_given else ():
             found[f"{peer.name}{more}"] = _other(
                 lambda _run, given, folder, peer=peer, more=more: peer.start(  # type: ignore[misc]  # bound in the loop
                     f"{peer.name}-commands{more}.yaml", folder=folder, environment=given
