@@ -10,11 +10,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import callbacks, commands, growth, kafka, start, watch
+from bench import callbacks, commands, growth, kafka, soak, start, watch
 
 HERE = Path(__file__).parent
 OUT = HERE / "out"
 PARTS = ("callbacks", "commands", "watch", "start", "growth")
+# Takes an hour: only when it is named.
+LONG_PARTS = ("soak",)
 
 
 async def run(parts: list[str], *, quick: bool, only: frozenset[str]) -> str:
@@ -63,6 +65,13 @@ async def _section(part: str, servers: str, folder: Path, *, quick: bool, only: 
             return f"\n## Watch: back-fill of {options_of_watch.rows:,} rows, limit 5,000\n{table}\n"
         case "start":
             return f"\n## Start\n{start.table(await start.measure(servers, folder))}\n"
+        case "soak":
+            minutes = await soak.measure(servers, folder, 2 if quick else soak.MINUTES)
+            soak.draw(minutes, OUT)
+            return (
+                f"\n## Soak: {soak.MESSAGES_PER_SECOND} messages/s with their callbacks, {len(soak.WATCHES)} watches\n"
+                f"{soak.table(minutes)}\n"
+            )
         case _:
             found = await growth.measure(servers, folder, only & frozenset(growth.PARTS))
             growth.plots(found, OUT)
@@ -83,14 +92,14 @@ def _header() -> str:
 def main() -> None:
     """Read the options, measure, print and keep the report."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all of them without")
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}: all of these without; or soak, an hour")
     parser.add_argument("--quick", action="store_true", help="few and short rounds, to see that everything runs")
     parser.add_argument(
         "--only", default="", help="these targets, separated by commas; of growth: rates, keys, watches"
     )
     options = parser.parse_args()
-    if unknown := sorted(set(options.parts) - set(PARTS)):
-        parser.error(f"unknown parts {unknown}; there are {', '.join(PARTS)}")
+    if unknown := sorted(set(options.parts) - {*PARTS, *LONG_PARTS}):
+        parser.error(f"unknown parts {unknown}; there are {', '.join((*PARTS, *LONG_PARTS))}")
     only = frozenset(filter(None, options.only.split(",")))
     report = asyncio.run(run(options.parts or list(PARTS), quick=options.quick, only=only))
     (OUT / "report.md").write_text(report)
