@@ -1,6 +1,7 @@
 """Both paging dialects against the simulator, and lists that misbehave."""
 
 import datetime as dt
+import gc
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -107,6 +108,29 @@ async def test_next_links_are_sent_back_byte_for_byte() -> None:
     link = "/2010-04-01/x.json?To=%2B1555&When%3E=2026-01-02T03%3A04%3a05Z&a=%7e/%2f&PageToken=PASM1"
     found = await listed({"rows": [], "next_page_uri": link}, {"rows": [{"sid": "1"}], "next_page_uri": None})
     assert [page.rows for page in found] == [[], [{"sid": "1"}]]
+
+
+async def test_a_page_is_not_held_while_the_next_one_is_fetched() -> None:
+    holding: list[bool] = []
+
+    async def answer(_request: web.BaseRequest) -> web.Response:
+        holding.append(is_held("SM-first-page"))
+        return web.Response(body=documents.pop(0), content_type="application/json")
+
+    documents = [b'{"rows": [{"sid": "SM-first-page"}], "next_page_uri": "/next"}', b'{"rows": []}']
+    async with serving(answer) as base, connected(base) as client:
+        walked = pages(client, Request("GET", "/list.json"), items="rows")
+        page = await anext(walked)
+        assert is_held("SM-first-page")
+        del page
+        await anext(walked)
+    assert holding == [False, False]
+
+
+def is_held(sid: str) -> bool:
+    """Whether anybody holds a list that begins with this row."""
+    lists = (found for found in gc.get_objects() if isinstance(found, list) and found)
+    return any(isinstance(found[0], dict) and found[0].get("sid") == sid for found in lists)
 
 
 async def test_a_list_in_a_circle_is_left() -> None:

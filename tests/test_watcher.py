@@ -1,6 +1,7 @@
 """The engine of a watch: what it asks, what it writes, and what happens when Twilio, Kafka or a row misbehaves."""
 
 import asyncio
+import weakref
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -228,6 +229,63 @@ async def test_in_a_window_the_next_page_is_asked_for_before_the_present_one_is_
     assert len(sweep.gathered().found) == 2500
     counted = [(name, len(list(same))) for name, same in groupby(told)]
     assert counted == [("asked", 2), ("looked at", 1000), ("asked", 1), ("looked at", 1500)]
+
+
+class Rows(list[dict[str, Any]]):
+    """A page's rows of which one can tell whether anybody still holds them."""
+
+
+class Held:
+    """The pages of a list, and how many of them are in memory."""
+
+    def __init__(self, twilio: Twilio) -> None:
+        self.shown: list[weakref.ref[Rows]] = []
+        self._twilio = twilio
+
+    @property
+    def count(self) -> int:
+        return sum(rows() is not None for rows in self.shown)
+
+    async def pages(self, request: Request) -> AsyncIterator[Page]:
+        """Each page comes when the one before is not held any more."""
+        async for page in self._twilio.pages(request):
+            await wait_for(lambda: self.count == 0)
+            rows = Rows(page.rows)
+            self.shown.append(weakref.ref(rows))
+            yield Page(rows, page.date)
+            del rows
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+async def test_a_page_that_was_looked_at_is_not_held_while_the_next_one_comes(is_live: bool) -> None:  # noqa: FBT001
+    newest = NOW if is_live else NOW - 2 * DAY + timedelta(hours=6)
+    twilio = Twilio(*(message(number, newest - timedelta(seconds=number)) for number in range(2500)))
+    held, row = Held(twilio), WATCHES["messages"]
+
+    def write(row: Mapping[str, Any], _kind: str) -> Written:
+        return Written(orjson.dumps(row))
+
+    reader = Reader(WatchSettings(resource="messages"), row, pages=held.pages, fetch=twilio.fetch, write=write)
+    live = first(NOW, since=NOW - timedelta(hours=1))
+    cursor = live if is_live else backfill(row, since=NOW - 2 * DAY, until=NOW - DAY, now=NOW)
+    sweep = await reader.walk(cursor, asyncio.Event())
+    assert len(held.shown) >= 3
+    assert len(sweep.gathered().found) == 2500
+
+
+async def test_no_page_is_held_while_a_first_cursor_waits_to_be_written() -> None:
+    twilio, kafka = Twilio(*(message(number) for number in range(10))), Kafka()
+    held = Held(twilio)
+    during: list[int] = []
+
+    async def commit(records: Sequence[Record], cursor: Cursor) -> None:
+        during.append(held.count)
+        await kafka.commit(records, cursor)
+
+    async with running(watcher(twilio, kafka, pages=held.pages, commit=commit)):
+        await kafka.until(lambda: kafka.cursor is not None)
+    assert held.shown
+    assert during == [0]
 
 
 async def test_nothing_is_fetched_while_a_transaction_is_open() -> None:

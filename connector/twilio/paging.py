@@ -1,6 +1,6 @@
 """Twilio's lists, streamed page by page, in both dialects: `next_page_uri` (2010) and `meta.next_page_url` (v1)."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from connector.errors import PerhapsExecuted, Refused
 from connector.resources.rows import Request
+from connector.twilio.answers import Response
 from connector.twilio.client import PATIENCE_SECONDS, TIMEOUT_SECONDS, TwilioClient
 
 INVALID_PAGE_TOKEN = 21481
@@ -41,21 +42,28 @@ async def pages(
     """
     followed: set[str] = set()
     while True:
-        try:
-            response = await client.request(request, timeout_seconds=timeout_seconds, patience_seconds=patience_seconds)
-        except Refused as error:
-            if error.code != INVALID_PAGE_TOKEN:
-                raise
-            raise WalkInterrupted(error.message, status=error.status, code=error.code) from error
-        document = _object(response.json())
-        yield Page(_rows(document, items), response.date)
-        link = _next(document)
+        asked = client.request(request, timeout_seconds=timeout_seconds, patience_seconds=patience_seconds)
+        page, link = await _page(asked, items)
+        yield page
+        del page  # some megabytes, which are not held while the next one is fetched
         if link is None:
             return
         if link in followed:
             raise Refused("Twilio's list leads in a circle: a next page was seen before.")
         followed.add(link)
         request = replace(request, path=_target(link, client.bases[request.host]), query=())
+
+
+async def _page(asked: Awaitable[Response], items: str) -> tuple[Page, str | None]:
+    """A page and the link to the next one; the answer that they were read from ends here."""
+    try:
+        response = await asked
+    except Refused as error:
+        if error.code != INVALID_PAGE_TOKEN:
+            raise
+        raise WalkInterrupted(error.message, status=error.status, code=error.code) from error
+    document = _object(response.json())
+    return Page(_rows(document, items), response.date), _next(document)
 
 
 def _object(document: Any) -> Mapping[str, Any]:

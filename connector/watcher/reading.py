@@ -106,6 +106,7 @@ class Reader:
                     raise Stopped
                 if not sweep.read(page.rows, page.date):
                     return
+                del page  # not held while the next one is fetched
 
     async def fetch(self, sids: list[str], *, name: str) -> dict[str, Row | None]:
         """Rows by SID as they are now; None for one that is gone, nothing for one of which Twilio does not tell."""
@@ -166,6 +167,7 @@ async def _ahead(pages: AsyncIterator[Page]) -> AsyncGenerator[Page, None]:
                 for _ in range(TURNS_TO_ASK):
                     await asyncio.sleep(0)
                 yield page
+                del page
         finally:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)

@@ -200,19 +200,21 @@ class Watcher:
         """The present cursor. At the start Twilio's time is asked for; a first cursor is written at once."""
         if self.cursor is not None and self._reader.knows_time:
             return self.cursor
-        is_from_now = self.cursor is None and self._settings.start == "now"
-        page = await self._reader.top(LARGEST_PAGE if is_from_now else 1)
         if self.cursor is not None:
+            await self._reader.top(1)
             return self.cursor
-        cursor = self._first(page.rows)
+        cursor = await self._first()
         await self._write((), cursor)
         self._report.started(cursor)
         return cursor
 
-    def _first(self, rows: Iterable[Row]) -> Cursor:
+    async def _first(self) -> Cursor:
+        """A first cursor. Its page ends here: watches that start together wait for each other with their write."""
         if isinstance(self._settings.start, datetime):
+            await self._reader.top(1)
             return cursors.first(self._reader.now, since=cursors.whole(self._settings.start))
-        return cursors.first(self._reader.now, present=created_times(rows, self._watch))
+        page = await self._reader.top(LARGEST_PAGE)
+        return cursors.first(self._reader.now, present=created_times(page.rows, self._watch))
 
     async def _walked(self, cursor: Cursor) -> tuple[Cursor, Gathered]:
         """What is to be published next, and the cursor with which it was found: the rest of a walk, or a new walk."""
