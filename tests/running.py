@@ -27,7 +27,7 @@ def configuration(simulator: Simulator, *, kafka: str, prefix: str, **sections: 
     """A configuration for tests; `sections` replace whole sections, dicts are merged into them."""
     port = free_port()
     base: dict[str, Any] = {
-        "kafka": {"bootstrap_servers": kafka, "topic_prefix": prefix, "partitions": 4, "replication_factor": 1},
+        "kafka": {"bootstrap_servers": kafka, "topic_prefix": prefix, "partitions": 2, "replication_factor": 1},
         "connections": {
             "default": {
                 "account_sid": simulator.account_sid,

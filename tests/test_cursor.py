@@ -76,7 +76,9 @@ History = tuple[Process, list[tuple[str, float, bool]]]
 
 
 @st.composite
-def histories(draw: st.DrawFn, *, watches: st.SearchStrategy[Watch] = WATCHES) -> History:
+def histories(
+    draw: st.DrawFn, *, watches: st.SearchStrategy[Watch] = WATCHES, rows: st.SearchStrategy[list[Any]] = ITEMS
+) -> History:
     """A list, a process that watches it, and when it polls and crashes."""
     actions = draw(ACTIONS)
     begin = draw(st.sampled_from([0.0, 2.0 * DAY_SECONDS, 2.6 * DAY_SECONDS]))
@@ -84,7 +86,7 @@ def histories(draw: st.DrawFn, *, watches: st.SearchStrategy[Watch] = WATCHES) -
     moments = [*polls, *(day * DAY_SECONDS for day in range(int(polls[-1] // DAY_SECONDS) + 1))]
     listing = Listing(
         watch=draw(watches),
-        items=items(draw(ITEMS), moments),
+        items=items(draw(rows), moments),
         now=begin,
         latency=draw(st.sampled_from([0.25, 1.0, 7.0])),
         by_second=draw(st.booleans()),
@@ -214,7 +216,7 @@ def test_rows_that_move_to_the_top_while_a_walk_is_below_are_not_lost(process: P
 
 
 @settings(EXAMPLES, max_examples=300)
-@given(histories(watches=st.just(CAPPED)), st.lists(quarters(0, 4), min_size=8, max_size=25))
+@given(histories(watches=st.just(CAPPED), rows=st.just([])), st.lists(quarters(0, 4), min_size=8, max_size=25))
 def test_rows_beyond_what_a_query_shows_are_published_once(history: History, burst: list[float]) -> None:
     process, actions = history
     process.start = EPOCH

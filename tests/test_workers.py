@@ -69,8 +69,8 @@ async def test_callbacks_are_shared_counted_as_one_and_a_dead_worker_comes_back(
         assert metrics.endswith("# EOF\n")
         assert value_of(metrics, "twilio_kafka_callbacks_total") == 40
         assert value_of(metrics, "twilio_kafka_build_info") == 1
-        # Both hold partitions: of the four of each role, two each.
-        assert value_of(metrics, "twilio_kafka_owners") == 8
+        # Both hold partitions: of the two of each role, one each.
+        assert value_of(metrics, "twilio_kafka_owners") == 4
 
         os.kill(first, signal.SIGKILL)
         await process.wait_for_log("worker ended")

@@ -4,6 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import cache
+from math import inf
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -17,6 +20,7 @@ from connector.watcher.oldest import Capacity
 from connector.watcher.walk import Bounds, Row, Sweep, date_filters
 
 EPOCH = datetime(2026, 3, 10, tzinfo=UTC)
+DAY_SECONDS = 86_400
 
 
 class Toy(Bundle):
@@ -65,6 +69,17 @@ def at(seconds: float) -> datetime:
     return EPOCH + timedelta(seconds=seconds)
 
 
+@cache
+def _sid(number: int) -> str:
+    return f"TY{number * 7919 % 1000:03d}"
+
+
+@cache
+def _reversed(sid: str) -> str:
+    """What sorts the other way round."""
+    return "".join(chr(255 - ord(char)) for char in sid)
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """A row's life, in seconds after the epoch; None: never."""
@@ -77,7 +92,7 @@ class Item:
 
     @property
     def sid(self) -> str:
-        return f"TY{self.number * 7919 % 1000:03d}"
+        return _sid(self.number)
 
     def is_shown(self, now: float) -> bool:
         return self.visible <= now and (self.deleted is None or now < self.deleted)
@@ -141,7 +156,7 @@ class Listing:
         return written | {"date_sent": None if sent is None else format_datetime(at(int(sent)))}
 
     def _rank(self, item: Item) -> tuple[int, str]:
-        sid = "".join(chr(255 - ord(char)) for char in item.sid) if self.ties_reversed else item.sid
+        sid = _reversed(item.sid) if self.ties_reversed else item.sid
         return item.sort_second(self.now) if self._moves else int(item.created), sid
 
     @property
@@ -149,27 +164,29 @@ class Listing:
         return self.watch.sorted_by[0] == "date_sent"
 
     def _matching(self, query: Mapping[str, str]) -> list[Item]:
-        shown = [item for item in self.items if item.is_shown(self.now) and self._passes(item, query)]
-        return sorted(shown, key=self._rank, reverse=True)
+        low, high = self._low(query.get(self.watch.since or "")), self._high(query.get(self.watch.before or ""))
+        shown = [item for item in self.items if item.is_shown(self.now)]
+        if query and self._moves and not self.undated_match_filters:
+            shown = [item for item in shown if item.is_sent(self.now)]
+        ranked = sorted(((self._rank(item), item) for item in shown), key=itemgetter(0), reverse=True)
+        return [item for (second, _), item in ranked if low <= second < high]
 
-    def _passes(self, item: Item, query: Mapping[str, str]) -> bool:
-        if not query:
-            return True
-        if self._moves and not item.is_sent(self.now) and not self.undated_match_filters:
-            return False
-        moment = at(self._rank(item)[0])
-        low, high = query.get(self.watch.since or ""), query.get(self.watch.before or "")
-        return (low is None or moment >= self._bound(low)) and (high is None or self._is_before(moment, high))
+    def _low(self, text: str | None) -> float:
+        return -inf if text is None else self._bound(text)
 
-    def _bound(self, text: str) -> datetime:
-        moment = datetime.fromisoformat(text).replace(tzinfo=UTC)
-        return moment if self.by_second or self.watch.seconds else catch_up.day_before(moment)
-
-    def _is_before(self, moment: datetime, text: str) -> bool:
+    def _high(self, text: str | None) -> float:
+        """The first second that the filter leaves out."""
+        if text is None:
+            return inf
         bound = self._bound(text)
         if not self.before_includes_day:
-            return moment < bound
-        return moment <= bound if self.watch.seconds else moment < bound + timedelta(days=1)
+            return bound
+        return bound + (1 if self.watch.seconds else DAY_SECONDS)
+
+    def _bound(self, text: str) -> float:
+        moment = datetime.fromisoformat(text).replace(tzinfo=UTC)
+        bound = moment if self.by_second or self.watch.seconds else catch_up.day_before(moment)
+        return (bound - EPOCH).total_seconds()
 
 
 @dataclass(slots=True, kw_only=True)
