@@ -99,12 +99,16 @@ class Execution:
     async def _run(self) -> None:
         if await self._forwarded():
             return
+        refused = await self._process.refused_reply(self._command, self._owner.seat.transactions.has_topic)
+        if refused is not None:
+            # Not even the rejection goes there.
+            self._command = replace(self._command, reply_to=None)
         first = await self._owner.dedupe.first(self._command, self._owner.waiting)
         if first is not None:
             await self._finish(await self._repeated(first))
             return
         try:
-            job = await self._process.prepare(self._command, self._owner.seat.transactions.has_topic)
+            job = self._process.prepare(self._command, refused)
         except Rejected as error:
             await self._reject(error)
             return

@@ -86,10 +86,13 @@ class Process:
         telemetry.COMMAND_LAG.labels(command).set(self._behind[command].total())
 
     # --- preparing ------------------------------------------------------------------------------------------------
-    async def prepare(self, command: Pending, has_topic: Callable[[str], Awaitable[bool]]) -> Job:
-        """The job of a command. Raises Rejected with one sentence when it is not to be sent."""
+    def prepare(self, command: Pending, refused: Rejected | None = None) -> Job:
+        """The job of a command; `refused` is what is wrong with its reply topic.
+
+        Raises Rejected with one sentence when it is not to be sent.
+        """
         try:
-            return await self._job(command, has_topic)
+            return self._job(command, refused)
         except ConnectorError:
             raise
         except Exception as error:
@@ -97,12 +100,13 @@ class Process:
             log.exception("command unreadable", command=command.command, id=command.id)
             raise Rejected(f"{command.command}: cannot be read ({type(error).__name__}).") from error
 
-    async def _job(self, command: Pending, has_topic: Callable[[str], Awaitable[bool]]) -> Job:
+    def _job(self, command: Pending, refused: Rejected | None) -> Job:
         if command.problem is not None:
             raise Rejected(command.problem)
         expires_at = command.expires_at
         client = self._client(command)
-        await self._check_reply(command, has_topic)
+        if refused is not None:
+            raise refused
         operation, parameters = parse(self._commands[command.command], command.value)
         callback_url = self._callback_url
         if callback_url is not None:
@@ -125,17 +129,19 @@ class Process:
             raise Rejected(f"header connection: {command.connection[:60]!r} is not configured; known: {known}.")
         return client
 
-    async def _check_reply(self, command: Pending, has_topic: Callable[[str], Awaitable[bool]]) -> None:
+    async def refused_reply(self, command: Pending, has_topic: Callable[[str], Awaitable[bool]]) -> Rejected | None:
+        """Why nothing may be written to the reply topic that the command names, if it names one."""
         topic = command.reply_to
         if topic is None:
-            return
+            return None
         if not any(fnmatchcase(topic, pattern) for pattern in self._reply_topics):
-            raise Rejected(
+            return Rejected(
                 f"header reply-to: topic {topic[:120]!r} is not allowed; add a pattern to commands.reply_topics."
             )
         # A record for a topic that does not exist would end the transaction of everybody.
         if not await has_topic(topic):
-            raise Rejected(f"header reply-to: topic {topic[:120]!r} does not exist.")
+            return Rejected(f"header reply-to: topic {topic[:120]!r} does not exist.")
+        return None
 
     # --- in doubt -------------------------------------------------------------------------------------------------
     async def look(self, job: Job, *, attempted_at: datetime, final: bool) -> Look:

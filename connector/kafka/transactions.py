@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
 from aiokafka.producer import sender
 from aiokafka.structs import RecordMetadata
 
@@ -107,13 +106,17 @@ class Transactions:
             yield producer
 
     async def has_topic(self, topic: str) -> bool:
-        """Whether the topic exists, without creating it."""
+        """Whether the topic exists, without creating it. Raises Unavailable.
+
+        All topics are asked for: the client waits long for one that it is told to look for, and goes on looking.
+        """
         if self._producer is None:
-            return False
-        try:
-            return bool(await self._producer.partitions_for(topic))
-        except KafkaError:
-            return False
+            raise Unavailable(f"The producer {self.transactional_id} has been given up; open another.")
+        client = self._producer.client
+        if client.cluster.partitions_for_topic(topic):
+            return True
+        with clients.translated(f"Kafka does not tell its topics to {self.transactional_id}"):
+            return bool((await client.fetch_all_metadata()).partitions_for_topic(topic))
 
     async def close(self) -> None:
         """End the producer; an open transaction is left to the successor."""
