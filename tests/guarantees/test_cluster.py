@@ -19,7 +19,8 @@ ROLES = ["callbacks", "commands"]
 @pytest.mark.timeout(240)
 async def test_leaders_die_and_too_few_replicas_are_in_sync_and_nothing_is_lost_or_done_twice(tmp_path: Path) -> None:
     """First one broker of three dies, and everything goes on; then so does one that is needed, and everything waits."""
-    sections = {**cluster.SECTIONS, "roles": ROLES}
+    kafka = {**cluster.SECTIONS["kafka"], "partitions": 2}
+    sections = {**cluster.SECTIONS, "kafka": kafka, "roles": ROLES}
     async with stage(tmp_path, seed=3, nodes=cluster.NODES, count=1, **sections) as playing:
         (process,) = playing.processes
         traffic, stop = commands.Traffic(playing, seeded(3, "traffic")), asyncio.Event()
