@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import time
 
 import pytest
 
@@ -42,10 +41,9 @@ async def test_what_was_acknowledged_is_there_though_the_broker_rests_and_the_cl
         (node,) = broker.nodes
         assert node.process is not None
         node.process.send_signal(signal.SIGSTOP)
-        began = time.monotonic()
-        with pytest.raises(Unavailable):
-            await publisher.publish([Record(TOPIC, b"key", b"perhaps")])
-        assert 4 < time.monotonic() - began < 7
+        async with asyncio.timeout(30):
+            with pytest.raises(Unavailable):
+                await publisher.publish([Record(TOPIC, b"key", b"perhaps")])
         node.process.send_signal(signal.SIGCONT)
         await _stored(publisher, 1)
         # The client is of no more use.

@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -174,9 +173,7 @@ async def test_a_collector_that_is_away_is_told_once_and_keeps_nobody_from_stopp
     away = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
     async with traced(document, tmp_path, **away) as process:
         await process.wait_for_log("Spans cannot be sent")
-        began = time.monotonic()
         assert await process.stop(within=20) == 0
-        assert time.monotonic() - began < 8
     assert process.log.count("Spans cannot be sent") == 1
     assert "Traceback" not in process.log
 
@@ -219,12 +216,9 @@ def test_without_the_extra_a_sentence_says_what_to_install(monkeypatch: pytest.M
     assert tracing.traceparent() is None
 
 
-def test_what_is_not_traced_costs_next_to_nothing() -> None:
-    rounds = 20_000
-    began = time.perf_counter()
-    for _ in range(rounds):
-        with tracing.span("process", kind="consumer", attributes={"a": "b"}) as span:
-            span.note(outcome="succeeded")
-            tracing.record("request", kind="client", seconds=0.1)
-            tracing.exemplar()
-    assert (time.perf_counter() - began) / rounds < 10e-6
+def test_what_is_not_traced_makes_nothing_that_is_thrown_away() -> None:
+    with tracing.span("process", kind="consumer", attributes={"a": "b"}) as span:
+        span.note(outcome="succeeded")
+        tracing.record("request", kind="client", seconds=0.1)
+        assert tracing.exemplar() is None
+        assert tracing.span("another") is tracing.span("process")

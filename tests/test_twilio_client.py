@@ -2,7 +2,6 @@
 
 import asyncio
 import datetime as dt
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -157,11 +156,10 @@ async def test_a_create_without_an_answer_is_in_doubt_and_sent_once(
 
 
 async def test_an_answer_that_comes_too_late_is_in_doubt(simulator: Simulator, client: TwilioClient) -> None:
-    simulator.fault("slow-answer", "CreateMessage", seconds=5.0)
-    started = time.monotonic()
-    with pytest.raises(PerhapsExecuted, match="did not answer in time"):
-        await client.send(SEND, timeout_seconds=0.3)
-    assert time.monotonic() - started < 2
+    simulator.fault("slow-answer", "CreateMessage", seconds=100.0)
+    async with asyncio.timeout(30):
+        with pytest.raises(PerhapsExecuted, match="did not answer in time"):
+            await client.send(SEND, timeout_seconds=0.3)
 
 
 async def test_a_create_on_a_connection_that_the_server_gave_up_is_not_repeated() -> None:
