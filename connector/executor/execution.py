@@ -99,7 +99,7 @@ class Execution:
     async def _run(self) -> None:
         if await self._forwarded():
             return
-        refused = await self._process.refused_reply(self._command, self._owner.seat.transactions.has_topic)
+        refused = await self._refused_reply()
         if refused is not None:
             # Not even the rejection goes there.
             self._command = replace(self._command, reply_to=None)
@@ -128,6 +128,14 @@ class Execution:
             log.warning("command not forwarded", id=command.id, reason=f"{error!r:.200}")
             return False
         return True
+
+    async def _refused_reply(self) -> Rejected | None:
+        while True:
+            try:
+                return await self._process.refused_reply(self._command, self._owner.seat.transactions.has_topic)
+            except Unavailable as error:
+                log.info("reply topic waits", id=self._command.id, reason=f"{error!r:.120}")
+            await self._owner.wait(FIRST_LOOK_SECONDS)
 
     async def _repeated(self, first: journal.Entry) -> Answer:
         while True:

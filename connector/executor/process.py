@@ -130,7 +130,7 @@ class Process:
         return client
 
     async def refused_reply(self, command: Pending, has_topic: Callable[[str], Awaitable[bool]]) -> Rejected | None:
-        """Why nothing may be written to the reply topic that the command names, if it names one."""
+        """Why nothing may be written to the reply topic that the command names, if it names one. Raises Unavailable."""
         topic = command.reply_to
         if topic is None:
             return None
