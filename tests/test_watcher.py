@@ -326,6 +326,21 @@ async def test_a_live_poll_asks_for_no_page_that_it_does_not_need() -> None:
     assert len(twilio.requests) == 5
 
 
+async def test_the_second_look_at_the_top_of_a_known_list_goes_no_further_than_a_row_may_have_moved() -> None:
+    # Ten rows a second: a page is 100 s, and in a minute a row may move.
+    twilio = Twilio(*(message(number, NOW - timedelta(seconds=number // 10)) for number in range(1, 4500)))
+    kafka = Kafka()
+    watch = watcher(twilio, kafka, start=NOW - timedelta(seconds=440), interval="1h")
+    async with running(watch):
+        await kafka.until(lambda: len(kafka.sids) >= 4400)
+        twilio.requests.clear()
+        twilio.rows.insert(0, message(0, NOW))
+        watch.poll_now()
+        await kafka.until(lambda: sid(0) in kafka.sids)
+    # Five pages of the window, then two.
+    assert len(twilio.requests) == 5 + 2
+
+
 async def test_more_rows_than_fit_into_memory_are_published_all_the_same() -> None:
     twilio = Twilio(*(message(number, NOW - timedelta(seconds=number // 3)) for number in range(100)))
     kafka = Kafka()
@@ -527,6 +542,14 @@ async def test_the_metrics_of_a_watch_end_with_it() -> None:
 
 
 # --- waiting ------------------------------------------------------------------------------------------------------
+def test_a_poll_that_takes_long_is_followed_by_a_pause_as_long_but_for_the_interval() -> None:
+    pace = Pace("inbox", timedelta(seconds=16))
+    waits = [pace.after_poll(published=True, took=took) for took in (0, 0, 0, 3, 10, 100)]
+    assert all(3.6 <= seconds <= 4 for seconds in waits[2:4])
+    assert 9 <= waits[4] <= 10
+    assert 14.4 <= waits[5] <= 16
+
+
 def test_the_interval_is_never_exceeded_and_shrinks_to_a_quarter_with_traffic() -> None:
     pace = Pace("inbox", timedelta(seconds=16))
     busy = [pace.after_poll(published=True) for _ in range(5)]

@@ -22,12 +22,15 @@ class Pace:
         self._present = self._longest
         self._phase = zlib.crc32(name.encode()) / 2**32
 
-    def after_poll(self, *, published: bool) -> float:
-        """The interval, down to a quarter of it while there is something to publish."""
+    def after_poll(self, *, published: bool, took: float = 0.0) -> float:
+        """The interval, down to a quarter of it while there is something to publish, and to what the poll took.
+
+        So a list that takes Twilio long to give is not asked for all the time.
+        """
         self.failures = 0
         factor = 0.5 if published else 2.0
         self._present = min(max(self._present * factor, self._longest / QUICKEST), self._longest)
-        return self._jittered(self._present)
+        return self._jittered(min(max(self._present, took), self._longest))
 
     def after_failure(self, error: TwilioError) -> float:
         """Twice as long after each failure; wrong credentials, once they are certain, are tried once a minute."""

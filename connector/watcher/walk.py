@@ -225,10 +225,11 @@ class Sweep:
         return found(row, self._watch, sid=sid, created=created, kind=kind, changes=changes, write=self._write)
 
     def _is_below_floor(self, row: Row) -> bool:
-        if identity(row) in self._cursor.seen:
+        seen = self._cursor.seen.get(identity(row))
+        if seen is not None and self._floor == self._walk.floor:
             return False
-        created = self._created(row)
-        return created < self._floor and self._order(row) < self._floor
+        created = self._created(row) if seen is None else seen.created
+        return created < self._floor and (self._sorted(row, created) or created) < self._floor
 
     def _created(self, row: Row) -> datetime:
         """When the row was created; one that does not say is dated by the row above it."""

@@ -151,6 +151,7 @@ class Watcher:
 
     async def _turn(self) -> float:
         """One poll, or the next part of one; the seconds to wait after it."""
+        began = time.monotonic()
         try:
             with tracing.span(
                 f"poll {self._watch.resource}", attributes={"twilio_kafka.watch": self._settings.name}
@@ -167,7 +168,9 @@ class Watcher:
             return self._failed(error)
         self._report.counted("published" if step.fresh else "idle")
         self._report.recovered()
-        return 0.0 if step.is_waiting else self._pace.after_poll(published=bool(step.fresh))
+        if step.is_waiting:
+            return 0.0
+        return self._pace.after_poll(published=bool(step.fresh), took=time.monotonic() - began)
 
     async def _poll(self) -> Advance:
         cursor, gathered = await self._walked(await self._opened())
