@@ -350,7 +350,10 @@ def test_ctrl_c_ends_tail_with_0(kafka: str, prefix: str, tmp_path: Path) -> Non
     while time.monotonic() < deadline and tasks.exists() and not _connected(process.pid):
         continue
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=20) == 0
+    try:
+        assert process.wait(timeout=20) == 0
+    finally:
+        process.kill()
 
 
 def _connected(pid: int) -> bool:

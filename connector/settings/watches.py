@@ -54,7 +54,8 @@ class WatchSettings(Section):
         default=timedelta(seconds=15),
         ge=timedelta(milliseconds=10),
         le=timedelta(days=7),
-        description="From the end of a poll to the next one; down to a quarter of it while there is traffic, but not less than the poll took.",
+        description="From the end of a poll to the next one; down to a quarter of it while there is traffic, "
+        "but not less than the poll took.",
     )
     start: Start = Field(
         default="now", description="`now`, or a date-time from which records are back-filled in bounded windows."
