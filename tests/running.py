@@ -21,13 +21,20 @@ from connector.settings import Settings, load
 from connector.simulator import Simulator
 
 START_SECONDS = 30.0
+# Of every topic: creating and deleting them is much of what a test costs the broker.
+PARTITIONS = 2
 
 
 def configuration(simulator: Simulator, *, kafka: str, prefix: str, **sections: Any) -> dict[str, Any]:
     """A configuration for tests; `sections` replace whole sections, dicts are merged into them."""
     port = free_port()
     base: dict[str, Any] = {
-        "kafka": {"bootstrap_servers": kafka, "topic_prefix": prefix, "partitions": 2, "replication_factor": 1},
+        "kafka": {
+            "bootstrap_servers": kafka,
+            "topic_prefix": prefix,
+            "partitions": PARTITIONS,
+            "replication_factor": 1,
+        },
         "connections": {
             "default": {
                 "account_sid": simulator.account_sid,

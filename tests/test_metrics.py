@@ -20,7 +20,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from connector import exposition
 from connector.simulator import Simulator
 from connector.twilio.signature import compute
-from tests.running import Connector, configuration, read_all, running, values, wait_for_records
+from tests.running import PARTITIONS, Connector, configuration, read_all, running, values, wait_for_records
 
 SENDER, RECIPIENT = "+15551234567", "+15557654321"
 COMMANDS, FILLED, CALLBACKS = 300, 500, 200
@@ -166,7 +166,7 @@ async def test_after_a_load_the_counters_equal_what_is_in_the_topics(
     assert after.total("twilio_requests_total", operation="CreateMessage") == len(made)
     assert after.total("twilio_request_seconds_count", operation="CreateMessage") == len(made)
 
-    assert after.by("owners", "role") == {"watch": 4, "commands": 4}
+    assert after.by("owners", "role") == {"watch": PARTITIONS, "commands": PARTITIONS}
     assert after.total("commands_in_flight") == 0
     assert after.total("commands_in_doubt") == 0
     assert after.total("command_lag") == 0

@@ -52,6 +52,9 @@ async def test_a_stop_under_300_commands_a_second_leaves_nothing_in_doubt(
     """As in a rolling update: another process is there, and the one that ends is in the middle of its work."""
     async with scene(kafka, prefix, tmp_path) as playing:
         playing.simulator.fault("latency", "CreateMessage", seconds=0.1, jitter=0.1)
+        for process in (playing.first, playing.second):
+            # Nobody is to be taken for dead here because the machine is busy.
+            process.document["kafka"]["session_timeout"] = "20s"
         await playing.start(playing.first)
         async with _load(playing) as sent:
             await until(lambda: len(playing.executed()) > COMMANDS_PER_SECOND)
