@@ -3,13 +3,10 @@
 import asyncio
 import json
 import os
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import aiohttp
 
 from bench import machine, plot, traffic
 from bench.machine import Program
@@ -158,7 +155,7 @@ async def _with_watches(servers: str, folder: Path, count: int, idle: float) -> 
         program = connector.start()
         try:
             await program.listens(connector.ports["admin"])
-            while await _polls(connector) < 2 * count + POLLS_PER_SECOND:
+            while await connector.total("watch_polls") < 2 * count + POLLS_PER_SECOND:
                 await asyncio.sleep(0.2)
             return await _polling(connector, program, count, idle)
         finally:
@@ -168,24 +165,16 @@ async def _with_watches(servers: str, folder: Path, count: int, idle: float) -> 
 
 
 async def _polling(connector: Connector, program: Program, count: int, idle: float) -> Point:
-    before, polls = machine.usage(program.pid), await _polls(connector)
+    before, polls = machine.usage(program.pid), await connector.total("watch_polls")
     began = asyncio.get_running_loop().time()
     await asyncio.sleep(WATCH_SECONDS)
-    after, polled = machine.usage(program.pid), await _polls(connector) - polls
+    after, polled = machine.usage(program.pid), await connector.total("watch_polls") - polls
     seconds = asyncio.get_running_loop().time() - began
     cpu = after.cpu - before.cpu
     cost, marginal = cpu / polled * 1000, (cpu - idle * seconds) / polled * 1000
     point = Point(count, cost, marginal, after.memory, note=f"{polled / seconds:.1f} polls/s")
     print(f"  {count} watches: {point}", flush=True)
     return point
-
-
-async def _polls(connector: Connector) -> float:
-    url = f"http://127.0.0.1:{connector.ports['admin']}/metrics"
-    async with aiohttp.ClientSession() as session, session.get(url) as answer:
-        text = await answer.text()
-    found = re.findall(r"^twilio_kafka_watch_polls_total{[^}]*} (\S+)", text, re.MULTILINE)
-    return sum(float(value) for value in found)
 
 
 def table(found: Mapping[str, Sequence[Point]]) -> str:

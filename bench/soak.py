@@ -2,14 +2,11 @@
 
 import asyncio
 import os
-import re
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import aiohttp
 
 from bench import kafka, machine, plot
 from bench.machine import Program
@@ -22,7 +19,7 @@ MESSAGES_PER_SECOND = 20
 # Not one of Twilio's magic senders, whose messages are in no list.
 VALUE = b'{"to":"+15557654321","from":"+15551234567","body":"Hello, this is one message of an hour"}'
 WATCHES = ("messages", "calls", "recordings", "alerts")
-COUNTED = re.compile(r"^twilio_kafka_(?:commands|callbacks|watch_published)_total{[^}]*} (\S+)", re.MULTILINE)
+COUNTERS = ("commands", "callbacks", "watch_published")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,22 +69,14 @@ async def _send(servers: str, topic: str) -> None:
 
 async def _watch(connector: Connector, program: Program, minutes: int) -> list[Minute]:
     found: list[Minute] = []
-    before, written = machine.usage(program.pid), await _written(connector)
+    before, written = machine.usage(program.pid), await connector.total(*COUNTERS)
     for number in range(1, minutes + 1):
         await asyncio.sleep(60)
-        used, now_written = machine.usage(program.pid), await _written(connector)
+        used, now_written = machine.usage(program.pid), await connector.total(*COUNTERS)
         found.append(Minute(number, used.memory, used.cpu - before.cpu, now_written - written))
         before, written = used, now_written
         print(f"  {found[-1]}", flush=True)
     return found
-
-
-async def _written(connector: Connector) -> int:
-    """Results, callbacks and watched rows so far."""
-    url = f"http://127.0.0.1:{connector.ports['admin']}/metrics"
-    async with aiohttp.ClientSession() as session, session.get(url) as answer:
-        text = await answer.text()
-    return sum(int(float(value)) for value in COUNTED.findall(text))
 
 
 def table(found: Sequence[Minute]) -> str:

@@ -4,12 +4,14 @@ RPCN_BIN and BENTO_BIN name the programs (any build with the http, pure and kafk
 """
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import yaml
 
 from bench.machine import Program
@@ -99,6 +101,15 @@ class Connector:
     def prefix(self) -> str:
         """The topics' prefix."""
         return str(self.document["kafka"]["topic_prefix"])
+
+    async def total(self, *counters: str) -> int:
+        """The sum of these counters of the running process, whatever their labels."""
+        url = f"http://127.0.0.1:{self.ports['admin']}/metrics"
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            text = await answer.text()
+        names = "|".join(counters)
+        found = re.findall(rf"^twilio_kafka_(?:{names})_total{{[^}}]*}} (\S+)", text, re.MULTILINE)
+        return sum(int(float(value)) for value in found)
 
     async def apply_topics(self) -> None:
         """Create its topics."""
