@@ -6,14 +6,19 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiokafka import TopicPartition
 
 from connector.dev.broker import QUICK, Broker
+from connector.kafka import clients, topics
+from connector.kafka.fitness import Topic
 from connector.simulator import Simulator
 from connector.twilio.signature import compute
+from tests.executing import kafka_settings
 from tests.running import Connector, configuration, headers_of, read_all, running, values, wait_for_records
 
 PHONE = "+15551234567"
 SID = "SM" + "0" * 31
+AWAY_SECONDS = 2.0
 
 
 @pytest.fixture
@@ -35,6 +40,25 @@ async def call_back(session: aiohttp.ClientSession, process: Connector, token: s
     headers = {"X-Twilio-Signature": compute(url, form.items(), token)}
     async with session.post(url, data=form, headers=headers) as answer:
         return answer.status
+
+
+async def test_a_broker_that_is_away_is_asked_for_some_times_a_second(broker: Broker) -> None:
+    settings = kafka_settings(broker.bootstrap_servers, "t")
+    await topics.apply(settings, [Topic("there", 1, 1)])
+    tries = 0
+
+    async def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal tries
+        tries += 1
+        writer.close()
+
+    async with clients.reading(settings) as consumer:
+        consumer.assign([TopicPartition("there", 0)])
+        await consumer.getmany(timeout_ms=100)
+        await broker.nodes[0].kill()
+        async with await asyncio.start_server(hang_up, "127.0.0.1", broker.nodes[0].port):
+            await asyncio.sleep(AWAY_SECONDS)
+    assert 1 < tries < 20 * AWAY_SECONDS
 
 
 async def test_everything_waits_for_the_broker_and_goes_on_without_a_restart(

@@ -32,6 +32,8 @@ RECORD_BYTES = 2 * 1024 * 1024
 START_SECONDS = 30.0
 STOP_SECONDS = 2.0
 GIVEN_UP_SECONDS = 0.2
+# A client that finds no broker would ask again at once, thousands of times a second where connections are refused.
+AWAY_SECONDS = 0.2
 # Of a producer, at a time: one for each broker, and one to the transaction's coordinator.
 MOST_REQUESTS = 100
 # Session timeouts in a rebalance timeout: a member that drains longer is replaced while it still works, and it drains
@@ -73,14 +75,14 @@ def producer(kafka: KafkaSettings, *, transactional_id: str | None = None, **mor
         **(transaction if transactional_id else {}),
         **more,
     }
-    return credentials.noted(AIOKafkaProducer(**options(kafka), **named))
+    return _patient(AIOKafkaProducer(**options(kafka), **named))
 
 
 def reader(kafka: KafkaSettings, *, committed: bool = True, **more: Any) -> AIOKafkaConsumer:
     """A consumer without a group, for reading what is there."""
     isolation = "read_committed" if committed else "read_uncommitted"
     named = {"isolation_level": isolation, "enable_auto_commit": False, "auto_offset_reset": "earliest", **more}
-    return credentials.noted(AIOKafkaConsumer(**options(kafka), **named))
+    return _patient(AIOKafkaConsumer(**options(kafka), **named))
 
 
 def member(
@@ -99,7 +101,27 @@ def member(
         partition_assignment_strategy=(RangePartitionAssignor,),
     )
     consumer.subscribe(list(topics), listener=listener)
-    return credentials.noted(consumer)
+    return _patient(consumer)
+
+
+def _patient(client: Client) -> Client:
+    """The client, which pauses after it has found no broker, and hears of new secrets."""
+    inner = _inner(client)
+    update = inner._metadata_update  # noqa: SLF001 - no public way
+
+    async def update_or_pause(*given: Any) -> bool:
+        is_updated: bool = await update(*given)
+        if not is_updated:
+            await asyncio.sleep(AWAY_SECONDS)
+        return is_updated
+
+    inner._metadata_update = update_or_pause  # noqa: SLF001 - the same
+    return credentials.noted(client)
+
+
+def _inner(client: AIOKafkaProducer | AIOKafkaConsumer) -> Any:
+    """What holds a client's connections."""
+    return client._client if isinstance(client, AIOKafkaConsumer) else client.client  # noqa: SLF001 - no public way
 
 
 def session_seconds(kafka: KafkaSettings) -> float:
@@ -135,9 +157,8 @@ _cutting: set[asyncio.Task[None]] = set()
 
 async def _cut_off(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
     """End the background tasks and connections of a client that does not stop."""
-    inner = client._client if isinstance(client, AIOKafkaConsumer) else client.client  # noqa: SLF001 - no public way
     if isinstance(client, AIOKafkaProducer):
-        client._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - the same
+        client._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - no public way
         _hear_of_failures(client)
         sender: asyncio.Task[None] | None = client._sender.sender_task  # noqa: SLF001 - the same
         # Each cancellation ends one of the requests that it waits for.
@@ -148,7 +169,7 @@ async def _cut_off(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
             await asyncio.wait({sender}, timeout=GIVEN_UP_SECONDS)
     with suppress(KafkaError, OSError, TimeoutError):
         async with asyncio.timeout(STOP_SECONDS):
-            await inner.close()
+            await _inner(client).close()
 
 
 def _hear_of_failures(producer: AIOKafkaProducer) -> None:

@@ -1,6 +1,7 @@
 """An orderly stop under load: nothing is left in doubt, and no callback is turned away."""
 
 import asyncio
+import json
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -63,7 +64,10 @@ async def test_a_stop_under_300_commands_a_second_leaves_nothing_in_doubt(
         results = await playing.results(len(sent), within=60)
         executed = playing.executed()
     assert sorted(executed) == sorted(sent)
-    assert {(one["outcome"], one["reconciled"]) for one in results} == {("succeeded", False)}
+    assert {one["outcome"] for one in results} == {"succeeded"}
+    # What the successor finds open; on a busy machine one of its own requests may take too long.
+    restored = [line for line in playing.second.log.splitlines() if '"commands restored"' in line]
+    assert [found for line in restored if (found := json.loads(line)["in_doubt"])] == []
 
 
 class _Balancer:
