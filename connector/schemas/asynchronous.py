@@ -41,7 +41,11 @@ COMMAND_HEADERS: Document = {
         "correlation-id": {**TEXT, "description": "Travels to the result and to the events; the id unless given."},
         "connection": {**TEXT, "description": "The Twilio account to use; `default` unless given."},
         "expires-at": {**TIME, "description": "Not to be executed afterwards."},
-        "reply-to": {**TEXT, "description": "A further topic for the result; must be allowed in the configuration."},
+        "reply-to": {
+            **TEXT,
+            "description": "A further topic for the result. It must exist and be allowed in the configuration; "
+            "else the command is rejected, and nothing is written there.",
+        },
         "traceparent": TEXT,
     },
 }
