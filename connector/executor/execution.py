@@ -10,12 +10,12 @@ PerhapsExecuted, a create        in doubt: reconciled -> succeeded; not found ->
 
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from prometheus_client import Counter, Histogram
@@ -44,6 +44,8 @@ from connector.kafka import journal
 from connector.twilio.client import MayWrite, backoff_seconds
 
 log = telemetry.logger(__name__)
+
+Found = TypeVar("Found")
 
 CREDENTIAL_TRIES = 3
 # For refusals that pass with time, such as deleting a message that is still being sent (20009).
@@ -99,13 +101,18 @@ class Execution:
     async def _run(self) -> None:
         if await self._forwarded():
             return
-        refused = await self._refused_reply()
+        has_topic = self._owner.seat.transactions.has_topic
+        refused = await self._answered(
+            "reply topic waits", lambda: self._process.refused_reply(self._command, has_topic)
+        )
         if refused is not None:
             # Not even the rejection goes there.
             self._command = replace(self._command, reply_to=None)
         first = await self._owner.dedupe.first(self._command, self._owner.waiting)
         if first is not None:
-            await self._finish(await self._repeated(first))
+            await self._finish(
+                await self._answered("first result waits", lambda: self._process.first_answer(self._command, first))
+            )
             return
         try:
             job = self._process.prepare(self._command, refused)
@@ -129,20 +136,13 @@ class Execution:
             return False
         return True
 
-    async def _refused_reply(self) -> Rejected | None:
+    async def _answered(self, waits: str, ask: Callable[[], Awaitable[Found]]) -> Found:
+        """What Kafka says, as soon as it does; until then the log says what waits."""
         while True:
             try:
-                return await self._process.refused_reply(self._command, self._owner.seat.transactions.has_topic)
+                return await ask()
             except Unavailable as error:
-                log.info("reply topic waits", id=self._command.id, reason=f"{error!r:.120}")
-            await self._owner.wait(FIRST_LOOK_SECONDS)
-
-    async def _repeated(self, first: journal.Entry) -> Answer:
-        while True:
-            try:
-                return await self._process.first_answer(self._command, first)
-            except Unavailable as error:
-                log.info("first result waits", id=self._command.id, reason=f"{error!r:.120}")
+                log.info(waits, id=self._command.id, reason=f"{error!r:.120}")
             await self._owner.wait(FIRST_LOOK_SECONDS)
 
     # --- attempts -------------------------------------------------------------------------------------------------
