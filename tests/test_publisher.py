@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import time
 
 import pytest
 
@@ -41,9 +42,11 @@ async def test_what_was_acknowledged_is_there_though_the_broker_rests_and_the_cl
         (node,) = broker.nodes
         assert node.process is not None
         node.process.send_signal(signal.SIGSTOP)
+        began = time.monotonic()
         async with asyncio.timeout(30):
             with pytest.raises(Unavailable):
                 await publisher.publish([Record(TOPIC, b"key", b"perhaps")])
+        assert time.monotonic() - began > 4
         node.process.send_signal(signal.SIGCONT)
         await _stored(publisher, 1)
         # The client is of no more use.
