@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import orjson
 
@@ -28,6 +28,14 @@ class Record:
     value: bytes | None
     headers: Headers = field(default_factory=list)
     partition: int | None = None
+
+
+class Position(NamedTuple):
+    """Where a record lies in Kafka."""
+
+    topic: str
+    partition: int
+    offset: int
 
 
 class Received(Protocol):

@@ -93,7 +93,10 @@ class Executing:
     async def serving(self) -> None:
         """Wait until commands are read."""
         await until(
-            lambda: self.membership is not None and any(seat.deliver for seat in self.membership.seats.values())
+            lambda: (
+                self.membership is not None
+                and any(assignment.deliver for assignment in self.membership.assignments.values())
+            )
         )
 
     async def stop(self) -> None:

@@ -16,7 +16,7 @@ from confluent_kafka import Producer
 from connector.app import App
 from connector.dev.broker import QUICK, Broker
 from connector.kafka import ownership
-from connector.kafka.ownership import Membership, Offsets, Seat
+from connector.kafka.ownership import Assignment, Membership, Offsets
 from connector.settings import KafkaSettings, Settings, load
 from connector.simulator import Simulator
 from tests.running import Connector, configuration, running, until, wait_for_records
@@ -118,8 +118,8 @@ class Unproven(Membership):
         return False
 
 
-async def until_left(seat: Seat) -> None:
-    await seat.leaving.wait()
+async def until_left(assignment: Assignment) -> None:
+    await assignment.leaving.wait()
 
 
 async def test_a_consumer_that_stays_stuck_though_it_is_rebuilt_is_dead(
@@ -139,7 +139,7 @@ async def test_a_consumer_that_stays_stuck_though_it_is_rebuilt_is_dead(
     stop = asyncio.Event()
     running_member = asyncio.create_task(member.run(stop))
     try:
-        await until(lambda: member.seats)
+        await until(lambda: member.assignments)
         assert app.dead() == []
         await until(lambda: app.dead() == ["The watch membership makes no progress."], within=30)
     finally:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.executor.ids import MAX_IDS, Ids, home_of, number_of
+from connector.executor.ids import MAX_IDS, Ids, number_of, partition_of_id
 from connector.kafka import journal, partitions, topics
 from connector.kafka.claims import Claims, View
 from connector.kafka.journal import Digest, Entry, State
@@ -66,10 +66,10 @@ def test_open_is_what_began_and_neither_ended_nor_was_withdrawn(found: list[Entr
     state = State()
     for offset, one in enumerate(found):
         state.note(one, offset)
-    last = {one.where: (offset, one) for offset, one in enumerate(found)}
+    last = {one.topic_offset: (offset, one) for offset, one in enumerate(found)}
     opened = {where: (one, offset) for where, (offset, one) in last.items() if one.state == "attempting"}
     assert state.open == opened
-    done = {one.where for one in found if one.state == "done"}
+    done = {one.topic_offset for one in found if one.state == "done"}
     assert all((offset in state.finished[topic]) for topic, offset in done)
 
 
@@ -140,8 +140,8 @@ def test_a_running_id_is_ended_by_its_own_command_alone() -> None:
 
 
 def test_an_id_has_one_home_and_ids_are_spread() -> None:
-    homes = [home_of(f"id-{number}", 6) for number in range(600)]
-    assert homes == [home_of(f"id-{number}", 6) for number in range(600)]
+    homes = [partition_of_id(f"id-{number}", 6) for number in range(600)]
+    assert homes == [partition_of_id(f"id-{number}", 6) for number in range(600)]
     assert all(homes.count(partition) > 60 for partition in range(6))
 
 

@@ -14,7 +14,7 @@ from connector.errors import Superseded, Unavailable
 from connector.events import Record
 from connector.kafka import stream, topics
 from connector.kafka.fitness import Topic
-from connector.kafka.ownership import Membership, RawRecord, Seat, offsets_in
+from connector.kafka.ownership import Assignment, Membership, RawRecord, offsets_in
 from connector.kafka.transactions import Transactions
 from connector.settings import KafkaSettings
 from tests.executing import kafka_settings
@@ -25,28 +25,30 @@ PARTITIONS = 4
 
 @dataclass
 class Owners:
-    """Serves seats and notes what happens: opened, left and closed, by partition and member."""
+    """Serves assignments and notes what happens: opened, left and closed, by partition and member."""
 
     name: str
     events: list[tuple[str, str, int]]
-    held: dict[int, Seat] = field(default_factory=dict)
+    held: dict[int, Assignment] = field(default_factory=dict)
     received: list[RawRecord] = field(default_factory=list)
     drain_seconds: float = 0.0
     failures: list[Exception] = field(default_factory=list)
     broken: dict[int, Exception] = field(default_factory=dict)
 
-    async def serve(self, seat: Seat) -> None:
-        self.events.append((self.name, "opened", seat.partition))
+    async def serve(self, assignment: Assignment) -> None:
+        self.events.append((self.name, "opened", assignment.partition))
         if self.failures:
             raise self.failures.pop()
-        self.held[seat.partition] = seat
-        seat.start_reading(dict.fromkeys(seat._membership.topics, 0), lambda _topic, found: self.received.extend(found))
-        await until(lambda: seat.leaving.is_set() or seat.partition in self.broken, within=60)
-        if seat.partition in self.broken:
-            raise self.broken.pop(seat.partition)
+        self.held[assignment.partition] = assignment
+        assignment.start_reading(
+            dict.fromkeys(assignment._membership.topics, 0), lambda _topic, found: self.received.extend(found)
+        )
+        await until(lambda: assignment.leaving.is_set() or assignment.partition in self.broken, within=60)
+        if assignment.partition in self.broken:
+            raise self.broken.pop(assignment.partition)
         await asyncio.sleep(self.drain_seconds)
-        self.held.pop(seat.partition, None)
-        self.events.append((self.name, "closed", seat.partition))
+        self.held.pop(assignment.partition, None)
+        self.events.append((self.name, "closed", assignment.partition))
 
 
 @pytest.fixture
@@ -144,14 +146,14 @@ async def test_an_owner_that_was_fenced_by_a_stranger_opens_again_once_the_group
     record = Record(f"{settings.topic_prefix}.one", b"k", b"v", [], 0)
     async with member(settings, owners, lock_only=True):
         await until(_holds(owners, PARTITIONS))
-        seat = owners.held.pop(0)
-        stranger = Transactions(settings, seat.transactions.transactional_id)
+        assignment = owners.held.pop(0)
+        stranger = Transactions(settings, assignment.transactions.transactional_id)
         await stranger.open()
         with pytest.raises(Superseded):
-            await seat.transactions.write([record])
+            await assignment.transactions.write([record])
         owners.broken[0] = Superseded("fenced")
         await until(_holds(owners, PARTITIONS))
-        await seat.transactions.write([record])
+        await assignment.transactions.write([record])
         with pytest.raises(Superseded):
             await stranger.write([record])
         await stranger.close()
@@ -161,18 +163,20 @@ async def test_committed_offsets_come_back_with_their_metadata(settings: KafkaSe
     owners = Owners("a", [])
     async with member(settings, owners) as membership:
         await until(_holds(owners, PARTITIONS))
-        seat, topic = owners.held[1], f"{settings.topic_prefix}.one"
-        assert await seat.committed() == {}
-        assert await seat.commit({topic: (7, "what a successor must know")})
-        assert await seat.committed() == {topic: (7, "what a successor must know")}
+        assignment, topic = owners.held[1], f"{settings.topic_prefix}.one"
+        assert await assignment.committed() == {}
+        assert await assignment.commit({topic: (7, "what a successor must know")})
+        assert await assignment.committed() == {topic: (7, "what a successor must know")}
         assert await membership.committed(2) == {}
 
 
-async def test_a_seat_that_was_left_does_nothing_to_its_successor_in_the_same_process(settings: KafkaSettings) -> None:
+async def test_an_assignment_that_was_left_does_nothing_to_its_successor_in_the_same_process(
+    settings: KafkaSettings,
+) -> None:
     owners = Owners("a", [])
     async with member(settings, owners) as membership:
         await until(_holds(owners, PARTITIONS))
-        former, topic = Seat(membership, 0), f"{settings.topic_prefix}.one"
+        former, topic = Assignment(membership, 0), f"{settings.topic_prefix}.one"
         former.pause([topic])
         assert not await former.commit({topic: (99, "")})
         former.start_reading({topic: 99}, lambda _topic, _found: None)
@@ -216,13 +220,13 @@ async def test_one_owner_that_is_stuck_among_others_that_work_is_opened_again(se
     fast = settings.model_copy(update={"session_timeout": timedelta(seconds=1)})
     opened: list[int] = []
 
-    async def serve(seat: Seat) -> None:
-        opened.append(seat.partition)
-        seat.start_reading({f"{settings.topic_prefix}.one": 0}, lambda _topic, _found: None)
-        while not seat.leaving.is_set():
+    async def serve(assignment: Assignment) -> None:
+        opened.append(assignment.partition)
+        assignment.start_reading({f"{settings.topic_prefix}.one": 0}, lambda _topic, _found: None)
+        while not assignment.leaving.is_set():
             await asyncio.sleep(0.1)
-            if seat.partition or opened.count(0) > 1:
-                await seat.commit({f"{settings.topic_prefix}.one": (0, "")})
+            if assignment.partition or opened.count(0) > 1:
+                await assignment.commit({f"{settings.topic_prefix}.one": (0, "")})
 
     owners = Owners("a", [])
     owners.serve = serve  # type: ignore[method-assign]  # a stuck one

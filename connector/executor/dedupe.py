@@ -73,7 +73,7 @@ class Dedupe:
         """Commands that a predecessor has begun: nobody else of their ids may go first."""
         for entry in attempts:
             if entry.explicit:
-                self._ids.begin(number_of(entry.topic, entry.id), entry.where)
+                self._ids.begin(number_of(entry.topic, entry.id), entry.topic_offset)
 
     async def first(self, command: Pending, waiting: Waiting) -> journal.Entry | None:
         """How an earlier command of the same id ended; None for the first of its id.
@@ -89,13 +89,13 @@ class Dedupe:
         others: set[int] = set()
         while True:
             running = self._ids.running(number)
-            if running is not None and running.where != command.where:
+            if running is not None and running.topic_offset != command.topic_offset:
                 with waiting():
                     await running.finished.wait()
                 continue
             end = self._ids.end_of(number)
             if end is None or end in others:
-                self._ids.begin(number, command.where)
+                self._ids.begin(number, command.topic_offset)
                 return None
             entry = await self._entry(end, waiting)
             if entry is not None and self._is_first(entry, command):
@@ -113,7 +113,7 @@ class Dedupe:
                 await asyncio.sleep(RETRY_SECONDS)
 
     def _is_first(self, entry: journal.Entry, command: Pending) -> bool:
-        same = (entry.topic, entry.id) == (command.topic, command.id) and entry.where != command.where
+        same = (entry.topic, entry.id) == (command.topic, command.id) and entry.topic_offset != command.topic_offset
         return same and datetime.now(UTC) - entry.at <= self._window
 
     def finished(self, entry: journal.Entry, journal_offset: int) -> None:
@@ -121,7 +121,7 @@ class Dedupe:
         number = number_of(entry.topic, entry.id)
         if entry.names_id:
             self._ids.note(number, journal_offset, entry.at)
-        self._ids.end(number, entry.where)
+        self._ids.end(number, entry.topic_offset)
 
     def due(self, end: int) -> journal.Digest | None:
         """The digest that is to be written now; everything before `end` has been noted."""

@@ -34,7 +34,7 @@ from connector.errors import (
 from connector.events import Record, now
 from connector.executor import reconcile, results
 from connector.executor.answers import WALKED, Call, Portion, bundle_bytes, portions
-from connector.executor.ids import home_of
+from connector.executor.ids import partition_of_id
 from connector.executor.job import Job
 from connector.executor.owner import Owner, Waiting
 from connector.executor.pending import pending
@@ -101,7 +101,7 @@ class Execution:
     async def _run(self) -> None:
         if await self._forwarded():
             return
-        has_topic = self._owner.seat.transactions.has_topic
+        has_topic = self._owner.assignment.transactions.has_topic
         refused = await self._answered(
             "reply topic waits", lambda: self._process.refused_reply(self._command, has_topic)
         )
@@ -124,7 +124,7 @@ class Execution:
     async def _forwarded(self) -> bool:
         """Without a key, commands of one id come to any partition: they meet in one, so that a repeat is recognised."""
         command = self._command
-        home = home_of(command.id, self._process.kafka.partitions)
+        home = partition_of_id(command.id, self._process.kafka.partitions)
         was_sent_here = command.sent_to == (command.partition, command.offset)
         if command.key is not None or not command.explicit or not was_sent_here or home == command.partition:
             return False

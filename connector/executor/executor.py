@@ -7,7 +7,7 @@ from functools import partial
 from connector.executor.execution import Execution
 from connector.executor.owner import Owner, Waiting
 from connector.executor.process import Process
-from connector.kafka.ownership import Seat
+from connector.kafka.ownership import Assignment
 
 # Commands that are read and not finished, of the whole process: the more, the longer the others of a partition go on
 # while one key has much to do. Each topic has its share.
@@ -27,22 +27,22 @@ class Executor:
         self._hold = max(HELD_BYTES // len(topics), max_in_flight * IN_FLIGHT_BYTES) // process.kafka.partitions
         self._window = dedupe_window
 
-    async def serve(self, seat: Seat) -> None:
+    async def serve(self, assignment: Assignment) -> None:
         """Own one partition number until the group takes it away. Raises what ended it otherwise."""
         owner = Owner(
-            seat,
+            assignment,
             kafka=self._process.kafka,
             topics=self._topics,
             work=self._work,
             hold=self._hold,
             dedupe_window=self._window,
-            behind=partial(self._process.note_behind, seat.partition),
+            behind=partial(self._process.note_behind, assignment.partition),
         )
         try:
             await owner.serve()
         finally:
             for command in self._topics.values():
-                self._process.note_behind(seat.partition, command, 0)
+                self._process.note_behind(assignment.partition, command, 0)
 
     async def _work(self, owner: Owner, command: Waiting) -> None:
         await Execution(owner, command, self._process).run()

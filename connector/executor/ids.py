@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from connector.events import now
-from connector.kafka.journal import Digest, Where
+from connector.kafka.journal import Digest, TopicOffset
 
 # So many finished ids make a digest: a record of about 360 KB.
 DIGEST_IDS = 16_384
@@ -22,7 +22,7 @@ def number_of(topic: str, command_id: str) -> int:
     return int.from_bytes(hashlib.blake2b(f"{topic}/{command_id}".encode(), digest_size=8).digest(), "little")
 
 
-def home_of(command_id: str, partitions: int) -> int:
+def partition_of_id(command_id: str, partitions: int) -> int:
     """The partition where commands without a key and with this id meet, so that a repeat is recognised."""
     return int.from_bytes(hashlib.blake2b(command_id.encode(), digest_size=8).digest(), "big") % partitions
 
@@ -31,7 +31,7 @@ def home_of(command_id: str, partitions: int) -> int:
 class Running:
     """The first command of its id, while it is running."""
 
-    where: Where
+    topic_offset: TopicOffset
     finished: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -69,9 +69,9 @@ class Ids:
         """How many finished ids are known."""
         return self._kept + len(self._fresh)
 
-    def begin(self, number: int, where: Where) -> None:
+    def begin(self, number: int, topic_offset: TopicOffset) -> None:
         """This command is the first of its id."""
-        self._running[number] = Running(where)
+        self._running[number] = Running(topic_offset)
 
     def running(self, number: int) -> Running | None:
         """The command of this id that is running."""
@@ -84,10 +84,10 @@ class Ids:
             return found
         return next((end for digest in self._digests if (end := digest.find(number)) is not None), None)
 
-    def end(self, number: int, where: Where) -> None:
+    def end(self, number: int, topic_offset: TopicOffset) -> None:
         """This command is not running any more."""
         running = self._running.get(number)
-        if running is not None and running.where == where:
+        if running is not None and running.topic_offset == topic_offset:
             del self._running[number]
             running.finished.set()
 

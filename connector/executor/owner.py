@@ -24,9 +24,9 @@ from connector.executor.offsets import Commit, Progress
 from connector.executor.pending import Pending
 from connector.executor.writer import Writer
 from connector.kafka import journal, partitions
-from connector.kafka.journal import Where
+from connector.kafka.journal import TopicOffset
 from connector.kafka.offset_set import OffsetSet
-from connector.kafka.ownership import RawRecord, Seat
+from connector.kafka.ownership import Assignment, RawRecord
 from connector.settings import KafkaSettings
 
 log = telemetry.logger(__name__)
@@ -73,7 +73,7 @@ class Owner:
 
     def __init__(
         self,
-        seat: Seat,
+        assignment: Assignment,
         *,
         kafka: KafkaSettings,
         topics: Mapping[str, str],
@@ -82,17 +82,17 @@ class Owner:
         dedupe_window: timedelta,
         behind: Callable[[str, int], None] = lambda _command, _count: None,
     ) -> None:
-        self.seat = seat
-        self.media = MediaWriter(kafka, f"{seat.transactions.transactional_id}-media")
+        self.assignment = assignment
+        self.media = MediaWriter(kafka, f"{assignment.transactions.transactional_id}-media")
         self._kafka = kafka
         self._topics = topics
         self._work = work
         self._hold = hold
         self._window = dedupe_window
         self._behind = behind
-        self._lanes: Lanes[Waiting] = Lanes(self._execute, name=f"lane-{seat.partition}")
+        self._lanes: Lanes[Waiting] = Lanes(self._execute, name=f"lane-{assignment.partition}")
         self._progress: dict[str, Progress] = {}
-        self._attempts: dict[Where, _Attempt] = {}
+        self._attempts: dict[TopicOffset, _Attempt] = {}
         self._held = dict.fromkeys(topics, 0)
         self._full: set[str] = set()
         self._crowded: set[str] = set()
@@ -101,16 +101,16 @@ class Owner:
 
     # --- life -----------------------------------------------------------------------------------------------------
     async def serve(self) -> None:
-        """Own the partition until the seat is left. Raises what ended it otherwise."""
-        leaving = asyncio.create_task(self.seat.leaving.wait(), name=f"leaving-{self.seat.partition}")
-        restoring = asyncio.create_task(self._restore(), name=f"restore-{self.seat.partition}")
+        """Own the partition until the assignment is left. Raises what ended it otherwise."""
+        leaving = asyncio.create_task(self.assignment.leaving.wait(), name=f"leaving-{self.assignment.partition}")
+        restoring = asyncio.create_task(self._restore(), name=f"restore-{self.assignment.partition}")
         tasks: list[asyncio.Task[None]] = []
         try:
             await asyncio.wait({leaving, restoring}, return_when=asyncio.FIRST_COMPLETED)
             if restoring.done():
                 tasks += self._start(restoring.result())
                 await self._until_ended({leaving, *tasks})
-                self.seat.pause(self._topics)
+                self.assignment.pause(self._topics)
                 await self._until_drained(tasks)
                 await self._commit()
         finally:
@@ -122,19 +122,21 @@ class Owner:
 
     def _start(self, end: int) -> list["asyncio.Task[None]"]:
         """Begin to read; `end` is the journal's."""
-        since = partial(journal.since, self._kafka, self.seat.partition)
-        self._writer = Writer(self.seat.transactions, journal=journal.topic_of(self._kafka), end=end, since=since)
-        self.seat.start_reading({topic: progress.base for topic, progress in self._progress.items()}, self._deliver)
+        since = partial(journal.since, self._kafka, self.assignment.partition)
+        self._writer = Writer(self.assignment.transactions, journal=journal.topic_of(self._kafka), end=end, since=since)
+        self.assignment.start_reading(
+            {topic: progress.base for topic, progress in self._progress.items()}, self._deliver
+        )
         return [
-            asyncio.create_task(self._writer.run(), name=f"writer-{self.seat.partition}"),
-            asyncio.create_task(self._commit_regularly(), name=f"committer-{self.seat.partition}"),
-            asyncio.create_task(self._know_ids(end), name=f"dedupe-{self.seat.partition}"),
+            asyncio.create_task(self._writer.run(), name=f"writer-{self.assignment.partition}"),
+            asyncio.create_task(self._commit_regularly(), name=f"committer-{self.assignment.partition}"),
+            asyncio.create_task(self._know_ids(end), name=f"dedupe-{self.assignment.partition}"),
         ]
 
     async def _until_ended(self, tasks: set["asyncio.Task[None] | asyncio.Task[bool]"]) -> None:
-        """Return when the seat is left. Raises what ended the owner otherwise."""
+        """Return when the assignment is left. Raises what ended the owner otherwise."""
         watched: set[asyncio.Future[object]] = {*tasks, self._lanes.failure}  # type: ignore[arg-type]  # any results
-        while not self.seat.leaving.is_set():
+        while not self.assignment.leaving.is_set():
             done, watched = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 if task is self._lanes.failure:
@@ -143,7 +145,9 @@ class Owner:
 
     async def _until_drained(self, tasks: Sequence["asyncio.Task[None]"]) -> None:
         """Finish what is in flight; without a writer nothing can be finished any more."""
-        draining = asyncio.create_task(self._lanes.drain(self.seat.drain_seconds), name=f"drain-{self.seat.partition}")
+        draining = asyncio.create_task(
+            self._lanes.drain(self.assignment.drain_seconds), name=f"drain-{self.assignment.partition}"
+        )
         try:
             await asyncio.wait({draining, *tasks}, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
@@ -155,35 +159,35 @@ class Owner:
 
     async def _restore(self) -> int:
         """Read what the group and the journal say; returns the journal's end."""
-        held = await self.seat.committed()
+        held = await self.assignment.committed()
         commits = {topic: (base, offsets.decode(base, text)) for topic, (base, text) in held.items()}
         known = [commit for _, commit in commits.values() if commit is not None]
         lines = journal.topic_of(self._kafka)
-        bounds = await partitions.bounds(self._kafka, [lines, *self._topics], self.seat.partition)
+        bounds = await partitions.bounds(self._kafka, [lines, *self._topics], self.assignment.partition)
         end = bounds[lines][1]
         # Without a commit all of the journal counts, unless no command is left that it could speak of.
         is_empty = not commits and all(bounds[topic][0] == bounds[topic][1] for topic in self._topics)
         low = end if is_empty else min((commit.low for commit in known), default=0)
-        state = await journal.restore(self._kafka, self.seat.partition, low=low, end=end)
+        state = await journal.restore(self._kafka, self.assignment.partition, low=low, end=end)
         for topic in self._topics:
             base, commit = commits.get(topic) or (bounds[topic][0], None)
             self._progress[topic] = self._checked(
                 topic, _progress(base, commit, state.finished[topic]), bounds[topic][1]
             )
         self._attempts = {
-            where: _Attempt(*placed)
-            for where, placed in state.open.items()
-            if where[0] in self._topics and where[1] < bounds[where[0]][1]
+            (topic, offset): _Attempt(*attempt)
+            for (topic, offset), attempt in state.open.items()
+            if topic in self._topics and offset < bounds[topic][1]
         }
         digests = [commit.digest for commit in known if commit.digest is not None]
         self.dedupe = Dedupe(
-            self._kafka, self.seat.partition, window=self._window, digest_at=max(digests, default=None)
+            self._kafka, self.assignment.partition, window=self._window, digest_at=max(digests, default=None)
         )
         self.dedupe.resume(attempt.entry for attempt in self._attempts.values())
         if state.records:
             log.info(
                 "commands restored",
-                partition=self.seat.partition,
+                partition=self.assignment.partition,
                 journal_records=state.records,
                 in_doubt=len(self._attempts),
             )
@@ -196,7 +200,9 @@ class Owner:
         """
         if progress.end <= end:
             return progress
-        log.error("commands passed over", topic=topic, partition=self.seat.partition, below=end, known=progress.end)
+        log.error(
+            "commands passed over", topic=topic, partition=self.assignment.partition, below=end, known=progress.end
+        )
         return Progress(end)
 
     async def _know_ids(self, end: int) -> None:
@@ -205,7 +211,7 @@ class Owner:
         await asyncio.Event().wait()
 
     async def _keep_digest(self, digest: journal.Digest) -> None:
-        record = journal.encode_digest(self._kafka.topic_prefix, digest, partition=self.seat.partition)
+        record = journal.encode_digest(self._kafka.topic_prefix, digest, partition=self.assignment.partition)
         await self._writer.write([record], partial(self.dedupe.written, digest))
 
     # --- intake ---------------------------------------------------------------------------------------------------
@@ -218,7 +224,7 @@ class Owner:
                 self._lanes.put(record.key, command)
         if self._held[topic] >= self._hold:
             self._full.add(topic)
-            self.seat.pause([topic])
+            self.assignment.pause([topic])
 
     async def _execute(self, command: Waiting) -> None:
         await self._work(self, command)
@@ -227,7 +233,7 @@ class Owner:
         if topic in self._full and self._held[topic] <= self._hold // 2:
             self._full.discard(topic)
             if topic not in self._crowded:
-                self.seat.resume([topic])
+                self.assignment.resume([topic])
 
     # --- what executing a command needs ---------------------------------------------------------------------------
     def waiting(self) -> AbstractContextManager[None]:
@@ -241,34 +247,34 @@ class Owner:
 
     def open_attempt(self, command: Pending) -> journal.Entry | None:
         """The attempt whose answer nobody knows: a predecessor's."""
-        attempt = self._attempts.get(command.where)
+        attempt = self._attempts.get(command.topic_offset)
         return attempt.entry if attempt is not None else None
 
     async def attempt(self, command: Pending, entry: journal.Entry) -> None:
         """Make the attempt durable. Raises Superseded when the partition has another owner: do not send."""
         # Until it is known where it stands: not before the present end. An earlier attempt of it stays open meanwhile.
-        self._attempts.setdefault(command.where, _Attempt(entry, self._writer.end))
+        self._attempts.setdefault(command.topic_offset, _Attempt(entry, self._writer.end))
         await self._write_attempt(entry)
 
     async def _write_attempt(self, entry: journal.Entry) -> None:
         def applied(offset: int) -> None:
-            if entry.where in self._attempts:
-                self._attempts[entry.where] = _Attempt(entry, offset)
+            if entry.topic_offset in self._attempts:
+                self._attempts[entry.topic_offset] = _Attempt(entry, offset)
 
-        record = journal.encode(self._kafka.topic_prefix, entry, partition=self.seat.partition)
+        record = journal.encode(self._kafka.topic_prefix, entry, partition=self.assignment.partition)
         await self._writer.write([record], applied)
 
     async def withdraw(self, command: Pending) -> None:
         """Make it durable that the open attempt has certainly done nothing: whoever comes next just tries again."""
-        attempt = self._attempts.get(command.where)
+        attempt = self._attempts.get(command.topic_offset)
         if attempt is None:
             return
         attempt.finishing = True
         entry = replace(attempt.entry, state="withdrawn", at=now())
-        record = journal.encode(self._kafka.topic_prefix, entry, partition=self.seat.partition)
+        record = journal.encode(self._kafka.topic_prefix, entry, partition=self.assignment.partition)
 
         def applied(_offset: int) -> None:
-            self._attempts.pop(command.where, None)
+            self._attempts.pop(command.topic_offset, None)
 
         await self._writer.write([record], applied)
 
@@ -285,12 +291,12 @@ class Owner:
         def applied(offset: int) -> None:
             if entry.explicit:
                 self.dedupe.finished(entry, offset)
-            self._attempts.pop(command.where, None)
+            self._attempts.pop(command.topic_offset, None)
             self._progress[command.topic].finish(command.offset)
 
-        if command.where in self._attempts:
-            self._attempts[command.where].finishing = True
-        last = journal.encode(self._kafka.topic_prefix, entry, partition=self.seat.partition)
+        if command.topic_offset in self._attempts:
+            self._attempts[command.topic_offset].finishing = True
+        last = journal.encode(self._kafka.topic_prefix, entry, partition=self.assignment.partition)
         await self._writer.write([*records, last], applied)
 
     # --- committing -----------------------------------------------------------------------------------------------
@@ -318,25 +324,25 @@ class Owner:
             # A topic that is left out keeps its former commit, with the journal's low-water mark of that time.
             if metadata is not None:
                 values[topic] = (progress.base, metadata)
-            unread = max(0, (self.seat.highwater(topic) or 0) - progress.end)
+            unread = max(0, (self.assignment.highwater(topic) or 0) - progress.end)
             self._behind(self._topics[topic], unread + progress.pending)
         idle = values == self._committed
         if not values or (idle and time.monotonic() - self._committed_at < CONFIRM_SECONDS):
             return
-        if await self.seat.commit(values):
+        if await self.assignment.commit(values):
             self._committed, self._committed_at = values, time.monotonic()
-        elif not self.seat.held and not self.seat.leaving.is_set():
+        elif not self.assignment.held and not self.assignment.leaving.is_set():
             raise Unavailable("The group does not accept this owner's commits.")
 
     def _note_crowded(self, topic: str, *, is_crowded: bool) -> None:
         """A topic with more holes than a commit can tell rests until there are fewer."""
         if is_crowded and topic not in self._crowded:
             self._crowded.add(topic)
-            self.seat.pause([topic])
+            self.assignment.pause([topic])
         elif not is_crowded and topic in self._crowded:
             self._crowded.discard(topic)
             if topic not in self._full:
-                self.seat.resume([topic])
+                self.assignment.resume([topic])
 
 
 def _progress(base: int, commit: Commit | None, finished: OffsetSet) -> Progress:

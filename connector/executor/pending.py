@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from connector.errors import Rejected
-from connector.events import now
-from connector.kafka.journal import Where
+from connector.events import Position, now
+from connector.kafka.journal import TopicOffset
 
 RawHeaders = Sequence[tuple[str, bytes | None]]
 
@@ -50,14 +50,14 @@ class Pending:
     problem: str | None = None
 
     @property
-    def where(self) -> Where:
+    def topic_offset(self) -> TopicOffset:
         """Which record it is, within its partition."""
         return (self.topic, self.offset)
 
     @property
-    def place(self) -> tuple[str, int, int]:
+    def position(self) -> Position:
         """Which record it is, in all of Kafka."""
-        return (self.topic, self.partition, self.offset)
+        return Position(self.topic, self.partition, self.offset)
 
     @property
     def expires_at(self) -> datetime | None:

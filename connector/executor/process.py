@@ -156,14 +156,14 @@ class Process:
         )
         if not found:
             return Look(None, decided=final)
-        me = job.command.place
+        me = job.command.position
         # After the list: whoever made what it shows has written its attempt down before.
         view = await self.claims.view(attempted_at)
-        others = {place: at for place, at in view.others(me, job.alike).items() if at <= latest}
+        others = {position: at for position, at in view.others(me, job.alike).items() if at <= latest}
         under_way = any(now() < at + LEASE + self.request_timeout for at in others.values())
         if under_way or (others and not final):
             return Look(None, decided=False)
-        before = sum((at, place) < (attempted_at, me) for place, at in others.items())
+        before = sum((at, position) < (attempted_at, me) for position, at in others.items())
         return Look(reconcile.choose(found, claimed=view.taken(me), rank=before), decided=final)
 
     # --- repeats --------------------------------------------------------------------------------------------------

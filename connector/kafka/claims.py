@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from connector.errors import Unavailable
+from connector.events import Position
 from connector.kafka import clients, journal
 from connector.settings import KafkaSettings
 
@@ -19,34 +20,32 @@ POLL_MS = 200
 MARGIN = timedelta(minutes=1)
 
 
-Place = tuple[str, int, int]
-"""Topic, partition and offset of a command's record."""
-
-
 @dataclass
 class View:
     """`owners` says by SID whose it is; `attempts` are those that are open."""
 
-    owners: dict[str, Place] = field(default_factory=dict)
-    attempts: dict[Place, journal.Entry] = field(default_factory=dict)
+    owners: dict[str, Position] = field(default_factory=dict)
+    attempts: dict[Position, journal.Entry] = field(default_factory=dict)
 
     def note(self, entry: journal.Entry, partition: int) -> None:
         """Take one entry in, in the order of its partition."""
-        place = (entry.topic, partition, entry.offset)
+        position = Position(entry.topic, partition, entry.offset)
         if entry.sid:
-            self.owners[entry.sid] = place
+            self.owners[entry.sid] = position
         if entry.state == "attempting":
-            self.attempts[place] = entry
+            self.attempts[position] = entry
         else:
-            self.attempts.pop(place, None)
+            self.attempts.pop(position, None)
 
-    def taken(self, me: Place) -> set[str]:
+    def taken(self, me: Position) -> set[str]:
         """The SIDs that other commands have claimed."""
-        return {sid for sid, place in self.owners.items() if place != me}
+        return {sid for sid, position in self.owners.items() if position != me}
 
-    def others(self, me: Place, alike: str) -> dict[Place, datetime]:
+    def others(self, me: Position, alike: str) -> dict[Position, datetime]:
         """When other commands that look alike began their open attempts."""
-        return {place: entry.at for place, entry in self.attempts.items() if place != me and entry.alike == alike}
+        return {
+            position: entry.at for position, entry in self.attempts.items() if position != me and entry.alike == alike
+        }
 
 
 class Claims:
@@ -77,14 +76,14 @@ class Claims:
         async with self._lock:
             try:
                 async with asyncio.timeout(READ_SECONDS):
-                    consumer = await self._placed(since - MARGIN)
+                    consumer = await self._positioned(since - MARGIN)
                     await self._catch_up(consumer)
             except (KafkaError, OSError, TimeoutError) as error:
                 await self._close()
                 raise Unavailable(f"The journals cannot be read: {error!r:.200}") from error
         return self._view
 
-    async def _placed(self, since: datetime) -> AIOKafkaConsumer:
+    async def _positioned(self, since: datetime) -> AIOKafkaConsumer:
         if self._consumer is not None and self._since is not None and self._since <= since:
             return self._consumer
         await self._close()

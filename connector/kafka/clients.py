@@ -143,7 +143,7 @@ async def end(client: AIOKafkaProducer | AIOKafkaConsumer, *, timeout: float = S
     task = asyncio.create_task(client.stop(), name="kafka-client-stop")
     await asyncio.wait({task}, timeout=timeout)
     if isinstance(client, AIOKafkaProducer):
-        _hear_of_failures(client)
+        _mark_failures_retrieved(client)
     if task.done() and not task.cancelled() and task.exception() is None:
         return
     task.cancel()
@@ -159,7 +159,7 @@ async def _cut_off(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
     """End the background tasks and connections of a client that does not stop."""
     if isinstance(client, AIOKafkaProducer):
         client._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - no public way
-        _hear_of_failures(client)
+        _mark_failures_retrieved(client)
         sender: asyncio.Task[None] | None = client._sender.sender_task  # noqa: SLF001 - the same
         # Each cancellation ends one of the requests that it waits for.
         for _ in range(MOST_REQUESTS):
@@ -172,13 +172,13 @@ async def _cut_off(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
             await _inner(client).close()
 
 
-def _hear_of_failures(producer: AIOKafkaProducer) -> None:
-    """Take note of the failures in the inside of a producer, for which nobody waits."""
+def _mark_failures_retrieved(producer: AIOKafkaProducer) -> None:
+    """Mark the failures inside a producer as retrieved: nothing awaits them."""
     held, transaction = producer._message_accumulator, producer._txn_manager  # noqa: SLF001 - no public way
     for batch in (*held._pending_batches, *chain.from_iterable(held._batches.values())):  # noqa: SLF001 - the same
-        heard(batch.future)
-        heard(batch._drain_waiter)  # noqa: SLF001 - the same
-    heard(transaction and transaction._transaction_waiter)  # noqa: SLF001 - the same
+        mark_retrieved(batch.future)
+        mark_retrieved(batch._drain_waiter)  # noqa: SLF001 - the same
+    mark_retrieved(transaction and transaction._transaction_waiter)  # noqa: SLF001 - the same
 
 
 @contextmanager
@@ -255,8 +255,8 @@ async def administration(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaAdminCli
         await client.close()
 
 
-def heard(future: "asyncio.Future[Any] | None") -> None:
-    """Take note of a failure that nobody awaits, because another one came before."""
+def mark_retrieved(future: "asyncio.Future[Any] | None") -> None:
+    """Mark the exception as retrieved, so that asyncio does not log it."""
     if future is not None and future.done() and not future.cancelled():
         future.exception()
 

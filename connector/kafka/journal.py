@@ -29,7 +29,7 @@ PAIR = struct.Struct("<QQ")
 # Outcomes of what was perhaps sent to Twilio: its id is not to be executed again.
 EXECUTED = frozenset({"succeeded", "failed", "unknown"})
 
-Where = tuple[str, int]
+TopicOffset = tuple[str, int]
 """Topic and offset of a command's record."""
 
 
@@ -57,7 +57,7 @@ class Entry:
         return f"{self.topic}/{self.id}"
 
     @property
-    def where(self) -> Where:
+    def topic_offset(self) -> TopicOffset:
         """Which command it is."""
         return (self.topic, self.offset)
 
@@ -67,7 +67,7 @@ class Entry:
         return self.state == "done" and self.explicit and self.outcome in EXECUTED
 
 
-Placed = tuple[Entry, int]
+EntryAndOffset = tuple[Entry, int]
 """An entry and its journal offset."""
 
 
@@ -136,7 +136,7 @@ class State:
     commands that have ended. A journal of days fits in: only what is open takes more than a bit.
     """
 
-    open: dict[Where, Placed] = field(default_factory=dict)
+    open: dict[TopicOffset, EntryAndOffset] = field(default_factory=dict)
     finished: defaultdict[str, OffsetSet] = field(default_factory=lambda: defaultdict(OffsetSet))
     records: int = 0
 
@@ -145,9 +145,9 @@ class State:
         self.records += 1
         if entry.state == "attempting":
             # Earlier attempts were certainly not executed, or there would be no later one.
-            self.open[entry.where] = entry, journal_offset
+            self.open[entry.topic_offset] = entry, journal_offset
             return
-        self.open.pop(entry.where, None)
+        self.open.pop(entry.topic_offset, None)
         if entry.state == "done":
             self.finished[entry.topic].add(entry.offset)
 
@@ -173,7 +173,9 @@ async def since(kafka: KafkaSettings, partition: int, start: int) -> list[Consum
     return found
 
 
-async def entries(kafka: KafkaSettings, partition: int, *, start: int, end: int) -> AsyncGenerator[Placed, None]:
+async def entries(
+    kafka: KafkaSettings, partition: int, *, start: int, end: int
+) -> AsyncGenerator[EntryAndOffset, None]:
     """The entries of [start, end) and their journal offsets. Raises Unavailable."""
     if start >= end:
         return
@@ -182,7 +184,7 @@ async def entries(kafka: KafkaSettings, partition: int, *, start: int, end: int)
             yield entry, offset
 
 
-def decoded(batch: Iterable[ConsumerRecord]) -> Iterable[Placed]:
+def decoded(batch: Iterable[ConsumerRecord]) -> Iterable[EntryAndOffset]:
     """The entries among these journal records, and their offsets."""
     return ((decode(item.value), item.offset) for item in batch if item.value is not None and item.key != DIGEST_KEY)
 
@@ -190,7 +192,7 @@ def decoded(batch: Iterable[ConsumerRecord]) -> Iterable[Placed]:
 async def digests(kafka: KafkaSettings, partition: int, *, newest: int) -> AsyncGenerator[Digest, None]:
     """The digest at this offset and those before it, as long as they exist. Raises Unavailable."""
     offset: int | None = newest
-    async with partitions.placed(kafka, topic_of(kafka), partition) as record_at:
+    async with partitions.seeking(kafka, topic_of(kafka), partition) as record_at:
         while offset is not None:
             record = await record_at(offset)
             if record is None or record.key != DIGEST_KEY:
@@ -202,7 +204,7 @@ async def digests(kafka: KafkaSettings, partition: int, *, newest: int) -> Async
 
 async def entry_at(kafka: KafkaSettings, partition: int, offset: int) -> Entry | None:
     """The entry at an offset, None when it is gone. Raises Unavailable."""
-    async with partitions.placed(kafka, topic_of(kafka), partition) as record_at:
+    async with partitions.seeking(kafka, topic_of(kafka), partition) as record_at:
         record = await record_at(offset)
     return decode(record.value) if record is not None and record.key != DIGEST_KEY else None
 

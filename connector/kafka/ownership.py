@@ -1,9 +1,9 @@
 """One fenced owner per assigned partition number: the code that watcher and executor share.
 
 A consumer group hands out the partitions of its topics; the range assignor gives partition p of every topic to one
-member. For each p that this process holds, `serve(seat)` runs with a transactional producer of p's own id, which
-fences whoever held p before. When the group takes p away, `seat.leaving` is set and `serve` drains: finishes what is
-in flight, commits, returns. A `serve` that raises is opened anew, state and all, as long as p is assigned.
+member. For each p that this process holds, `serve(assignment)` runs with a transactional producer of p's own id, which
+fences the former owner of p. When the group takes p away, `assignment.leaving` is set and `serve` drains: it finishes
+what is in flight, commits and returns. A `serve` that raises is opened anew, state and all, as long as p is assigned.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ Offsets = Mapping[str, tuple[int, str]]
 """For each topic the offset to go on from, and metadata."""
 
 
-class Seat:
+class Assignment:
     """What an owner of partition number `partition` may do while it holds it."""
 
     def __init__(self, membership: "Membership", partition: int) -> None:
@@ -59,7 +59,7 @@ class Seat:
     @property
     def held(self) -> bool:
         """Whether the group still gives this partition to this process, as far as it knows."""
-        return self._membership.seats.get(self.partition) is self and not self.leaving.is_set()
+        return self._membership.assignments.get(self.partition) is self and not self.leaving.is_set()
 
     @property
     def drain_seconds(self) -> float:
@@ -84,8 +84,8 @@ class Seat:
 
     def pause(self, topics: Iterable[str]) -> None:
         """Fetch nothing more of these topics for now."""
-        # A seat that is left may have a successor in this process.
-        if self._membership.seats.get(self.partition) is self:
+        # An assignment that is left may have a successor in this process.
+        if self._membership.assignments.get(self.partition) is self:
             self._membership.pause(self.partition, topics)
 
     def resume(self, topics: Iterable[str]) -> None:
@@ -99,7 +99,7 @@ class Seat:
 
     async def commit(self, offsets: Offsets) -> bool:
         """Commit; False when it was refused or not answered in time."""
-        if self._membership.seats.get(self.partition) is not self:
+        if self._membership.assignments.get(self.partition) is not self:
             return False
         accepted = await self._membership.commit(self.partition, offsets)
         if accepted:
@@ -107,7 +107,7 @@ class Seat:
         return accepted
 
 
-Serve = Callable[[Seat], Awaitable[None]]
+Serve = Callable[[Assignment], Awaitable[None]]
 
 
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in the library
@@ -132,7 +132,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
         self.role = role
         self.group = group
         self.topics = tuple(topics)
-        self.seats: dict[int, Seat] = {}
+        self.assignments: dict[int, Assignment] = {}
         # The group goes on without a member that has not come back by the rebalance timeout.
         self.drain_seconds = clients.rebalance_seconds(kafka) / 2
         self._stop_seconds = min(stop_seconds or self.drain_seconds, self.drain_seconds)
@@ -178,7 +178,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
                 prover.cancel()
         finally:
             self._rejoining_since = None
-            await self._leave(self.seats, self._stop_seconds)
+            await self._leave(self.assignments, self._stop_seconds)
             self._consumer = None
             await clients.end(consumer, timeout=3)
 
@@ -197,9 +197,9 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
             batches = await consumer.getmany(timeout_ms=POLL_MS)
             self._turned = time.monotonic()
             for where, records in batches.items():
-                seat = self.seats.get(where.partition)
-                if seat is not None and seat.deliver is not None and not seat.leaving.is_set():
-                    seat.deliver(where.topic, records)
+                assignment = self.assignments.get(where.partition)
+                if assignment is not None and assignment.deliver is not None and not assignment.leaving.is_set():
+                    assignment.deliver(where.topic, records)
             await self._check_progress()
 
     # --- whether the group knows us -------------------------------------------------------------------------------
@@ -215,18 +215,22 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
             if now - since > clients.rebalance_seconds(self.kafka) + JOIN_MARGIN_SECONDS:
                 raise Unavailable(f"Joining the group again has taken {now - since:.0f} s.")
             self._proved = now
-        elif not self.seats:
+        elif not self.assignments:
             self._proved = self._healthy = now
         elif now - self._last_proof() > self._stuck_seconds:
             if await self._kafka_answers():
                 raise Unavailable(f"No commit of some partition was accepted for {self._stuck_seconds:.0f} s.")
             self._proved = self._healthy = time.monotonic()
-            for seat in self.seats.values():
-                seat.proved = self._proved
+            for assignment in self.assignments.values():
+                assignment.proved = self._proved
 
     def _last_proof(self) -> float:
         """The last sign that the group knows us and that no owner is stuck: that of the owner which waits longest."""
-        reading = () if self._lock_only else [seat.proved for seat in self.seats.values() if seat.deliver]
+        reading = (
+            ()
+            if self._lock_only
+            else [assignment.proved for assignment in self.assignments.values() if assignment.deliver]
+        )
         return min(reading, default=self._proved)
 
     async def _kafka_answers(self) -> bool:
@@ -245,23 +249,23 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
         """
         while True:
             await asyncio.sleep(clients.session_seconds(self.kafka) / 3)
-            if self._lock_only and self.seats:
-                await self.commit(next(iter(self.seats)), dict.fromkeys(self.topics, (0, "")))
-            elif not any(seat.deliver for seat in self.seats.values()):
+            if self._lock_only and self.assignments:
+                await self.commit(next(iter(self.assignments)), dict.fromkeys(self.topics, (0, "")))
+            elif not any(assignment.deliver for assignment in self.assignments.values()):
                 # They are being opened, which has deadlines of its own.
                 self._proved = self._healthy = time.monotonic()
 
-    async def _prove(self, seat: Seat) -> None:
+    async def _prove(self, assignment: Assignment) -> None:
         """Return when the group has confirmed that it gives us this partition, or when it is left.
 
         Who opens without it fences the owner that has taken over from us.
         """
-        while not seat.leaving.is_set():
-            offsets = dict.fromkeys(self.topics, (0, "")) if self._lock_only else seat.offsets
-            if offsets and await self.commit(seat.partition, offsets):
+        while not assignment.leaving.is_set():
+            offsets = dict.fromkeys(self.topics, (0, "")) if self._lock_only else assignment.offsets
+            if offsets and await self.commit(assignment.partition, offsets):
                 return
             # Without anything to commit, a heartbeat must have been answered meanwhile.
-            await _pause(seat.leaving, clients.session_seconds(self.kafka) / 3)
+            await _pause(assignment.leaving, clients.session_seconds(self.kafka) / 3)
             if not offsets:
                 return
 
@@ -285,22 +289,25 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
         # Records would be delivered before the owner has read its state.
         consumer.pause(*assigned)
         for partition in sorted({where.partition for where in assigned}):
-            seat = self.seats[partition] = Seat(self, partition)
-            self._tasks[partition] = asyncio.create_task(self._hold(seat), name=f"{self.role}-owner-{partition}")
-        telemetry.OWNERS.labels(self.role).set(len(self.seats))
+            assignment = self.assignments[partition] = Assignment(self, partition)
+            self._tasks[partition] = asyncio.create_task(self._hold(assignment), name=f"{self.role}-owner-{partition}")
+        telemetry.OWNERS.labels(self.role).set(len(self.assignments))
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         """Drain the owners, bounded: the group waits for this, and goes on without us when it takes too long."""
         self._rejoining_since = time.monotonic()
         gone = {where.partition for where in revoked}
-        await self._leave({number: seat for number, seat in self.seats.items() if number in gone}, self.drain_seconds)
+        await self._leave(
+            {number: assignment for number, assignment in self.assignments.items() if number in gone},
+            self.drain_seconds,
+        )
 
-    async def _leave(self, seats: Mapping[int, Seat], seconds: float) -> None:
-        leaving = dict(seats)
+    async def _leave(self, assignments: Mapping[int, Assignment], seconds: float) -> None:
+        leaving = dict(assignments)
         tasks = {self._tasks[partition] for partition in leaving if partition in self._tasks}
-        for seat in leaving.values():
-            seat.work_until = time.monotonic() + WORKING_SHARE * seconds
-            seat.leaving.set()
+        for assignment in leaving.values():
+            assignment.work_until = time.monotonic() + WORKING_SHARE * seconds
+            assignment.leaving.set()
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=seconds)
             for task in late:
@@ -309,38 +316,40 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
                 log.warning("owners did not drain in time", role=self.role, owners=len(late))
                 await asyncio.wait(late, timeout=clients.STOP_SECONDS)
         for partition in leaving:
-            self.seats.pop(partition, None)
+            self.assignments.pop(partition, None)
             self._tasks.pop(partition, None)
-        telemetry.OWNERS.labels(self.role).set(len(self.seats))
+        telemetry.OWNERS.labels(self.role).set(len(self.assignments))
 
-    async def _hold(self, seat: Seat) -> None:
+    async def _hold(self, assignment: Assignment) -> None:
         """Open, serve, close; again after a failure, as long as the partition is assigned."""
         failures = 0
-        while not seat.leaving.is_set():
+        while not assignment.leaving.is_set():
             opened = time.monotonic()
             try:
                 # Fence first: only afterwards is the state that the owner reads trustworthy.
-                await seat.transactions.open()
-                await self._serve(seat)
+                await assignment.transactions.open()
+                await self._serve(assignment)
             except Superseded as error:
-                log.warning("owner superseded", role=self.role, partition=seat.partition, reason=f"{error!r:.200}")
-                await self._close(seat)
-                await self._prove(seat)
+                log.warning(
+                    "owner superseded", role=self.role, partition=assignment.partition, reason=f"{error!r:.200}"
+                )
+                await self._close(assignment)
+                await self._prove(assignment)
             except (ConnectorError, KafkaError, TimeoutError) as error:
-                log.warning("owner reopens", role=self.role, partition=seat.partition, reason=f"{error!r:.200}")
+                log.warning("owner reopens", role=self.role, partition=assignment.partition, reason=f"{error!r:.200}")
             except Exception:
-                log.exception("owner failed", role=self.role, partition=seat.partition)
+                log.exception("owner failed", role=self.role, partition=assignment.partition)
             finally:
-                await self._close(seat)
+                await self._close(assignment)
             failures = 0 if time.monotonic() - opened > STEADY_SECONDS else failures + 1
-            await _pause(seat.leaving, min(REOPEN_SECONDS * 2**failures, LONGEST_REOPEN_SECONDS))
+            await _pause(assignment.leaving, min(REOPEN_SECONDS * 2**failures, LONGEST_REOPEN_SECONDS))
 
-    async def _close(self, seat: Seat) -> None:
-        seat.deliver = None
-        seat.pause(self.topics)
-        await seat.transactions.close()
+    async def _close(self, assignment: Assignment) -> None:
+        assignment.deliver = None
+        assignment.pause(self.topics)
+        await assignment.transactions.close()
 
-    # --- what a seat may do ---------------------------------------------------------------------------------------
+    # --- what an assignment may do --------------------------------------------------------------------------------
     def _assigned(self, partition: int, topics: Iterable[str]) -> list[TopicPartition]:
         assigned = self._consumer.assignment() if self._consumer else frozenset()
         return [where for topic in topics if (where := TopicPartition(topic, partition)) in assigned]
@@ -390,8 +399,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
             log.debug("commit refused", role=self.role, partition=partition, reason=f"{error!r:.120}")
             return False
         self._proved = time.monotonic()
-        if partition in self.seats:
-            self.seats[partition].proved = self._proved
+        if partition in self.assignments:
+            self.assignments[partition].proved = self._proved
         self._healthy = self._last_proof()
         return True
 

@@ -101,7 +101,7 @@ async def _next(
 
 
 @asynccontextmanager
-async def placed(kafka: KafkaSettings, topic: str, partition: int) -> AsyncIterator[RecordAt]:
+async def seeking(kafka: KafkaSettings, topic: str, partition: int) -> AsyncIterator[RecordAt]:
     """A function that gives the committed record at an offset, None when it is gone. Raises Unavailable."""
     where = TopicPartition(topic, partition)
     async with clients.reading(kafka, auto_offset_reset="none") as consumer:

@@ -27,7 +27,7 @@ class Probe:
         self.reachable = False
         self._renew = renew
         self._kafka = kafka
-        self._where = TopicPartition(topic, 0)
+        self._partition = TopicPartition(topic, 0)
         self._consumer: AIOKafkaConsumer | None = None
 
     async def run(self) -> None:
@@ -44,7 +44,7 @@ class Probe:
             async with asyncio.timeout(ANSWER_SECONDS):
                 if self._consumer is None:
                     self._consumer = await clients.start(clients.reader(self._kafka))
-                await self._consumer.end_offsets([self._where])
+                await self._consumer.end_offsets([self._partition])
         except (KafkaError, Unavailable, TimeoutError):
             await self._close()
             self._renew()

@@ -33,7 +33,7 @@ async def follow(
     Raises Unavailable when no broker answers or a topic does not exist.
     """
     async with clients.reading(kafka) as consumer:
-        ends = await _place(consumer, topics, since=since)
+        ends = await _assign_and_seek(consumer, topics, since=since)
         async with aclosing(_past(consumer, ends)) as past:
             async for record in past:
                 yield record
@@ -73,7 +73,7 @@ def _by_time(record: ConsumerRecord) -> int:
     return int(record.timestamp)
 
 
-async def _place(
+async def _assign_and_seek(
     consumer: AIOKafkaConsumer, topics: Sequence[str], *, since: datetime | None
 ) -> Mapping[TopicPartition, int]:
     """Assign every partition and seek; returns where they end."""
@@ -116,7 +116,7 @@ async def command(
     named = [(header, text.encode()) for header, text in {**(headers or {}), "id": command_id}.items()]
     record = Record(f"{kafka.topic_prefix}.commands.{name}", key.encode() if key else None, value, named)
     async with clients.reading(kafka) as consumer:
-        await _place(consumer, [results], since=None)
+        await _assign_and_seek(consumer, [results], since=None)
         await send(kafka, record)
         while True:
             for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():

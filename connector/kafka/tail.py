@@ -49,7 +49,7 @@ async def batches(kafka: KafkaSettings, topics: Mapping[str, Depth], *, behind: 
     Raises Unavailable when no broker answers at the start, or a topic does not exist.
     """
     async with clients.reading(kafka, max_partition_fetch_bytes=FETCH_BYTES) as consumer:
-        ends = await _place(consumer, topics)
+        ends = await _assign_and_seek(consumer, topics)
         clock = asyncio.get_running_loop().time
         checked, is_live = clock(), False
         while True:
@@ -63,7 +63,7 @@ async def batches(kafka: KafkaSettings, topics: Mapping[str, Depth], *, behind: 
             yield Batch([record for records in fetched.values() for record in records], skipped, is_live)
 
 
-async def _place(consumer: AIOKafkaConsumer, topics: Mapping[str, Depth]) -> Mapping[TopicPartition, int]:
+async def _assign_and_seek(consumer: AIOKafkaConsumer, topics: Mapping[str, Depth]) -> Mapping[TopicPartition, int]:
     """Assign every partition and seek; returns where they end."""
     ends = await partitions.assign(consumer, topics)
     with clients.translated("Topics cannot be read"):

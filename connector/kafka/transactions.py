@@ -18,8 +18,8 @@ from connector import telemetry
 from connector.errors import Unavailable
 from connector.events import Record
 from connector.kafka import clients
+from connector.kafka.produce import send_batches
 from connector.kafka.registry import stamped
-from connector.kafka.together import send_together
 from connector.settings import KafkaSettings
 
 # How soon the client asks again when the broker is still writing the markers of the transaction before: its own 20 ms
@@ -67,7 +67,7 @@ class Transactions:
             async with asyncio.timeout(WRITE_SECONDS):
                 await producer.begin_transaction()
                 # commit_transaction() does not look at the results: a refused record would be missing silently.
-                offsets = await send_together(producer, stamped(records))
+                offsets = await send_batches(producer, stamped(records))
                 committing = time.monotonic()
                 await producer.commit_transaction()
         finished = time.monotonic()
@@ -134,5 +134,5 @@ async def _send(producer: AIOKafkaProducer, record: Record) -> "asyncio.Future[R
     future: asyncio.Future[RecordMetadata] = await producer.send(
         record.topic, value, key=record.key, headers=record.headers, partition=record.partition
     )
-    future.add_done_callback(clients.heard)
+    future.add_done_callback(clients.mark_retrieved)
     return future

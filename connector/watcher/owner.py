@@ -7,7 +7,7 @@ from connector import telemetry
 from connector.errors import Unavailable
 from connector.events import Record
 from connector.kafka import control, cursors
-from connector.kafka.ownership import Seat
+from connector.kafka.ownership import Assignment
 from connector.settings import KafkaSettings
 from connector.watcher.cursor import Cursor
 from connector.watcher.watcher import Commit, Watcher
@@ -28,16 +28,18 @@ class WatchOwners:
         self._watches = tuple(watches)
         self._build = build
 
-    async def serve(self, seat: Seat) -> None:
+    async def serve(self, assignment: Assignment) -> None:
         """Run the watches of this partition until it is left. Raises what ended it otherwise.
 
         The producer is open, so the predecessor is fenced: only now is the cursor that is read the last one.
         """
-        mine = [name for name in self._watches if cursors.partition_of(name, self._kafka.partitions) == seat.partition]
+        mine = [
+            name for name in self._watches if cursors.partition_of(name, self._kafka.partitions) == assignment.partition
+        ]
         if not mine:
-            await seat.leaving.wait()
+            await assignment.leaving.wait()
             return
-        held = await cursors.restore(self._kafka, seat.partition)
+        held = await cursors.restore(self._kafka, assignment.partition)
         if not held.keys() >= set(mine):
             # Partitions were added since: the cursor is where it was before.
             held = await cursors.latest(self._kafka) | held
@@ -45,13 +47,13 @@ class WatchOwners:
         tasks: list[asyncio.Task[None]] = []
         begins: dict[str, int] = {}
         end = await control.end(self._kafka)
-        listening = asyncio.create_task(self._listen(begins), name=f"control-{seat.partition}")
+        listening = asyncio.create_task(self._listen(begins), name=f"control-{assignment.partition}")
         try:
             for name in mine:
-                watcher = self._build(name, self._commit(seat, name, writing))
+                watcher = self._build(name, self._commit(assignment, name, writing))
                 cursor = Cursor.from_json(held[name]) if name in held else None
-                log.info("watch opened", watch=name, partition=seat.partition, first_start=cursor is None)
-                tasks.append(asyncio.create_task(watcher.run(cursor, seat.leaving), name=f"watch-{name}"))
+                log.info("watch opened", watch=name, partition=assignment.partition, first_start=cursor is None)
+                tasks.append(asyncio.create_task(watcher.run(cursor, assignment.leaving), name=f"watch-{name}"))
                 self.running[name] = watcher
                 begins[name] = _begin(cursor, end)
             await asyncio.gather(*tasks)
@@ -80,12 +82,12 @@ class WatchOwners:
         if watcher is not None and offset >= begins.get(request.watch, offset + 1):
             watcher.ask(offset, request)
 
-    def _commit(self, seat: Seat, name: str, writing: asyncio.Lock) -> Commit:
+    def _commit(self, assignment: Assignment, name: str, writing: asyncio.Lock) -> Commit:
         async def commit(records: Sequence[Record], cursor: Cursor) -> None:
-            last = cursors.record(self._kafka.topic_prefix, name, cursor.to_json(), partition=seat.partition)
+            last = cursors.record(self._kafka.topic_prefix, name, cursor.to_json(), partition=assignment.partition)
             async with writing:
-                await seat.transactions.write([*records, last])
-                if not seat.transactions.usable:
+                await assignment.transactions.write([*records, last])
+                if not assignment.transactions.usable:
                     raise Unavailable("A commit was slow; the producer is replaced.")
 
         return commit

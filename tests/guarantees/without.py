@@ -19,8 +19,8 @@ from connector.executor.execution import Execution
 from connector.executor.lanes import Lanes
 from connector.executor.owner import Owner
 from connector.kafka import clients, cursors, journal
+from connector.kafka.produce import send_batches
 from connector.kafka.publisher import Publisher
-from connector.kafka.together import send_together
 from connector.kafka.transactions import Transactions
 from connector.replay import Replayer
 from connector.twilio.client import TwilioClient
@@ -36,7 +36,7 @@ def _fencing() -> None:
         self.usable = True
 
     async def write(self: Any, records: Sequence[Record]) -> list[int]:
-        return await send_together(self._producer, records)
+        return await send_batches(self._producer, records)
 
     _replace(Transactions, open=open_, write=write)
 
@@ -86,14 +86,14 @@ def _restored_journal() -> None:
 def _cursor_in_the_transaction() -> None:
     """Events first, then the cursor."""
 
-    def commit(self: Any, seat: Any, name: str, writing: asyncio.Lock) -> Any:
+    def commit(self: Any, assignment: Any, name: str, writing: asyncio.Lock) -> Any:
         async def committed(records: Sequence[Record], cursor: Any) -> None:
-            last = cursors.record(self._kafka.topic_prefix, name, cursor.to_json(), partition=seat.partition)
+            last = cursors.record(self._kafka.topic_prefix, name, cursor.to_json(), partition=assignment.partition)
             async with writing:
                 if records:
-                    await seat.transactions.write(records)
+                    await assignment.transactions.write(records)
                     _stop_at("cursor", "")
-                await seat.transactions.write([last])
+                await assignment.transactions.write([last])
 
         return committed
 
@@ -108,7 +108,7 @@ def _awaited_ack() -> None:
     async def without(self: Publisher, records: Sequence[Record]) -> None:
         task = asyncio.create_task(publish(self, records))
         tasks.add(task)
-        task.add_done_callback(clients.heard)
+        task.add_done_callback(clients.mark_retrieved)
         task.add_done_callback(tasks.discard)
 
     _replace(Publisher, publish=without)

@@ -14,7 +14,7 @@ from tests.running import read_all
 
 async def transactions(kafka: str, prefix: str) -> tuple[Transactions, str]:
     settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=prefix, replication_factor=1)
-    topic = f"{prefix}.together"
+    topic = f"{prefix}.produce"
     await topics.apply(settings, [Topic(topic, 3, 1)])
     opened = Transactions(settings, f"{prefix}-1")
     await opened.open()

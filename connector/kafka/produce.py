@@ -1,11 +1,11 @@
-"""Many records of one producer at once, in one batch for each partition: a fraction of the cost of single sends."""
+"""Send many records of one producer at once, in one batch for each partition: cheaper by far than single sends."""
 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import randrange
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata
 
@@ -13,14 +13,12 @@ from connector.events import Record
 from connector.kafka import clients
 from connector.kafka.partitioner import partition_of
 
-Place = tuple[str, int]
-
 
 @dataclass(slots=True)
 class _Batch:
     """Records of one partition; `indexes` tell which of the given ones they are."""
 
-    place: Place
+    target: TopicPartition
     builder: BatchBuilder
     indexes: list[int] = field(default_factory=list)
 
@@ -33,21 +31,21 @@ class _Batch:
         return True
 
 
-async def send_together(producer: AIOKafkaProducer, records: Sequence[Record]) -> list[int]:
+async def send_batches(producer: AIOKafkaProducer, records: Sequence[Record]) -> list[int]:
     """Return the offsets of these records when all are acknowledged; those of a partition keep their order.
 
     Raises what the client raises. In a transaction they are visible when it is committed.
     """
     sent: list[tuple[_Batch, asyncio.Future[RecordMetadata]]] = []
-    filling: dict[Place, _Batch] = {}
-    for index, (record, place) in enumerate(zip(records, await _places(producer, records), strict=True)):
-        batch = filling.get(place)
+    filling: dict[TopicPartition, _Batch] = {}
+    for index, (record, target) in enumerate(zip(records, await _targets(producer, records), strict=True)):
+        batch = filling.get(target)
         if batch is None or not batch.add(record, index):
             if batch is not None:
                 sent.append((batch, await _send(producer, batch)))
                 # It travels while the next ones fill.
                 await asyncio.sleep(0)
-            batch = filling[place] = _Batch(place, producer.create_batch())
+            batch = filling[target] = _Batch(target, producer.create_batch())
             batch.add(record, index)
     sent += [(batch, await _send(producer, batch)) for batch in filling.values()]
     offsets = [0] * len(records)
@@ -59,18 +57,18 @@ async def send_together(producer: AIOKafkaProducer, records: Sequence[Record]) -
 
 
 async def _send(producer: AIOKafkaProducer, batch: _Batch) -> "asyncio.Future[RecordMetadata]":
-    topic, partition = batch.place
+    topic, partition = batch.target
     future: asyncio.Future[RecordMetadata] = await producer.send_batch(batch.builder, topic, partition=partition)
-    # Another batch may fail first, and then nobody asks for this one.
-    future.add_done_callback(clients.heard)
+    # Another batch may fail first; then nothing awaits this one.
+    future.add_done_callback(clients.mark_retrieved)
     return future
 
 
-async def _places(producer: AIOKafkaProducer, records: Sequence[Record]) -> list[Place]:
-    """Where each record goes: where it says, else where its key belongs."""
-    unplaced = {record.topic for record in records if record.partition is None}
-    counts = {topic: len(await producer.partitions_for(topic)) for topic in unplaced}
-    return [(record.topic, _partition(record, counts)) for record in records]
+async def _targets(producer: AIOKafkaProducer, records: Sequence[Record]) -> list[TopicPartition]:
+    """The partition of each record: the one that it names, else that of its key."""
+    unassigned = {record.topic for record in records if record.partition is None}
+    counts = {topic: len(await producer.partitions_for(topic)) for topic in unassigned}
+    return [TopicPartition(record.topic, _partition(record, counts)) for record in records]
 
 
 def _partition(record: Record, counts: dict[str, int]) -> int:
