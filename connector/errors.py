@@ -12,7 +12,8 @@ ConnectorError
     ├── Refused             Twilio said no: final
     │   └── BadCredentials  401: confirm before stopping
     ├── NotExecuted         certainly not done: may be sent again
-    └── PerhapsExecuted     nobody knows: a create is in doubt
+    └── PerhapsExecuted     sent, and not known to be executed: a create is in doubt
+        └── Unreadable      a 2xx whose body cannot be read
 """
 
 from collections.abc import Sequence
@@ -93,8 +94,8 @@ class TwilioError(ConnectorError):
 
     @property
     def label(self) -> str:
-        """What may be logged: class, status and code, nothing of the content."""
-        return f"{type(self).__name__} status={self.status} code={self.code}"
+        """What may be logged: our own sentence; of an answer, whose text is Twilio's, class, status and code only."""
+        return f"{type(self).__name__} status={self.status} code={self.code}" if self.status else self.message
 
 
 class Refused(TwilioError):
@@ -111,3 +112,12 @@ class NotExecuted(TwilioError):
 
 class PerhapsExecuted(TwilioError):
     """Sent, and no answer that tells: timeout, reset, any 5xx. A create may not be repeated blindly."""
+
+
+class Unreadable(PerhapsExecuted):
+    """Twilio answered 2xx with a body that cannot be read; the message says why and holds nothing of the body."""
+
+    @property
+    def label(self) -> str:
+        """The message, which is our own."""
+        return self.message

@@ -1,5 +1,7 @@
 """What Twilio's answers mean."""
 
+import json
+
 import pytest
 
 from connector.errors import BadCredentials, NotExecuted, PerhapsExecuted, Refused, TwilioError
@@ -40,3 +42,66 @@ def test_every_answer_has_the_class_that_says_what_may_be_done_next(
     assert type(error) is kind
     assert (error.status, error.code, error.retry_after, error.request_id) == (status, code, 7, "RQ1")
     assert body not in str(error).encode() or not body
+
+
+@pytest.mark.parametrize(
+    ("code", "read"),
+    [
+        (b'"12345678901234567890123"', None),
+        (b"12345678901234567890123", None),
+        (b'"%s"' % (b"9" * 5000), None),
+        (b"9" * 5000, None),
+        ('"٢١٢١١"'.encode(), None),
+        (b"true", None),
+        (b"-1", None),
+        (b"[21211]", None),
+        (b'"21211"', 21211),
+        (b"999999999", 999999999),
+    ],
+)
+def test_a_code_is_a_number_that_a_result_can_hold(code: bytes, read: int | None) -> None:
+    error = failure(400, JSON_ERROR % code, {})
+    assert (type(error), error.code, error.message) == (Refused, read, "said")
+
+
+def test_what_twilio_says_about_a_refusal_is_bounded_text() -> None:
+    headers = {"Twilio-Request-Id": "RQ\udcff" + "x" * 30_000}
+    document = {"message": "m" * 1_000_000, "more_info": "https://x/" + "y" * 1_000_000, "code": 1}
+    error = failure(400, json.dumps(document).encode(), headers)
+    assert (len(error.message), len(error.more_info or ""), len(error.request_id or "")) == (2_000, 2_000, 200)
+    assert (error.request_id or "").encode()
+    odd = failure(400, b'{"message": {"a": ["\\ud83d"]}, "more_info": [1], "type": {"b": 2}}', {})
+    assert odd.message.encode()
+    assert odd.more_info is None
+
+
+ANSWERED = "Tue, 24 Nov 2026 12:00:30 GMT"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("7", 7),
+        (" 7 ", 7),
+        ("1.5", 1.5),
+        ("0", None),
+        ("-5", None),
+        ("99999999", 300),
+        ("9" * 5000, None),
+        ("1e9", None),
+        ("NaN", None),
+        ("inf", None),
+        ("\u0667", None),
+        ("²", None),
+        ("soon", None),
+        ("", None),
+        ("Tue, 24 Nov 2026 12:00:37 GMT", 7),
+        ("Tue, 24 Nov 2026 11:00:30 GMT", None),
+        ("Tue, 24 Nov 2099 12:00:30 GMT", 300),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", None),
+        ("2026-11-24T12:00:37Z", 7),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503])
+def test_the_delay_that_twilio_asks_for_is_bounded(text: str, seconds: float | None, status: int) -> None:
+    assert failure(status, b"", {"Retry-After": text, "Date": ANSWERED}).retry_after == seconds

@@ -2,6 +2,8 @@
 
 import asyncio
 import datetime as dt
+import gzip
+import resource
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,10 +12,10 @@ from aiohttp import web
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from connector.errors import BadCredentials, NotExecuted, PerhapsExecuted, Refused, TwilioError
+from connector.errors import BadCredentials, NotExecuted, PerhapsExecuted, Refused, TwilioError, Unreadable
 from connector.resources.rows import ACCOUNT, Request
 from connector.simulator import ACCOUNT_SID, API_KEY, API_SECRET, AUTH_TOKEN, PHONE_NUMBER, Simulator
-from connector.twilio.client import TwilioClient, backoff_seconds
+from connector.twilio.client import LARGEST_ANSWER_BYTES, LARGEST_EXPLANATION_BYTES, TwilioClient, backoff_seconds
 from tests.twilio_servers import LIST, SEND, answering, connected, listening, sample, serving, tls_pair
 
 DEADLINE_SECONDS = 10.0
@@ -95,8 +97,35 @@ async def test_an_answer_beyond_the_bound_is_refused(monkeypatch: pytest.MonkeyP
         return web.Response(body=b"x" * 101)
 
     async with serving(long) as base, connected(base) as client:
-        with pytest.raises(Refused, match="larger than 100 bytes"):
+        with pytest.raises(Unreadable, match="more than 100 bytes"):
             await client.send(LIST)
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+async def test_a_refusal_is_one_however_long_its_explanation_is(encoding: str) -> None:
+    async def long(_request: web.BaseRequest) -> web.Response:
+        body = b"x" * (LARGEST_EXPLANATION_BYTES + 1)
+        answer = web.Response(status=429, body=gzip.compress(body) if encoding == "gzip" else body)
+        answer.headers["Content-Encoding"] = encoding
+        return answer
+
+    async with serving(long) as base, connected(base) as client:
+        with pytest.raises(NotExecuted) as caught:
+            await client.send(LIST)
+    assert len(str(caught.value.body)) <= LARGEST_EXPLANATION_BYTES
+
+
+async def test_a_small_answer_that_unpacks_to_a_huge_one_is_not_unpacked() -> None:
+    bomb = gzip.compress(b"[" + b" " * 400_000_000 + b"]", compresslevel=1)
+
+    async def bombing(_request: web.BaseRequest) -> web.Response:
+        return web.Response(body=bomb, headers={"Content-Encoding": "gzip"})
+
+    async with serving(bombing) as base, connected(base) as client:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        with pytest.raises(Unreadable, match="more than"):
+            await client.send(LIST)
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < 3 * LARGEST_ANSWER_BYTES
 
 
 # --- no answer ---

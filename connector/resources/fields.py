@@ -34,8 +34,15 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 def parse_time(text: str) -> datetime:
     """RFC 2822 (2010 API) or ISO 8601 (newer domains) to an aware UTC moment.
 
-    Raises ValueError when it is neither.
+    Raises ValueError when it is neither, or no moment between the years 1 and 9999.
     """
+    try:
+        return _parse_time(text)
+    except OverflowError as error:
+        raise ValueError("is no moment between the years 1 and 9999") from error
+
+
+def _parse_time(text: str) -> datetime:
     if usual := _RFC_2822.fullmatch(text):
         day, year, hour, minute, second = map(int, usual.group(1, 3, 4, 5, 6))
         return datetime(year, _MONTHS.index(usual[2]) + 1, day, hour, minute, second, tzinfo=UTC)

@@ -7,9 +7,8 @@ import asyncio
 import math
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import lru_cache
-from http import HTTPStatus
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
@@ -18,7 +17,7 @@ from pydantic import SecretStr
 from yarl import URL
 
 from connector import __version__, tracing
-from connector.errors import BadCredentials, NotExecuted, PerhapsExecuted, Refused, TwilioError
+from connector.errors import BadCredentials, NotExecuted, PerhapsExecuted, Refused, TwilioError, Unreadable
 from connector.resources.rows import Request
 from connector.telemetry import (
     PACING_WAIT_SECONDS,
@@ -28,7 +27,7 @@ from connector.telemetry import (
     TWILIO_THROTTLED,
     logger,
 )
-from connector.twilio.answers import TOO_MANY_REQUESTS, Response, failure, is_success
+from connector.twilio.answers import TOO_MANY_REQUESTS, Response, failure, header, is_success
 from connector.twilio.concurrency import Concurrency
 from connector.twilio.encoding import Outgoing, encode, origin, redirected
 from connector.twilio.pacing import Pacing
@@ -44,6 +43,7 @@ UNAUTHORIZED_IN_A_ROW = 3
 MAX_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 LARGEST_ANSWER_BYTES = 32 * 1024 * 1024
+LARGEST_EXPLANATION_BYTES = 64 * 1024
 # Signed addresses of media stores in Location are longer than aiohttp's 8 KiB.
 LARGEST_HEADER_BYTES = 32 * 1024
 
@@ -226,14 +226,7 @@ class TwilioClient:
     async def _exchange(self, outgoing: Outgoing, timeout_seconds: float, may_write: MayWrite | None) -> Response:
         try:
             async with self._open(outgoing, _timeout(timeout_seconds), may_write) as answer:
-                try:
-                    body = await _read(answer)
-                except (aiohttp.ClientError, OSError):
-                    # A refusal is one even when its explanation does not arrive.
-                    if not HTTPStatus.BAD_REQUEST <= answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
-                        raise
-                    body = b""
-                return Response(answer.status, body, answer.headers)
+                return Response(answer.status, await _body(answer), answer.headers)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _translation(outgoing.url, error) from error
 
@@ -320,8 +313,8 @@ class Download:
     def __init__(self, answer: aiohttp.ClientResponse) -> None:
         self._answer = answer
         self.content_length = answer.content_length
-        self.content_type = answer.content_type
-        self.request_id = answer.headers.get("Twilio-Request-Id")
+        self.content_type = header({"Content-Type": answer.content_type}, "Content-Type") or ""
+        self.request_id = header(answer.headers, "Twilio-Request-Id")
 
     async def chunks(self, size: int) -> AsyncIterator[bytes]:
         """The bytes in chunks of exactly `size`, the last one shorter.
@@ -343,7 +336,7 @@ def backoff_seconds(attempt: int, retry_after: float | None) -> float:
     """Exponential with jitter from half to the whole, never less than what Twilio asks for."""
     longest = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0 ** min(attempt, 10))
     delay = longest * random.uniform(0.5, 1)  # noqa: S311  # jitter, not a secret
-    return delay if retry_after is None else retry_after + delay / 10
+    return delay if retry_after is None else max(delay, retry_after + delay / 10)
 
 
 @contextmanager
@@ -383,18 +376,34 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or type(error).__name__
 
 
-async def _read(answer: aiohttp.ClientResponse) -> bytes:
-    if (
-        answer.content_length or LARGEST_ANSWER_BYTES
-    ) < LARGEST_ANSWER_BYTES and "Content-Encoding" not in answer.headers:
+async def _body(answer: aiohttp.ClientResponse) -> bytes:
+    """The body of a 2xx; of any other answer the beginning, or nothing: its status tells enough.
+
+    Raises Unreadable for a 2xx that is too large.
+    """
+    if is_success(answer.status):
+        body = await _beginning(answer, LARGEST_ANSWER_BYTES)
+        if len(body) > LARGEST_ANSWER_BYTES:
+            sentence = f"Twilio answered {answer.status} with more than {LARGEST_ANSWER_BYTES} bytes."
+            raise Unreadable(sentence, status=answer.status)
+        return body
+    with suppress(aiohttp.ClientError, OSError):
+        return (await _beginning(answer, LARGEST_EXPLANATION_BYTES))[:LARGEST_EXPLANATION_BYTES]
+    return b""
+
+
+async def _beginning(answer: aiohttp.ClientResponse, size: int) -> bytes:
+    """The whole body, or its beginning when it is larger than `size`, decompressed: more than `size` bytes of it."""
+    if answer.content_length is not None and answer.content_length <= size and "Content-Encoding" not in answer.headers:
         return await answer.read()
     parts: list[bytes] = []
-    size = 0
+    read = 0
     async for part in answer.content.iter_any():
-        size += len(part)
-        if size > LARGEST_ANSWER_BYTES:
-            raise Refused(f"The answer is larger than {LARGEST_ANSWER_BYTES} bytes.", status=answer.status)
+        read += len(part)
         parts.append(part)
+        if read > size:
+            answer.close()
+            break
     return b"".join(parts)
 
 
@@ -404,7 +413,7 @@ async def _usable(answer: aiohttp.ClientResponse) -> aiohttp.ClientResponse:
         return answer
     with _translated(answer.url):
         async with answer:
-            raise failure(answer.status, await _read(answer), answer.headers)
+            raise failure(answer.status, await _body(answer), answer.headers)
 
 
 @lru_cache(maxsize=64)
