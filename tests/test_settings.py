@@ -338,7 +338,10 @@ CONNECTIONS = [
     ),
     (
         f"account_sid: {SID}, auth_token: t, message_segments_per_second: {{+15551234567: -1}}",
-        "FILE:1: connections.default.message_segments_per_second.+1555…67: '-1' is out of bounds: write a value",
+        (
+            "FILE:1: connections.default.message_segments_per_second.+1555…67: '-1' is out of bounds: "
+            "write at least 0 and at most 100000"
+        ),
     ),
 ]
 

@@ -5,7 +5,7 @@ kafka connections watches  the sections with rules of their own
 model                      all settings
 shape                      which keys there are, read off the models
 tree  document environment values with their origins: the file, the variables
-sentences repair           what is wrong, all of it
+problems                   what is wrong, all of it
 loading                    load, load_with_origins, reread_secrets
 view schema explanation    effective settings, masked; JSON Schema; every key in words
 """

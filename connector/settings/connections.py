@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr
 
-from connector.settings.section import Address, Credential, Finding, Matches, Section, Split, is_loopback
+from connector.settings.section import Address, Credential, Finding, Matches, Section, Split, asked, is_loopback
 
 EDGES = {
     "au1": "sydney",
@@ -126,20 +126,25 @@ class Connection(Section):
 
     def findings(self) -> Iterator[Finding]:
         """Credentials are complete, and the region has a host."""
+        return asked(self._no_credentials(), self._half_a_key(), self._region_without_host())
+
+    def _no_credentials(self) -> Iterator[Finding]:
         if self.auth_token is None and self.api_key is None and self.api_secret is None:
             sentence = "is missing: give it, or api_key and api_secret, to authenticate requests"
-            yield Finding(("auth_token",), sentence, because=(("api_key",), ("api_secret",)))
+            yield Finding(("auth_token",), sentence)
+
+    def _half_a_key(self) -> Iterator[Finding]:
         if self.api_key and self.api_secret is None:
             yield Finding(("api_secret",), "is missing: api_key needs its secret; give it, or remove api_key")
         if self.api_secret and self.api_key is None:
-            yield Finding(
-                ("api_key",), "is missing: api_secret belongs to a key; give the key's SID, or remove the secret"
-            )
+            sentence = "is missing: api_secret belongs to a key; give the key's SID, or remove the secret"
+            yield Finding(("api_key",), sentence)
+
+    def _region_without_host(self) -> Iterator[Finding]:
         if self.region not in (None, "us1") and self.edge is None and self.api_url is None:
             edge = EDGES.get(str(self.region), "the edge nearest to it")
             yield Finding(
                 ("region",),
                 f"'{self.region}' without edge leads to a host that Twilio switched off on 2026-04-28: "
                 f"add the edge ({edge}), or remove region",
-                because=(("edge",), ("api_url",)),
             )

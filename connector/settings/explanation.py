@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
 from textwrap import wrap
-from typing import Any
+from typing import Any, Literal, get_origin
 
-from pydantic_core import PydanticUndefined
+from pydantic import PlainSerializer
 
 from connector.settings.environment import variable_for
-from connector.settings.schema import json_schema
 from connector.settings.section import Path
 from connector.settings.shape import Shape, leaves, root, shape_at
 from connector.settings.tree import dotted
-from connector.settings.units import format_duration
 
 WIDTH = 100
 
@@ -25,7 +23,7 @@ SET: dict[str, str] = {
     "connections.default.account_sid": "${TWILIO_ACCOUNT_SID}",
     "connections.default.auth_token": "${TWILIO_AUTH_TOKEN}",
 }
-EXAMPLES: dict[str, Any] = {"watches.0.resource": "messages", "watches.0.name": "messages"}
+EXAMPLES = {"watches.0.resource": "messages", "watches.0.name": "messages"}
 HEAD = """\
 # Configuration of twilio-kafka. What is commented out shows the default, or what it may look like.
 # ${VAR} and ${VAR:-default} are replaced by the environment. Durations: 500ms, 15s, 10m, 24h, 30d.
@@ -84,105 +82,61 @@ def _short(path: Path) -> str:
 
 
 def _explanation(path: Path, shape: Shape) -> Explanation:
-    described = shape if shape.info else _above(path)
-    text = (described.info.description if described and described.info else None) or ""
-    default = _default(shape)
+    described = shape if shape.info and shape.info.description else shape_at(path[:-1])
     return Explanation(
         key=_short(path),
-        description=text,
-        kind=_kind(path, shape),
-        default=None if default is None else _written(default),
+        description=(described and described.info and described.info.description) or "",
+        kind=_kind(shape),
+        default=_default(shape),
         variable=variable_for(path),
         secret=shape.holds_secrets,
     )
 
 
-def _above(path: Path) -> Shape | None:
-    return shape_at(path[:-1])
-
-
-def _default(shape: Shape) -> Any:
-    """The default as JSON has it, None where there is none or it depends on other keys."""
-    if shape.info is None or shape.info.default in (None, PydanticUndefined):
+def _default(shape: Shape) -> str | None:
+    """The default as YAML has it on one line."""
+    value = shape.default
+    if value is None:
         return None
-    extra = shape.info.json_schema_extra
-    if isinstance(extra, dict) and "default" in extra:
-        return extra["default"]
-    value = shape.info.default
-    return (
-        format_duration(value) if isinstance(value, timedelta) else list(value) if isinstance(value, tuple) else value
-    )
+    if isinstance(value, bool | tuple | dict):
+        return json.dumps(value)
+    return _quoted(shape.written(value))
 
 
-def _written(value: Any) -> str:
-    """A value as YAML has it on one line."""
-    if isinstance(value, str) and value and not value.startswith(("*", "&", "[", "{")):
-        return value
-    return json.dumps(value, ensure_ascii=False)
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False) if not text or text.startswith(("*", "&", "[", "{")) else text
 
 
-def _kind(path: Path, shape: Shape) -> str:
+def _kind(shape: Shape) -> str:
     if shape.choices:
         return "one of " + ", ".join(shape.choices)
-    schema = _schema_at(path)
-    if "enum" in schema:
-        return "one of " + ", ".join(str(value) for value in schema["enum"])
-    words = {"integer": "a whole number", "number": "a number", "array": "a list", "object": "a mapping"}
-    kind = next((words[name] for name in _types(schema) if name in words), "text")
-    pattern = str(schema.get("pattern", ""))
-    if "ms)" in pattern:
-        kind = "a duration, such as 500ms, 15s, 10m, 24h"
-    elif "KiB" in pattern:
-        kind = "a size, such as 512B, 64KiB, 1MiB"
-    elif shape.holds_secrets:
-        kind = f"{'texts' if shape.kind == 'sequence' else 'text'}, a secret"
-    return kind + _bounds(schema)
+    if shape.holds_secrets:
+        return f"{'texts' if shape.kind == 'sequence' else 'text'}, a secret"
+    if shape.kind in _KINDS:
+        return _KINDS[shape.kind]
+    if shape.type is timedelta:
+        return "a duration, such as 500ms, 15s, 10m, 24h"
+    if shape.type is int and shape.info and any(isinstance(item, PlainSerializer) for item in shape.info.metadata):
+        return "a size, such as 512B, 64KiB, 1MiB" + _bounds(shape)
+    return _KINDS.get(shape.type, "text") + _bounds(shape)
 
 
-def _types(schema: dict[str, Any]) -> list[str]:
-    kind = schema.get("type", [])
-    return kind if isinstance(kind, list) else [kind]
+_KINDS: dict[Any, str] = {
+    "sequence": "a list",
+    "mapping": "a mapping",
+    "section": "a mapping",
+    int: "a whole number",
+    float: "a number",
+}
 
 
-def _bounds(schema: dict[str, Any]) -> str:
-    low, high = schema.get("minimum"), schema.get("maximum")
-    if low is None and high is None:
+def _bounds(shape: Shape) -> str:
+    least, most = shape.bounds
+    if least is None and most is None:
         return ""
-    return (
-        f", {low} to {high}"
-        if None not in (low, high)
-        else f", at least {low}"
-        if high is None
-        else f", at most {high}"
-    )
-
-
-def _schema_at(path: Path) -> dict[str, Any]:
-    """The JSON Schema of a key's value."""
-    whole = json_schema()
-    schema: dict[str, Any] = whole
-    for segment in path:
-        schema = _below(_resolved(schema, whole), segment)
-    return _resolved(schema, whole)
-
-
-def _below(schema: dict[str, Any], segment: str | int) -> dict[str, Any]:
-    if isinstance(segment, int):
-        return dict(schema.get("items", {}))
-    named = schema.get("properties", {}).get(segment)
-    others = [*schema.get("patternProperties", {}).values(), schema.get("additionalProperties")]
-    return dict(named or next((other for other in others if isinstance(other, dict)), {}))
-
-
-def _resolved(schema: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
-    """Without references and without the alternative null."""
-    if "$ref" in schema:
-        name = schema["$ref"].rpartition("/")[2]
-        return _resolved(
-            {**whole["$defs"][name], **{key: item for key, item in schema.items() if key != "$ref"}}, whole
-        )
-    options = [option for option in schema.get("anyOf", []) if option.get("type") != "null"]
-    return _resolved(options[0], whole) if len(options) == 1 else schema
+    if most is None:
+        return f", at least {shape.written(least)}"
+    return f", at most {shape.written(most)}" if least is None else f", {shape.written(least)} to {shape.written(most)}"
 
 
 # --- the file to begin with -------------------------------------------------------------------------------------------
@@ -229,13 +183,13 @@ def _value(shape: Shape, path: Path, indent: str) -> str:
     if name in SET:
         return f"{indent}{path[-1]}: {SET[name]}"
     default = EXAMPLES.get(name, _default(shape))
-    return f"{indent}#{path[-1]}: {'' if default is None else _written(default)}".rstrip()
+    return f"{indent}#{path[-1]}: {'' if default is None else default}".rstrip()
 
 
 def _comment(shape: Shape, indent: str) -> Iterator[str]:
     """The description, wrapped."""
     text = (shape.info.description if shape.info else None) or ""
-    if shape.choices and shape.choices != ("true", "false"):
+    if shape.choices and get_origin(shape.type) is Literal:
         text = f"{text} One of {', '.join(shape.choices)}."
     prefix = f"{indent}# "
     yield from wrap(text, WIDTH, initial_indent=prefix, subsequent_indent=prefix, break_on_hyphens=False)

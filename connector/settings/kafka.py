@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr
 
-from connector.settings.section import Address, Finding, Matches, Section, split_list
+from connector.settings.section import Address, Finding, Matches, Section, asked, split_list
 from connector.settings.units import Duration
 
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI"]
@@ -60,14 +60,19 @@ class SaslSettings(Section):
     scope: str | None = Field(default=None, min_length=1, description="OAUTHBEARER with `token_url`: scope to ask for.")
 
     def findings(self) -> Iterator[Finding]:
-        """Each mechanism with what it needs."""
-        for name in ("username", "password") if self.token_url else _NEEDED[self.mechanism]:
-            if getattr(self, name) is None:
-                needing = "token_url" if self.token_url else self.mechanism
-                yield Finding((name,), f"is missing: {needing} needs it")
+        """Each mechanism needs its credentials; a token address belongs to OAUTHBEARER."""
+        return asked(self._needs("username"), self._needs("password"), self._token_address(), self._scope())
+
+    def _needs(self, name: str) -> Iterator[Finding]:
+        needed = ("username", "password") if self.token_url else _NEEDED[self.mechanism]
+        if name in needed and getattr(self, name) is None:
+            yield Finding((name,), f"is missing: {'token_url' if self.token_url else self.mechanism} needs it")
+
+    def _token_address(self) -> Iterator[Finding]:
         if self.mechanism != "OAUTHBEARER" and self.token_url is not None:
-            sentence = f"belongs to OAUTHBEARER, not to {self.mechanism}: remove it"
-            yield Finding(("token_url",), sentence, because=(("mechanism",),))
+            yield Finding(("token_url",), f"belongs to OAUTHBEARER, not to {self.mechanism}: remove it")
+
+    def _scope(self) -> Iterator[Finding]:
         if self.scope is not None and self.token_url is None:
             yield Finding(("scope",), "is asked of a token_url, and there is none: give it, or remove scope")
 
@@ -82,10 +87,11 @@ class TlsSettings(Section):
 
     def findings(self) -> Iterator[Finding]:
         """A key is of use only with a certificate."""
-        if self.cert_file is None:
-            for name in ("key_file", "key_password"):
-                if getattr(self, name) is not None:
-                    yield Finding((name,), "is given without cert_file: give the certificate as well, or remove it")
+        return asked(self._without_certificate("key_file"), self._without_certificate("key_password"))
+
+    def _without_certificate(self, name: str) -> Iterator[Finding]:
+        if self.cert_file is None and getattr(self, name) is not None:
+            yield Finding((name,), "is given without cert_file: give the certificate as well, or remove it")
 
 
 class RegistrySettings(Section):
@@ -97,9 +103,11 @@ class RegistrySettings(Section):
 
     def findings(self) -> Iterator[Finding]:
         """User name and password go together."""
-        for name, other in (("username", "password"), ("password", "username")):
-            if getattr(self, name) is None and getattr(self, other) is not None:
-                yield Finding((name,), f"is missing: {other} is of no use without it", because=((other,),))
+        return asked(self._half("username", "password"), self._half("password", "username"))
+
+    def _half(self, name: str, other: str) -> Iterator[Finding]:
+        if getattr(self, name) is None and getattr(self, other) is not None:
+            yield Finding((name,), f"is missing: {other} is of no use without it")
 
 
 class KafkaSettings(Section):
@@ -141,17 +149,23 @@ class KafkaSettings(Section):
 
     def findings(self) -> Iterator[Finding]:
         """`sasl` and `tls` go with the protocols that use them."""
+        return asked(self._authentication(), self._encryption(), self._registry())
+
+    def _authentication(self) -> Iterator[Finding]:
         protocol = self.security_protocol
         if protocol.startswith("SASL") and self.sasl is None:
-            sentence = f"is missing: {protocol} needs mechanism, username and password"
-            yield Finding(("sasl",), sentence, because=(("security_protocol",),))
+            yield Finding(("sasl",), f"is missing: {protocol} needs mechanism, username and password")
         if not protocol.startswith("SASL") and self.sasl is not None:
-            yield Finding(("sasl",), _unused(protocol, "SASL_SSL or SASL_PLAINTEXT"), because=(("security_protocol",),))
-        if not protocol.endswith("SSL") and self.tls is not None:
-            yield Finding(("tls",), _unused(protocol, "SSL or SASL_SSL"), because=(("security_protocol",),))
+            yield Finding(("sasl",), _unused(protocol, "SASL_SSL or SASL_PLAINTEXT"))
+
+    def _encryption(self) -> Iterator[Finding]:
+        if not self.security_protocol.endswith("SSL") and self.tls is not None:
+            yield Finding(("tls",), _unused(self.security_protocol, "SSL or SASL_SSL"))
+
+    def _registry(self) -> Iterator[Finding]:
         if self.schema_registry is not None and self.envelope == "structured":
             sentence = "holds schemas of bare values, and structured ones are CloudEvents: set envelope to binary"
-            yield Finding(("schema_registry",), sentence, because=(("envelope",),))
+            yield Finding(("schema_registry",), sentence)
 
 
 def _unused(protocol: str, fitting: str) -> str:

@@ -10,10 +10,10 @@ from connector.errors import ConfigurationError
 from connector.settings.document import read_document
 from connector.settings.environment import COMPANIONS, CONFIG, apply_environment, variable_for
 from connector.settings.model import Settings
-from connector.settings.repair import examine
-from connector.settings.section import Finding, Path, Section
+from connector.settings.problems import examine
+from connector.settings.section import Finding, Path, Section, asked
 from connector.settings.shape import Shape, root, shape_at
-from connector.settings.tree import Node, Origin, Problem, nearest, plain, put, unreadable
+from connector.settings.tree import Node, Origin, Problem, nearest, plain, put
 
 DEFAULT_FILE = FilePath("connector.yaml")
 
@@ -73,13 +73,15 @@ def load_with_origins(
     tree, more, notes = apply_environment(tree, environ)
     tree = _with_overrides(tree, overrides or {})
     problems += more
-    hidden = [*unreadable(tree), *(() for problem in problems if problem.path == ())]
-    settings, found = examine(plain(tree), hidden=hidden)
-    if settings:
-        known = [*hidden, *(finding.path for finding in found)]
-        found += _absent(settings, known, need_connections=need_connections)
-    problems += [Problem(_place(tree, finding.path), finding.path, finding.sentence) for finding in found]
-    if problems or settings is None:
+    if not any(problem.path == () for problem in problems):
+        settings, found = examine(plain(tree))
+        told = {finding.path[-1] for finding in found if finding.path[:2] == ("kafka", "tls")}
+        found += asked(
+            _no_connection(settings, need_connections=need_connections),
+            *(_unreadable_file(settings, key) for key in ("ca_file", "cert_file", "key_file") if key not in told),
+        )
+        problems += [Problem(_place(tree, finding.path), finding.path, finding.sentence) for finding in found]
+    if problems:
         raise ConfigurationError(list(dict.fromkeys(str(problem) for problem in sorted(problems, key=_by_place))))
     return Loaded(settings, file, tuple(notes), tree, sources)
 
@@ -161,16 +163,16 @@ def _node(value: Any, origin: Origin) -> Node:
             return Node(value, origin)
 
 
-def _absent(settings: Settings, known: list[Path], *, need_connections: bool) -> Iterator[Finding]:
-    """What is not there, unless that is `known` to be wrong."""
-    if need_connections and not settings.connections and not any(path[:1] in ((), ("connections",)) for path in known):
+def _no_connection(settings: Settings, *, need_connections: bool) -> Iterator[Finding]:
+    if need_connections and not settings.connections:
         yield Finding(("connections",), _NO_CONNECTION)
-    for key in ("ca_file", "cert_file", "key_file"):
-        file = getattr(settings.kafka.tls, key, None)
-        if file is not None and not os.access(file, os.R_OK):
-            yield Finding(
-                ("kafka", "tls", key), f"{str(file)!r} is not a file that can be read: correct the name or its rights"
-            )
+
+
+def _unreadable_file(settings: Settings, key: str) -> Iterator[Finding]:
+    file = getattr(settings.kafka.tls, key, None)
+    if file is not None and not os.access(file, os.R_OK):
+        sentence = f"{str(file)!r} is not a file that can be read: correct the name or its rights"
+        yield Finding(("kafka", "tls", key), sentence)
 
 
 def _place(tree: Node, path: Path) -> Origin:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
@@ -19,6 +19,8 @@ from connector.settings.section import (
     PublicAddress,
     Section,
     Split,
+    Unusable,
+    asked,
     is_loopback,
     is_open_http,
 )
@@ -126,11 +128,13 @@ class AdminSettings(Section):
     )
 
     def findings(self) -> Iterator[Finding]:
-        """Nobody else reads the console."""
+        """A port that others can reach needs a token."""
+        return asked(self._open_port())
+
+    def _open_port(self) -> Iterator[Finding]:
         if self.token is None and not is_loopback(self.host):
-            yield Finding(
-                ("token",), f"is missing: others can reach host {self.host}; give one, or listen on 127.0.0.1"
-            )
+            sentence = f"is missing: others can reach host {self.host}; give one, or listen on 127.0.0.1"
+            yield Finding(("token",), sentence)
 
 
 class LogSettings(Section):
@@ -149,7 +153,10 @@ def _default_watches(known: dict[str, Any]) -> tuple[WatchSettings, ...]:
 def _default_roles(known: dict[str, Any]) -> tuple[Role, ...]:
     """Without an address that Twilio calls there are no signatures to check and no callbacks to wait for."""
     callbacks: CallbackSettings = known["callbacks"]
-    waits = callbacks.public_url is not None or not callbacks.verify_signatures
+    try:
+        waits = callbacks.public_url is not None or not callbacks.verify_signatures
+    except Unusable:
+        waits = True
     return ROLES if waits else ("watch", "commands")
 
 
@@ -189,71 +196,79 @@ class Settings(Section):
 
     def findings(self) -> Iterator[Finding]:
         """Rules between sections."""
-        yield from self._between_connections()
-        yield from self._between_watches()
-        yield from self._open_addresses()
-        if "callbacks" in self.roles:
-            yield from self._receiving()
-
-    def _between_connections(self) -> Iterator[Finding]:
-        owners: dict[str, str] = {}
-        for name, connection in self.connections.items():
-            owner = owners.setdefault(connection.account_sid.lower(), name)
-            if owner != name:
-                sentence = f"is the account of connection {owner!r} as well: keep one connection for each account"
-                yield Finding(("connections", name, "account_sid"), sentence)
-
-    def _between_watches(self) -> Iterator[Finding]:
         names = Counter[str]()
-        for position, watch in enumerate(self.watches):
-            names[watch.name] += 1
-            if names[watch.name] > 1:
-                sentence = f"{watch.name!r} is the name of another watch: give each watch a name of its own"
-                yield Finding(("watches", position, "name"), sentence)
-            if watch.connection not in self.connections:
-                known = ", ".join(self.connections) or "there are none"
-                sentence = f"{watch.connection!r} is not a connection: name one of connections ({known})"
-                yield Finding(
-                    ("watches", position, "connection"), sentence, because=(("connections", watch.connection),)
-                )
+        owners: dict[str, str] = {}
+        connections = self.__dict__.get("connections", {})
+        return asked(
+            *(self._one_connection_an_account(name, owners) for name in connections),
+            *(self._watch(position, names) for position in range(len(self.__dict__.get("watches", ())))),
+            *(self._open_address(*address) for address in _addresses(connections)),
+            self._unverified(),
+            self._ports(),
+            self._public_url(),
+            *(self._signing(name) for name in connections),
+        )
 
-    def _open_addresses(self) -> Iterator[Finding]:
-        if self.development:
-            return
-        for path, address, what in self._addresses():
-            if is_open_http(address):
-                sentence = (
-                    f"{address!r} would carry {what} unencrypted: use https:// "
-                    "(http:// is only for loopback, or with development: true)"
-                )
-                yield Finding(path, sentence, because=(("development",),))
-        if not self.callbacks.verify_signatures:
+    def _one_connection_an_account(self, name: str, owners: dict[str, str]) -> Iterator[Finding]:
+        owner = owners.setdefault(self.connections[name].account_sid.lower(), name)
+        if owner != name:
+            sentence = f"is the account of connection {owner!r} as well: keep one connection for each account"
+            yield Finding(("connections", name, "account_sid"), sentence)
+
+    def _watch(self, position: int, names: Counter[str]) -> Iterator[Finding]:
+        watch = self.watches[position]
+        names[watch.name] += 1
+        if names[watch.name] > 1:
+            sentence = f"{watch.name!r} is the name of another watch: give each watch a name of its own"
+            yield Finding(("watches", position, "name"), sentence)
+        if watch.connection not in self.connections:
+            known = ", ".join(self.connections) or "there are none"
+            sentence = f"{watch.connection!r} is not a connection: name one of connections ({known})"
+            yield Finding(("watches", position, "connection"), sentence)
+
+    def _open_address(self, path: Path, what: str) -> Iterator[Finding]:
+        value: Any = self
+        for segment in path:
+            value = value.get(segment) if isinstance(value, dict) else getattr(value, str(segment), None)
+        if is_open_http(value) and not self.development:
+            sentence = (
+                f"{value!r} would carry {what} unencrypted: use https:// "
+                "(http:// is only for loopback, or with development: true)"
+            )
+            yield Finding(path, sentence)
+
+    def _unverified(self) -> Iterator[Finding]:
+        if not self.callbacks.verify_signatures and not self.development:
             sentence = "false would publish forged callbacks: remove it, or set development: true on a private machine"
-            yield Finding(("callbacks", "verify_signatures"), sentence, because=(("development",),))
+            yield Finding(("callbacks", "verify_signatures"), sentence)
 
-    def _addresses(self) -> Iterator[tuple[Path, str | None, str]]:
-        for name, connection in self.connections.items():
-            yield ("connections", name, "api_url"), connection.api_url, "credentials"
-            yield ("connections", name, "monitor_url"), connection.monitor_url, "credentials"
-        yield ("callbacks", "public_url"), self.callbacks.public_url, "callbacks"
-        if self.kafka.sasl is not None:
-            yield ("kafka", "sasl", "token_url"), self.kafka.sasl.token_url, "credentials"
-        if self.kafka.schema_registry is not None:
-            yield ("kafka", "schema_registry", "url"), self.kafka.schema_registry.url, "credentials"
+    def _ports(self) -> Iterator[Finding]:
+        if "callbacks" in self.roles and self.admin.port == self.callbacks.port != 0:
+            yield Finding(("admin", "port"), f"{self.admin.port} is callbacks.port as well: choose another one")
 
-    def _receiving(self) -> Iterator[Finding]:
-        because: tuple[Path, ...] = (("roles",), ("callbacks", "verify_signatures"))
-        if self.admin.port == self.callbacks.port != 0:
-            sentence = f"{self.admin.port} is callbacks.port as well: choose another one"
-            yield Finding(("admin", "port"), sentence, because=(("callbacks", "port"), *because))
-        if not self.callbacks.verify_signatures:
-            return
-        if self.callbacks.public_url is None:
+    def _public_url(self) -> Iterator[Finding]:
+        if self._verifies and self.callbacks.public_url is None:
             sentence = (
                 "is missing: signatures cover the address that Twilio calls; set it, or leave callbacks out of roles"
             )
-            yield Finding(("callbacks", "public_url"), sentence, because)
-        for name, connection in self.connections.items():
-            if not connection.signing_tokens and not connection.shared_keys:
-                sentence = "is missing: callbacks are verified with it; give it, or leave callbacks out of roles"
-                yield Finding(("connections", name, "auth_token"), sentence, because)
+            yield Finding(("callbacks", "public_url"), sentence)
+
+    def _signing(self, name: str) -> Iterator[Finding]:
+        connection = self.connections[name]
+        if self._verifies and not connection.signing_tokens and not connection.shared_keys:
+            sentence = "is missing: callbacks are verified with it; give it, or leave callbacks out of roles"
+            yield Finding(("connections", name, "auth_token"), sentence)
+
+    @property
+    def _verifies(self) -> bool:
+        return "callbacks" in self.roles and self.callbacks.verify_signatures
+
+
+def _addresses(connections: Iterable[str]) -> Iterator[tuple[Path, str]]:
+    """Where addresses stand, and what they carry."""
+    for name in connections:
+        yield ("connections", name, "api_url"), "credentials"
+        yield ("connections", name, "monitor_url"), "credentials"
+    yield ("callbacks", "public_url"), "callbacks"
+    yield ("kafka", "sasl", "token_url"), "credentials"
+    yield ("kafka", "schema_registry", "url"), "credentials"

@@ -1,10 +1,12 @@
-"""What all sections of the configuration have in common: frozen, no unknown keys, findings instead of one error."""
+"""What all sections of the configuration have in common: frozen, no unknown keys, all mistakes at once."""
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import ip_address
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, Final, NamedTuple, Self
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
@@ -15,38 +17,63 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
     SecretStr,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
     model_validator,
 )
-from pydantic_core import PydanticCustomError, core_schema
+from pydantic_core import ErrorDetails, core_schema
 
 Path = tuple[str | int, ...]
 """Keys from the top of the configuration, list positions as integers."""
 
 
 class Finding(NamedTuple):
-    """Something wrong at a path, as a sentence that says what, with which value, and the remedy.
-
-    It would not hold if one of `because` had another value: while that one is wrong itself, nobody is told of this.
-    """
+    """Something wrong at a path: a sentence that says what, with which value, and the remedy."""
 
     path: Path
     sentence: str
-    because: tuple[Path, ...] = ()
 
-    def below(self, path: Path) -> "Finding":
-        """The same, seen from further up."""
-        return Finding((*path, *self.path), self.sentence, tuple((*path, *cause) for cause in self.because))
+
+class Unusable(Exception):
+    """A rule has read a value that is wrong itself, which is reported already."""
+
+
+def asked(*rules: Iterator[Finding]) -> Iterator[Finding]:
+    """What the rules find. A rule ends at the first value that is wrong itself."""
+    for rule in rules:
+        with suppress(Unusable):
+            yield from rule
 
 
 class Section(BaseModel):
-    """A mapping of the configuration. `findings` are its rules that take more than one key."""
+    """A mapping of the configuration. `findings` are its rules that take more than one key.
+
+    Python code gets a ValidationError for a wrong value. With `context=LENIENT` a wrong section is made all the same:
+    it keeps its `mistakes`, and reading a value that is wrong raises Unusable. So one validation finds everything.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    _mistakes: tuple[ErrorDetails, ...] = PrivateAttr(default=())
+
+    @property
+    def mistakes(self) -> tuple[ErrorDetails, ...]:
+        """What pydantic says of the keys of this section that are wrong."""
+        return self._mistakes
 
     def findings(self) -> Iterator[Finding]:
         """What is wrong between keys; paths are relative to this section."""
         return iter(())
+
+    def __getattr__(self, name: str) -> Any:
+        """A key that is wrong has no value."""
+        if name in type(self).model_fields:
+            raise Unusable(name)
+        return super().__getattr__(name)  # type: ignore[misc]  # pydantic hides its own from type checkers
 
     @model_validator(mode="before")
     @classmethod
@@ -57,12 +84,55 @@ class Section(BaseModel):
         optional = {info.alias or name for name, info in cls.model_fields.items() if info.default is None}
         return {key: item for key, item in value.items() if not (item == "" and key in optional)}
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if found := tuple(self.findings()):
-            text = "; ".join(finding.sentence for finding in found)
-            raise PydanticCustomError("inconsistent", "{text}", {"text": text, "findings": found})
-        return self
+    @model_validator(mode="wrap")
+    @classmethod
+    def _consistent(cls, value: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
+        if info.context is LENIENT:
+            try:
+                return handler(value)
+            except ValidationError as error:
+                return cls._with_mistakes(value, error)
+        section = handler(value)
+        if found := tuple(section.findings()):
+            raise ValueError("; ".join(finding.sentence for finding in found))
+        return section
+
+    @classmethod
+    def _with_mistakes(cls, value: Any, error: ValidationError) -> Self:
+        """The section with those of its keys that are right."""
+        mistakes = tuple(error.errors(include_url=False))
+        wrong = {details["loc"][:1] for details in mistakes}
+        given = value if isinstance(value, dict) and () not in wrong else None
+        known: dict[str, Any] = {}
+        for name, info in cls.model_fields.items():
+            key = info.alias or name
+            if given is None or (key,) in wrong:
+                continue
+            try:
+                known[name] = (
+                    _reader(cls, name).validate_python(given[key], context=LENIENT)
+                    if key in given
+                    else info.get_default(call_default_factory=True, validated_data=known)
+                )
+            except (Unusable, KeyError):
+                continue
+        section = cls.model_construct(**{**dict.fromkeys(cls.model_fields), **known})
+        for name in cls.model_fields.keys() - known.keys():
+            section.__dict__.pop(name, None)
+        section._mistakes = mistakes  # noqa: SLF001 - its own
+        return section  # type: ignore[return-value]  # the plugin forgets Self
+
+
+@cache
+def _reader(section: type[Section], name: str) -> TypeAdapter[Any]:
+    """Validates one key of a section by itself."""
+    info = section.model_fields[name]
+    kind: Any = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
+    return TypeAdapter(kind)
+
+
+LENIENT: Final = {"lenient": True}
+"""Validation context: wrong sections are made all the same, with their mistakes."""
 
 
 @dataclass(frozen=True, slots=True)

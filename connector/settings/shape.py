@@ -6,8 +6,10 @@ from functools import lru_cache
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import SecretStr
+from annotated_types import Ge, Le
+from pydantic import PlainSerializer, SecretStr
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
 from connector.settings.model import Settings
 from connector.settings.section import Path, Section
@@ -20,13 +22,13 @@ class Shape:
     """What may stand at a key.
 
     A section has `children` by key, a mapping and a sequence have one `item` for whatever they hold. `attribute` is the
-    name in the model, `secret` tells a value that is never shown, `choices` are all texts that a value may have.
+    name in the model, `type` what a value becomes, `choices` are all texts that it may have.
     """
 
     kind: Kind
     children: Mapping[str, "Shape"] = field(default_factory=dict)
     item: "Shape | None" = None
-    secret: bool = False
+    type: Any = None
     choices: tuple[str, ...] = ()
     attribute: str = ""
     info: FieldInfo | None = None
@@ -37,13 +39,33 @@ class Shape:
 
     @property
     def holds_secrets(self) -> bool:
-        """Whether a secret is the value or an item."""
-        return self.secret or (self.kind in ("mapping", "sequence") and self.item is not None and self.item.secret)
+        """Whether the value, or an item, is never shown."""
+        kind = self.item.type if self.item is not None else self.type
+        return kind is SecretStr
 
     @property
     def is_leaf(self) -> bool:
         """Whether it is set as a whole: a value or a list of values."""
         return self.kind == "value" or (self.kind == "sequence" and self.item is not None and self.item.kind == "value")
+
+    @property
+    def bounds(self) -> tuple[Any, Any]:
+        """The least and the greatest value, None where there is no such bound."""
+        metadata = self.info.metadata if self.info else []
+        least = next((item.ge for item in metadata if isinstance(item, Ge)), None)
+        return least, next((item.le for item in metadata if isinstance(item, Le)), None)
+
+    @property
+    def default(self) -> Any:
+        """The default, None where there is none or it depends on other keys."""
+        value = self.info.default if self.info else None
+        return None if value is PydanticUndefined else value
+
+    def written(self, value: Any) -> str:
+        """The value as the file would hold it."""
+        metadata = self.info.metadata if self.info else []
+        write: Any = next((item.func for item in metadata if isinstance(item, PlainSerializer)), str)
+        return str(write(value))
 
 
 @lru_cache(maxsize=1)
@@ -73,6 +95,7 @@ def leaves(shape: Shape | None = None, path: Path = ()) -> Iterator[tuple[Path, 
 
 def _shape(annotation: Any, info: FieldInfo | None = None, attribute: str = "") -> Shape:
     kind = _bare(annotation)
+    info = info or next((item for item in get_args(annotation) if isinstance(item, FieldInfo)), None)
     if isinstance(kind, type) and issubclass(kind, Section):
         children = {
             child.alias or name: _shape(child.annotation, child, name) for name, child in kind.model_fields.items()
@@ -83,7 +106,9 @@ def _shape(annotation: Any, info: FieldInfo | None = None, attribute: str = "") 
         item = _shape(get_args(kind)[1 if of_mapping else 0])
         return Shape("mapping" if of_mapping else "sequence", item=item, attribute=attribute, info=info)
     choices = ("true", "false") if kind is bool else get_args(kind) if get_origin(kind) is Literal else ()
-    return Shape("value", secret=kind is SecretStr, choices=choices, attribute=attribute, info=info)
+    extra = info.json_schema_extra if info else None
+    listed: Any = extra.get("enum", ()) if isinstance(extra, dict) else ()
+    return Shape("value", type=kind, choices=choices or tuple(listed), attribute=attribute, info=info)
 
 
 def _bare(annotation: Any) -> Any:

@@ -1,7 +1,6 @@
 """Values before they are validated, each with its origin. Pure: a tree is never changed, only replaced."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -33,7 +32,7 @@ class Problem:
 
 
 UNREADABLE: Final = object()
-"""Content of a node whose problem is reported already."""
+"""Content of a node that could not be read, which is reported already: no setting takes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +59,12 @@ def dotted(path: Path) -> str:
 
 
 def plain(node: Node) -> Any:
-    """The tree without origins, and without what could not be read."""
+    """The tree without origins."""
     if isinstance(node.content, dict):
-        return {key: plain(child) for key, child in node.content.items() if child.content is not UNREADABLE}
+        return {key: plain(child) for key, child in node.content.items()}
     if isinstance(node.content, list):
         return [plain(child) for child in node.content]
-    return None if node.content is UNREADABLE else node.content
-
-
-def unreadable(node: Node, path: Path = ()) -> Iterator[Path]:
-    """Paths of what could not be read."""
-    if node.content is UNREADABLE:
-        yield path
-    for segment, child in children(node):
-        yield from unreadable(child, (*path, segment))
+    return node.content
 
 
 def children(node: Node) -> list[tuple[str | int, Node]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, Field, create_model
 
 from connector.resources import WATCHES
-from connector.settings.section import Finding, Matches, Section
+from connector.settings.section import Finding, Matches, Section, asked
 from connector.settings.units import Bound, Duration, Start
 
 RESOURCES: tuple[str, ...] = tuple(WATCHES)
@@ -94,13 +94,22 @@ class WatchSettings(Section):
 
     def findings(self) -> Iterator[Finding]:
         """Filters and modes that the resource's list has."""
+        names = dict.fromkeys(name for names in FILTERS.values() for name in names)
+        return asked(*(self._filter(name) for name in names), self._changes(), self._dates())
+
+    def _filter(self, name: str) -> Iterator[Finding]:
         fitting = FILTERS[self.resource]
-        for name in dict.fromkeys(name for names in FILTERS.values() for name in names):
-            if name not in fitting and getattr(self, _attribute(name)) not in (None, False):
-                yield Finding((name,), _unfit(self.resource, fitting))
+        if name not in fitting and getattr(self, _attribute(name)) not in (None, False):
+            known = ", ".join(fitting) or "none"
+            sentence = f"is not a filter of {self.resource} (it has: {known}): remove it, or watch another resource"
+            yield Finding((name,), sentence)
+
+    def _changes(self) -> Iterator[Finding]:
         if not WATCHES[self.resource].version and self.emit == "changes":
             sentence = f"'changes' is nothing for {self.resource}, which never change: write created, or remove it"
             yield Finding(("emit",), sentence)
+
+    def _dates(self) -> Iterator[Finding]:
         if self.start_date and self.end_date and self.end_date <= self.start_date:
             yield Finding(("end_date",), "is not after start_date, so that nothing would match: set a later one")
 
@@ -126,11 +135,6 @@ if not TYPE_CHECKING and (_further := _further_filters()):
 
 def _attribute(name: str) -> str:
     return "from_" if name == "from" else name
-
-
-def _unfit(resource: str, fitting: Iterable[str]) -> str:
-    known = ", ".join(fitting) or "none"
-    return f"is not a filter of {resource} (it has: {known}): remove it, or watch another resource"
 
 
 def default_watches(connections: Iterable[str]) -> tuple[WatchSettings, ...]:

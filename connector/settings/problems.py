@@ -1,18 +1,16 @@
-"""What pydantic found wrong, as sentences that say what, with which value, and the remedy; never a secret's value."""
+"""What is wrong with a configuration, all of it: sentences with the value and the remedy; never a secret's value."""
 
 import difflib
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from annotated_types import Ge, Le
-from pydantic import PlainSerializer, ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails, PydanticUndefined
+from pydantic_core import ErrorDetails
 
-from connector.settings.section import Finding, Path
+from connector.settings.model import Settings
+from connector.settings.section import LENIENT, Finding, Path, Section
 from connector.settings.shape import Shape, leaves, shape_at
-from connector.settings.tree import dotted
+from connector.settings.tree import UNREADABLE, dotted
 
 _LONGEST = 60
 
@@ -30,19 +28,38 @@ _WRONG = {
 """What is wrong, by pydantic's type of error."""
 
 
-def findings(error: ValidationError) -> Iterator[Finding]:
-    """Everything that is wrong, in pydantic's order."""
-    for details in error.errors(include_url=False):
-        path: Path = tuple(segment for segment in details["loc"] if segment != "[key]")
-        match details["type"]:
-            case "default_factory_not_called":
-                continue
-            case "inconsistent":
-                yield from (finding.below(path) for finding in details["ctx"]["findings"])
-            case "extra_forbidden":
-                yield Finding(path, _unknown(path))
-            case _:
-                yield Finding(path, _sentence(details, shape_at(path) or Shape("value")))
+def examine(raw: Any) -> tuple[Settings, list[Finding]]:
+    """The settings, and everything that is wrong with them: with any finding they are not to be used."""
+    settings = Settings.model_validate(raw, context=LENIENT)
+    return settings, list(_findings(settings, ()))
+
+
+def _findings(value: Any, path: Path) -> Iterator[Finding]:
+    """Mistakes of single keys first, then what the rules of each section find."""
+    match value:
+        case Section():
+            for details in value.mistakes:
+                yield from _mistake(details, path)
+            for name, info in type(value).model_fields.items():
+                yield from _findings(value.__dict__.get(name), (*path, info.alias or name))
+            for finding in value.findings():
+                yield Finding((*path, *finding.path), finding.sentence)
+        case dict():
+            for key, item in value.items():
+                yield from _findings(item, (*path, key))
+        case tuple():
+            for position, item in enumerate(value):
+                yield from _findings(item, (*path, position))
+
+
+def _mistake(details: ErrorDetails, above: Path) -> Iterator[Finding]:
+    path: Path = (*above, *(segment for segment in details["loc"] if segment != "[key]"))
+    if details["type"] == "default_factory_not_called" or details["input"] is UNREADABLE:
+        return
+    if details["type"] == "extra_forbidden":
+        yield Finding(path, _unknown(path))
+    else:
+        yield Finding(path, _sentence(details, shape_at(path) or Shape("value")))
 
 
 def _sentence(details: ErrorDetails, shape: Shape) -> str:
@@ -66,12 +83,12 @@ def _remedy(shape: Shape) -> str:
             return "write lines of key: value below it"
         case "sequence":
             return f"write a list, {_choice(shape.item)}" if shape.item and shape.item.choices else "write a list"
-        case "value" if shape.secret:
+        case "value" if shape.holds_secrets:
             return "give its text, in quotes or by a variable"
         case "value" if shape.choices:
             return f"write {_choice(shape)}"
         case _:
-            return f"write {_range(shape.info)}{_example(shape.info)}"
+            return f"write {_range(shape)}{_example(shape)}"
 
 
 def _choice(shape: Shape) -> str:
@@ -79,24 +96,17 @@ def _choice(shape: Shape) -> str:
     return f"{', '.join(most)} or {last}" if most else last
 
 
-def _range(info: FieldInfo | None) -> str:
+def _range(shape: Shape) -> str:
     """The bounds in words."""
-    metadata = info.metadata if info else []
-    least = [f"at least {_written(item.ge, info)}" for item in metadata if isinstance(item, Ge)]
-    most = [f"at most {_written(item.le, info)}" for item in metadata if isinstance(item, Le)]
-    return " and ".join(least + most) or "a value"
+    words = ("at least", "at most")
+    told = [
+        f"{word} {shape.written(bound)}" for word, bound in zip(words, shape.bounds, strict=True) if bound is not None
+    ]
+    return " and ".join(told) or "a value"
 
 
-def _example(info: FieldInfo | None) -> str:
-    default = info.default if info else None
-    return f", such as {_written(default, info)}" if default not in (None, "", PydanticUndefined) else ""
-
-
-def _written(value: Any, info: FieldInfo | None) -> str:
-    """The value as the file would hold it."""
-    serializers = [item.func for item in info.metadata if isinstance(item, PlainSerializer)] if info else []
-    write: Any = serializers[0] if serializers else str
-    return str(write(value))
+def _example(shape: Shape) -> str:
+    return f", such as {shape.written(shape.default)}" if shape.default not in (None, "") else ""
 
 
 def _shown(value: Any, shape: Shape) -> str:
@@ -104,7 +114,7 @@ def _shown(value: Any, shape: Shape) -> str:
     if isinstance(value, str) and not shape.holds_secrets:
         return repr(value) if len(value) <= _LONGEST else repr(f"{value[:_LONGEST]}…")
     if isinstance(value, int | float | timedelta) and not shape.holds_secrets:
-        return _written(value, shape.info)
+        return shape.written(value)
     return "a mapping" if isinstance(value, dict) else "a list" if isinstance(value, list | tuple) else "the value"
 
 
