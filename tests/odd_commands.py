@@ -243,7 +243,7 @@ def _odd_parameters() -> list[OddCommand]:
     ]
 
 
-class _HeaderName(str):
+class HeaderName(str):
     """A header's name in hexadecimal, which is written as its bytes."""
 
     __slots__ = ()
@@ -260,7 +260,7 @@ class _Batch(BatchBuilder):  # type: ignore[misc]  # untyped in the library
         self._builder = _DefaultRecordBatchBuilderPy(2, 0, 0, -1, -1, 0, 2 * LARGE)
 
     def write(self, odd: OddCommand) -> None:
-        headers = [(name if isinstance(name, str) else _HeaderName(name.hex()), raw) for name, raw in odd.headers]
+        headers = [(name if isinstance(name, str) else HeaderName(name.hex()), raw) for name, raw in odd.headers]
         self._builder.append(0, odd.timestamp, odd.key, odd.value, headers)
         self._relative_offset = 1
 

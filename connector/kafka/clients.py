@@ -21,7 +21,7 @@ from aiokafka.errors import (
 )
 
 from connector.errors import Superseded, Unavailable, Unwritable
-from connector.kafka import credentials
+from connector.kafka import credentials, header_names
 from connector.settings import KafkaSettings
 
 REQUEST_TIMEOUT_MS = 5_000
@@ -49,6 +49,8 @@ OF_THE_RECORD = (
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
 )
+
+header_names.install()
 
 Client = TypeVar("Client", AIOKafkaProducer, AIOKafkaConsumer)
 
