@@ -1,18 +1,20 @@
 """Both paging dialects against the simulator, and lists that misbehave."""
 
+import asyncio
 import datetime as dt
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from connector.errors import NotExecuted, PerhapsExecuted, Refused
+from connector.errors import NotExecuted, Refused, Unreadable
 from connector.resources.rows import ACCOUNT, Request
 from connector.simulator import Simulator
 from connector.twilio.client import TwilioClient
-from connector.twilio.paging import Page, WalkInterrupted, pages
+from connector.twilio.paging import MOST_IDLE_PAGES, Endless, Page, WalkInterrupted, pages
 from tests.twilio_servers import connected, serving
 
 MESSAGES = Request("GET", f"{ACCOUNT}/Messages.json", query=(("PageSize", "10"),), operation="ListMessage")
@@ -25,8 +27,8 @@ async def simulator() -> AsyncIterator[Simulator]:
         yield running
 
 
-async def walk(client: TwilioClient, request: Request, items: str = "messages") -> list[Page]:
-    return [page async for page in pages(client, request, items=items, patience_seconds=0)]
+async def walk(client: TwilioClient, request: Request, items: str = "messages", **bounds: Any) -> list[Page]:
+    return [page async for page in pages(client, request, items=items, patience_seconds=0, **bounds)]
 
 
 async def test_the_2010_dialect_is_walked_to_its_end(simulator: Simulator, client: TwilioClient) -> None:
@@ -134,7 +136,7 @@ def is_held(sid: str) -> bool:
 
 
 async def test_a_list_in_a_circle_is_left() -> None:
-    with pytest.raises(Refused, match="circle"):
+    with pytest.raises(Endless, match="circle"):
         await listed(*[{"rows": [], "next_page_uri": "/a"}, {"rows": [], "next_page_uri": "/b"}] * 2)
 
 
@@ -173,7 +175,101 @@ async def test_absolute_links_to_twilio_are_asked_of_the_connections_own_host(pr
     assert [page.rows[0]["sid"] for page in found] == ["1", "2"]
 
 
-@pytest.mark.parametrize("document", [["no object"], {"other": []}, {"rows": {}}, None, "text"])
-async def test_an_answer_that_is_no_list_is_in_doubt(document: Any) -> None:
-    with pytest.raises(PerhapsExecuted):
+@pytest.mark.parametrize(
+    ("document", "what"),
+    [
+        (["no object"], "not an object"),
+        (None, "not an object"),
+        ("text", "not an object"),
+        ({"other": []}, "without a list 'rows'"),
+        ({"rows": {}}, "without a list 'rows'"),
+        ({"rows": None, "next_page_uri": None}, "without a list 'rows'"),
+        ({"meta": {"key": "other"}, "other": None}, "without a list 'rows'"),
+        ({"rows": [], "next_page_uri": 5}, "not a link"),
+        ({"rows": [], "next_page_uri": {}}, "not a link"),
+        ({"rows": [], "next_page_uri": "/x?" + "y" * 9000}, "not a link"),
+    ],
+)
+async def test_an_answer_that_is_no_list_cannot_be_read(document: Any, what: str) -> None:
+    with pytest.raises(Unreadable, match=f"^Twilio answered 200 to the request for a list with .*{what}"):
         await listed(document)
+
+
+@pytest.mark.parametrize("meta", [None, [], {"key": None}, {"key": 5}, {"key": "other"}])
+async def test_rows_are_found_under_their_usual_name_whatever_meta_says(meta: Any) -> None:
+    (page,) = await listed({"meta": meta, "rows": [{"sid": "1"}], "next_page_uri": ""})
+    assert page.rows == [{"sid": "1"}]
+
+
+async def test_what_is_not_an_object_is_told_apart_from_the_rows() -> None:
+    (page,) = await listed({"rows": [None, {"sid": "1"}, [], 5, "text", {"sid": "2"}, True], "next_page_uri": None})
+    assert page.rows == [{"sid": "1"}, {"sid": "2"}]
+    assert page.odd == (None, [], 5, "text", True)
+
+
+# --- lists that do not end ---
+Endlessly = Callable[[int], dict[str, Any]]
+
+
+@asynccontextmanager
+async def endless(page: Endlessly) -> AsyncIterator[tuple[TwilioClient, list[str]]]:
+    """A list whose pages always name a next one, and what was asked for."""
+    targets: list[str] = []
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        targets.append(request.raw_path)
+        return web.json_response({"next_page_uri": f"/list.json?Page={len(targets)}", **page(len(targets))})
+
+    async with serving(answer) as base, connected(base) as client:
+        yield client, targets
+
+
+def nothing(_number: int) -> dict[str, Any]:
+    return {"rows": []}
+
+
+def the_same(_number: int) -> dict[str, Any]:
+    return {"rows": [{"sid": "1"}, {"sid": "2"}]}
+
+
+def odd(_number: int) -> dict[str, Any]:
+    return {"rows": [None, 5]}
+
+
+def something_new(number: int) -> dict[str, Any]:
+    return {"rows": [{"sid": str(number)}]}
+
+
+@pytest.mark.parametrize("page", [nothing, the_same, odd])
+async def test_a_list_that_goes_on_without_anything_new_is_left(page: Endlessly) -> None:
+    async with endless(page) as (client, targets):
+        with pytest.raises(Endless, match=r"did not end though its last 10. pages showed nothing new .pages read: 10."):
+            await walk(client, Request("GET", "/list.json"), items="rows")
+    assert MOST_IDLE_PAGES <= len(targets) <= MOST_IDLE_PAGES + 1
+
+
+async def test_empty_pages_between_others_do_not_add_up() -> None:
+    async with endless(lambda number: something_new(number) if number % 50 == 0 else nothing(number)) as (client, _):
+        with pytest.raises(Endless, match="within 400 pages .pages read: 400, rows: 8"):
+            await walk(client, Request("GET", "/list.json"), items="rows", most_pages=400)
+
+
+async def test_a_list_that_never_ends_is_left_after_its_budget() -> None:
+    async with endless(something_new) as (client, targets):
+        with pytest.raises(Endless, match="within 30 pages .pages read: 30, rows: 30"):
+            await walk(client, Request("GET", "/list.json"), items="rows", most_pages=30)
+    assert len(targets) == 30
+
+
+async def test_a_list_is_left_at_its_deadline() -> None:
+    hanging = asyncio.Event()
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        if "Page" in request.query:
+            await hanging.wait()
+        return web.json_response({"rows": [{"sid": "1"}], "next_page_uri": "/list.json?Page=1"})
+
+    async with serving(answer) as base, connected(base) as client:
+        with pytest.raises(Endless, match="in time .pages read: 1, rows: 1"):
+            await walk(client, Request("GET", "/list.json"), items="rows", until=asyncio.get_running_loop().time() + 1)
+        hanging.set()
