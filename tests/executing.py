@@ -49,7 +49,7 @@ class Executing:
 
     kafka: KafkaSettings
     simulator: Simulator
-    clients: Mapping[str, TwilioClient]
+    clients: dict[str, TwilioClient]
     producer: AIOKafkaProducer
     options: dict[str, Any]
     dedupe_window: timedelta = timedelta(hours=1)

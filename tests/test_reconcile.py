@@ -13,6 +13,7 @@ from connector.resources import COMMANDS
 from connector.resources.parameters import parse
 from tests.executing import SEND, Executing, executing, message
 from tests.running import until
+from tests.twilio_servers import connected, odd_twilio
 
 rows = st.lists(
     st.builds(
@@ -169,11 +170,59 @@ async def test_an_answer_that_is_still_coming_is_not_taken_by_one_that_looks_ali
     assert outcomes == {"in-doubt": "unknown", "slow": "succeeded"}
 
 
+ODD_ROWS: tuple[Any, ...] = (
+    None,
+    [],
+    "SM",
+    {},
+    {"sid": None, "date_created": "Tue, 24 Nov 2026 12:00:00 +0000"},
+    {"sid": "SMnull", "date_created": None},
+    {"sid": "SMnumber", "date_created": 1764000000},
+    {"sid": "SMword", "date_created": "yesterday"},
+    {"sid": "SMyear", "date_created": "0001-01-01T00:00:00+14:00"},
+    {"sid": 7, "date_created": "Tue, 24 Nov 2026 12:00:00 +0000"},
+)
+
+
+@pytest.mark.parametrize("row", ODD_ROWS, ids=lambda row: str(row)[:40])
+def test_a_row_that_does_not_say_when_it_was_created_is_passed_over(row: Any) -> None:
+    since = datetime(1, 1, 2, tzinfo=UTC)
+    assert not reconcile.is_candidate(row, since=since, until=datetime(9999, 1, 1, tzinfo=UTC))
+
+
+async def test_odd_rows_of_a_list_do_not_hide_the_one_that_is_looked_for(kafka: str, prefix: str) -> None:
+    async with (
+        executing(kafka, prefix) as running,
+        odd_twilio(running.simulator, ODD_ROWS) as base,
+        connected(base) as client,
+    ):
+        running.clients["default"] = client
+        running.simulator.fault("lose-answer", "CreateMessage", times=1)
+        await running.send(message("lost"))
+        await running.send(message("next"))
+        first, second = await running.results(2)
+    assert (first["outcome"], first["reconciled"]) == ("succeeded", True)
+    assert second["outcome"] == "succeeded"
+    assert running.created() == ["lost", "next"]
+
+
+async def test_a_create_that_is_refused_when_it_is_sent_again_is_not_said_to_have_failed(
+    kafka: str, prefix: str
+) -> None:
+    async with executing(kafka, prefix, resend=True) as running:
+        running.simulator.fault("late-visibility", "CreateMessage", seconds=60)
+        running.simulator.fault("lose-answer", "CreateMessage", times=1)
+        running.simulator.fault("error", "CreateMessage", status=400, code=21610, skip=1)
+        await running.send(message("executed"))
+        (result,) = await running.results(1)
+    assert (result["outcome"], running.created()) == ("unknown", ["executed"])
+
+
 # --- crashes ----------------------------------------------------------------------------------------------------------
-async def _crash_during(running: Executing, body: str = "crash", **fault: Any) -> None:
+async def _crash_during(running: Executing, body: str = "crash", **headers: str) -> None:
     """End the owner while Twilio executes the command, or has executed it."""
-    struck = running.simulator.fault("slow-answer", "CreateMessage", seconds=1.5, times=1, **fault)
-    await running.send(message(body), id=body)
+    struck = running.simulator.fault("slow-answer", "CreateMessage", seconds=1.5, times=1)
+    await running.send(message(body), id=body, **headers)
     await until(lambda: struck.hit > 0)
     await running.break_off()
 
@@ -224,3 +273,31 @@ async def test_an_expired_command_in_doubt_is_resolved_first(kafka: str, prefix:
         await running.start()
         (result,) = await running.results(1)
     assert (result["outcome"], result["reconciled"]) == ("succeeded", True)
+
+
+async def test_what_may_have_been_sent_is_not_rejected_because_the_configuration_has_changed(
+    kafka: str, prefix: str
+) -> None:
+    async with executing(kafka, prefix, reply_topics=("*results.get",)) as running:
+        reply_to = running.topic("results.get")
+        await _crash_during(running, reply_to=reply_to)
+        running.options = {"reply_topics": ()}
+        await running.send(message("crash"), id="crash")
+        await running.start()
+        first, repeat = await running.results(2)
+    assert (first["outcome"], first["reconciled"], repeat["outcome"]) == ("succeeded", True, "duplicate")
+    assert running.created() == ["crash"]
+
+
+async def test_what_may_have_been_sent_by_a_connection_that_is_gone_is_unknown(kafka: str, prefix: str) -> None:
+    async with executing(kafka, prefix) as running:
+        running.clients["former"] = running.clients["default"]
+        await running.stop()
+        await running.start()
+        await _crash_during(running, connection="former")
+        del running.clients["former"]
+        await running.send(message("crash"), id="crash")
+        await running.start()
+        first, repeat = await running.results(2)
+    assert (first["outcome"], repeat["outcome"]) == ("unknown", "duplicate")
+    assert running.created() == ["crash"]

@@ -3,12 +3,14 @@
 import asyncio
 import datetime as dt
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import orjson
 from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -16,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import SecretStr
 
 from connector.resources.rows import ACCOUNT, Request
-from connector.simulator import ACCOUNT_SID, AUTH_TOKEN, OTHER_PHONE_NUMBER, PHONE_NUMBER
+from connector.simulator import ACCOUNT_SID, AUTH_TOKEN, OTHER_PHONE_NUMBER, PHONE_NUMBER, Simulator
 from connector.telemetry import REGISTRY
 from connector.twilio.client import TwilioClient, open_session
 
@@ -57,6 +59,30 @@ async def serving(
         yield f"https://localhost:{runner.addresses[0][1]}" if tls else f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def odd_twilio(simulator: Simulator, rows: Sequence[Any]) -> AsyncIterator[str]:
+    """The simulator, whose lists show these rows before its own; gives the base URL."""
+    async with aiohttp.ClientSession() as session:
+
+        async def handler(request: web.BaseRequest) -> web.StreamResponse:
+            headers = {name: text for name, text in request.headers.items() if name.lower() != "host"}
+            body = await request.read()
+            try:
+                url = simulator.url + request.path_qs
+                async with session.request(request.method, url, headers=headers, data=body) as answer:
+                    content = await answer.read()
+            except aiohttp.ClientError:
+                raise ConnectionResetError from None
+            if request.method == "GET" and answer.status == HTTPStatus.OK:
+                document = orjson.loads(content)
+                listed = next((name for name, value in document.items() if isinstance(value, list)), None)
+                content = orjson.dumps({**document, listed: [*rows, *document[listed]]}) if listed else content
+            return web.Response(status=answer.status, body=content, content_type="application/json")
+
+        async with serving(handler) as base:
+            yield base
 
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -99,15 +99,13 @@ class Execution:
             await self._run()
 
     async def _run(self) -> None:
+        doubt = self._owner.open_attempt(self._command)
+        if doubt is not None:
+            await self._finish(*await self._answer_in_doubt(doubt))
+            return
         if await self._forwarded():
             return
-        has_topic = self._owner.assignment.transactions.has_topic
-        refused = await self._answered(
-            "reply topic waits", lambda: self._process.refused_reply(self._command, has_topic)
-        )
-        if refused is not None:
-            # Not even the rejection goes there.
-            self._command = replace(self._command, reply_to=None)
+        refused = await self._refused_reply()
         first = await self._owner.dedupe.first(self._command, self._owner.waiting)
         if first is not None:
             await self._finish(
@@ -120,6 +118,33 @@ class Execution:
             await self._reject(error)
             return
         await self._finish(*await self._answer(job))
+
+    async def _refused_reply(self) -> Rejected | None:
+        """What is wrong with the reply topic that the command names; then nothing is written there."""
+        has_topic = self._owner.assignment.transactions.has_topic
+        refused = await self._answered(
+            "reply topic waits", lambda: self._process.refused_reply(self._command, has_topic)
+        )
+        if refused is not None:
+            self._command = replace(self._command, reply_to=None)
+        return refused
+
+    async def _answer_in_doubt(self, doubt: journal.Entry) -> list[Answer]:
+        """The answers to a command that a predecessor may have sent: never `rejected`, whatever the settings."""
+        self._perhaps = True
+        await self._refused_reply()
+        try:
+            job = self._process.prepare(self._command)
+        except Rejected as error:
+            await self._owner.wait(self._seconds_until_over(doubt))
+            log.warning("unknown", command=self._command.command, id=self._command.id, reason=f"{error!s:.200}")
+            return [Answer("unknown", error=results.UNKNOWN)]
+        resolved = await self._after_predecessor(job, doubt)
+        return [resolved] if resolved is not None else await self._answer(job)
+
+    def _seconds_until_over(self, doubt: journal.Entry) -> float:
+        """How long a predecessor's attempt may still be under way."""
+        return max(0.0, (doubt.at + LEASE + self._process.request_timeout - now()).total_seconds())
 
     async def _forwarded(self) -> bool:
         """Without a key, commands of one id come to any partition: they meet in one, so that a repeat is recognised."""
@@ -148,9 +173,6 @@ class Execution:
     # --- attempts -------------------------------------------------------------------------------------------------
     async def _answer(self, job: Job) -> list[Answer]:
         """The answers: one, or a list's last portions."""
-        resolved = await self._after_predecessor(job)
-        if resolved is not None:
-            return [resolved]
         while not job.expired:
             try:
                 return await self._attempt(job)
@@ -161,17 +183,13 @@ class Execution:
         # What may have been executed has not expired unexecuted.
         return [Answer("unknown", error=results.UNKNOWN) if self._perhaps else results.EXPIRED_ANSWER]
 
-    async def _after_predecessor(self, job: Job) -> Answer | None:
-        """What a predecessor's open attempt comes to; None: there is none, or it may be sent again."""
-        doubt = self._owner.open_attempt(self._command)
-        if doubt is None:
-            return None
-        self._perhaps = True
-        over = doubt.at + LEASE + self._process.request_timeout
+    async def _after_predecessor(self, job: Job, doubt: journal.Entry) -> Answer | None:
+        """What a predecessor's open attempt comes to; None: it may be sent again."""
         if job.repeatable or job.operation.reconciliation is None:
-            await self._owner.wait(max(0.0, (over - now()).total_seconds()))
+            await self._owner.wait(self._seconds_until_over(doubt))
         if job.repeatable:
             return None
+        over = doubt.at + LEASE + self._process.request_timeout
         return await self._resolve(job, doubt.at, settled=over + self._process.settle_time)
 
     async def _after(self, job: Job, error: TwilioError) -> Answer | None:
@@ -283,6 +301,9 @@ class Execution:
         done = job.operation.done_codes | (job.operation.repeat_done_codes if self._perhaps else frozenset())
         if error.code in done or (error.status == 404 and 20404 in done):  # noqa: PLR2004 - 404 may come without a code
             return self._succeeded(job, Portion((), request_id=error.request_id))
+        if self._perhaps and not job.repeatable:
+            # A former attempt may have been executed; that this one was not says nothing about it.
+            return Answer("unknown", error=results.UNKNOWN, request_id=error.request_id)
         if error.code in job.operation.delay_codes and now() - self._started < DELAY_BUDGET:
             step = min(self._attempts - 1, len(DELAY_SECONDS) - 1)
             await self._later(job, error, DELAY_SECONDS[step] * random.uniform(0.9, 1.1))  # noqa: S311 - jitter

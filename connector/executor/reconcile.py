@@ -36,13 +36,29 @@ def choose(found: Iterable[Row], *, claimed: Collection[str], rank: int = 0) -> 
 
     `rank` is how many commands in doubt, which look alike, come before: theirs are the oldest then.
     """
-    free = sorted((row for row in found if row["sid"] not in claimed), key=lambda row: (created(row), row["sid"]))
-    return free[rank] if rank < len(free) else None
+    dated = ((moment, row["sid"], row) for row in found if (moment := created(row)) is not None)
+    free = sorted((one for one in dated if one[1] not in claimed), key=lambda one: one[:2])
+    return free[rank][2] if rank < len(free) else None
 
 
-def created(row: Row) -> datetime:
-    """When Twilio created a row."""
-    return parse_time(row["date_created"])
+def created(row: Row) -> datetime | None:
+    """When Twilio created a row; None when the row does not say."""
+    text = row.get("date_created")
+    try:
+        return parse_time(text) if isinstance(text, str) else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def is_candidate(row: object, *, since: datetime, until: datetime) -> bool:
+    """Whether a list's row has a SID and was created in this time.
+
+    A row without a readable date is not one: adopting what may be older would call another message this command's.
+    """
+    if not isinstance(row, dict) or not isinstance(row.get("sid"), str) or not row["sid"]:
+        return False
+    moment = created(row)
+    return moment is not None and since <= moment <= until
 
 
 async def candidates(
@@ -63,9 +79,15 @@ async def candidates(
     walk = pages(client, request, items=row.items)
     async with aclosing(walk):
         async for page in walk:
-            recent = [item for item in page.rows if created(item) >= earliest]
-            found += [item for item in recent if created(item) <= until and row.matches(parameters, item)]
+            recent = [item for item in page.rows if is_candidate(item, since=earliest, until=until)]
+            found += [item for item in recent if row.matches(parameters, item)]
             walked += 1
-            if not recent or walked == MAX_PAGES:
+            if _is_older(page.rows, earliest) or walked == MAX_PAGES:
                 break
     return found
+
+
+def _is_older(rows: Sequence[object], earliest: datetime) -> bool:
+    """Whether a page leads back beyond this moment: all of its dated rows are older, and there is one."""
+    moments = [moment for row in rows if isinstance(row, dict) and (moment := created(row)) is not None]
+    return bool(moments) and max(moments) < earliest
