@@ -97,7 +97,7 @@ class Feed:
 
     async def _read(self) -> None:
         depths = {topic: DEPTHS.get(flow, PAST) for topic, flow in self._flows.items()}
-        async with aclosing(batches(self._kafka, depths)) as found:  # type: ignore[type-var]  # an async generator
+        async with aclosing(batches(self._kafka, depths)) as found:
             async for batch in found:
                 self.problem = None
                 self._take(batch)

@@ -11,11 +11,10 @@ from aiokafka.errors import KafkaError
 
 from connector.errors import Unavailable
 from connector.events import Position
-from connector.kafka import clients, journal
+from connector.kafka import clients, journal, reading
 from connector.settings import KafkaSettings
 
 READ_SECONDS = 30.0
-POLL_MS = 200
 # Attempts that began a little earlier may stand for the same thing.
 MARGIN = timedelta(minutes=1)
 
@@ -107,7 +106,7 @@ class Claims:
         """
         ends: Mapping[TopicPartition, int] = await self._uncommitted.end_offsets(list(consumer.assignment()))
         while any([await consumer.position(place) < end for place, end in ends.items()]):
-            for place, batch in (await consumer.getmany(timeout_ms=POLL_MS)).items():
+            for place, batch in (await reading.fetch(consumer)).items():
                 for entry, _ in journal.decoded(batch):
                     self._view.note(entry, place.partition)
 

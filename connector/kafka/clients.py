@@ -36,6 +36,8 @@ GIVEN_UP_SECONDS = 0.2
 AWAY_SECONDS = 0.2
 # Of a producer, at a time: one for each broker, and one to the transaction's coordinator.
 MOST_REQUESTS = 100
+# Of one partition in a fetch. What a paused partition still had in the client is thrown away and fetched again.
+FETCH_BYTES = 256 * 1024
 # Session timeouts in a rebalance timeout: a member that drains longer is replaced while it still works, and it drains
 # for half of it.
 SESSIONS_IN_A_REBALANCE = 3
@@ -97,6 +99,7 @@ def member(
         isolation_level="read_committed",
         enable_auto_commit=False,
         auto_offset_reset="earliest",
+        max_partition_fetch_bytes=FETCH_BYTES,
         session_timeout_ms=int(session_seconds(kafka) * 1000),
         heartbeat_interval_ms=int(session_seconds(kafka) * 1000 / HEARTBEATS_IN_A_SESSION),
         rebalance_timeout_ms=int(rebalance_seconds(kafka) * 1000),

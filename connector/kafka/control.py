@@ -20,7 +20,7 @@ from aiokafka.errors import KafkaError
 from connector import telemetry
 from connector.errors import InvalidRecord, Unavailable
 from connector.events import Record, now, timestamp
-from connector.kafka import clients, partitions, stream
+from connector.kafka import clients, partitions, reading, stream
 from connector.settings import KafkaSettings
 
 log = telemetry.logger(__name__)
@@ -28,7 +28,6 @@ log = telemetry.logger(__name__)
 TOPIC = "control"
 PARTITION = 0
 ANSWER_SECONDS = 15.0
-POLL_MS = 200
 
 Action = Literal["pause", "resume", "rewind", "rescan"]
 ACTIONS: tuple[str, ...] = get_args(Action)
@@ -163,7 +162,7 @@ async def _bounds(kafka: KafkaSettings, *, committed: bool) -> tuple[int, int]:
     return starts[place], ends[place]
 
 
-async def follow(kafka: KafkaSettings, start: int) -> AsyncIterator[tuple[int, Entry]]:
+async def follow(kafka: KafkaSettings, start: int) -> AsyncGenerator[tuple[int, Entry], None]:
     """Committed entries from this offset on, with their offsets; for ever. What is no entry is logged and left out.
 
     Raises Unavailable when no broker answers at the start.
@@ -190,7 +189,7 @@ async def _reading(kafka: KafkaSettings, start: int | None) -> AsyncIterator[Asy
 async def _entries(consumer: AIOKafkaConsumer, place: TopicPartition) -> AsyncGenerator[tuple[int, Entry], None]:
     while True:
         try:
-            fetched = await consumer.getmany(timeout_ms=POLL_MS)
+            fetched = await reading.fetch(consumer)
         except KafkaError as error:
             raise Unavailable(f"{place.topic} cannot be read: {error!r:.200}") from error
         for record in fetched.get(place, ()):

@@ -17,13 +17,12 @@ from aiokafka.structs import OffsetAndMetadata
 
 from connector import telemetry
 from connector.errors import ConnectorError, Superseded, Unavailable
-from connector.kafka import clients
+from connector.kafka import clients, reading
 from connector.kafka.transactions import Transactions
 from connector.settings import KafkaSettings
 
 log = telemetry.logger(__name__)
 
-POLL_MS = 200
 REOPEN_SECONDS = 0.15
 LONGEST_REOPEN_SECONDS = 5.0
 # An owner that has served this long has recovered.
@@ -194,7 +193,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
 
     async def _poll(self, consumer: AIOKafkaConsumer, stop: asyncio.Event) -> None:
         while not stop.is_set():
-            batches = await consumer.getmany(timeout_ms=POLL_MS)
+            batches = await reading.fetch(consumer)
             self._turned = time.monotonic()
             for where, records in batches.items():
                 assignment = self.assignments.get(where.partition)

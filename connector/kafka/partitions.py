@@ -9,13 +9,12 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from connector.errors import Unavailable
-from connector.kafka import clients
+from connector.kafka import clients, reading
 from connector.settings import KafkaSettings
 
 # Without any progress.
 RESTORE_SECONDS = 30.0
 ANSWER_SECONDS = 10.0
-POLL_MS = 200
 
 RecordAt = Callable[[int], Awaitable[ConsumerRecord | None]]
 
@@ -94,7 +93,7 @@ async def _next(
     """The next records below `end`, none when there are no more, and the position behind them."""
     batch: list[ConsumerRecord] = []
     while not batch and position < end:
-        fetched = await consumer.getmany(where, timeout_ms=POLL_MS)
+        fetched = await reading.fetch(consumer, where)
         batch = [record for record in fetched.get(where, ()) if record.offset < end]
         position = await consumer.position(where)
     return batch, position
@@ -112,7 +111,7 @@ async def seeking(kafka: KafkaSettings, topic: str, partition: int) -> AsyncIter
             with _read_errors(topic, partition), suppress(OffsetOutOfRangeError):
                 async with asyncio.timeout(RESTORE_SECONDS):
                     while await consumer.position(where) <= offset:
-                        fetched = await consumer.getmany(where, timeout_ms=POLL_MS, max_records=1)
+                        fetched = await reading.fetch(consumer, where, at_most=1)
                         for record in fetched.get(where, ()):
                             return record if record.offset == offset else None
             return None

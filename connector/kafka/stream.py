@@ -16,10 +16,9 @@ from aiokafka.errors import KafkaError
 
 from connector.errors import Unavailable
 from connector.events import Record, decode
-from connector.kafka import clients, partitions
+from connector.kafka import clients, partitions, reading
 from connector.settings import KafkaSettings
 
-POLL_MS = 200
 # Records of one partition that wait for older ones of others.
 AHEAD = 2_000
 
@@ -38,7 +37,7 @@ async def follow(
             async for record in past:
                 yield record
         while not until_end:
-            fetched = await consumer.getmany(timeout_ms=POLL_MS)
+            fetched = await reading.fetch(consumer)
             for record in sorted(chain.from_iterable(fetched.values()), key=_by_time):
                 yield record
 
@@ -46,6 +45,7 @@ async def follow(
 async def _past(consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]) -> AsyncGenerator[ConsumerRecord, None]:
     """The records up to these ends, merged by their time; a partition that is far ahead of the others waits."""
     queues: dict[TopicPartition, deque[ConsumerRecord]] = {place: deque() for place in ends}
+    released = 0
     heads: list[tuple[int, TopicPartition]] = []
     unread = set(ends)
     while True:
@@ -54,19 +54,22 @@ async def _past(consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]) 
         while heads and not empty:
             _, place = heappop(heads)
             yield queues[place].popleft()
+            released += 1
+            if released % reading.RECORDS_IN_A_TURN == 0:
+                # Thousands may have waited for the oldest record of another partition.
+                await asyncio.sleep(0)
             if queues[place]:
                 heappush(heads, (_by_time(queues[place][0]), place))
             elif place in unread:
                 empty.add(place)
         if not unread:
             return
-        ahead = [place for place, queue in queues.items() if len(queue) >= AHEAD]
-        consumer.pause(*ahead)
-        for place, records in (await consumer.getmany(timeout_ms=POLL_MS)).items():
+        # Pausing the others would throw away what the client has of them.
+        behind = [place for place in unread if len(queues[place]) < AHEAD]
+        for place, records in (await reading.fetch(consumer, *behind)).items():
             if not queues[place]:
                 heappush(heads, (_by_time(records[0]), place))
             queues[place].extend(records)
-        consumer.resume(*ahead)
 
 
 def _by_time(record: ConsumerRecord) -> int:
@@ -119,7 +122,7 @@ async def command(
         await _assign_and_seek(consumer, [results], since=None)
         await send(kafka, record)
         while True:
-            for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
+            for records in (await reading.fetch(consumer)).values():
                 for found in records:
                     if command_id.encode() not in (found.value or b""):
                         continue

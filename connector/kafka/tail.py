@@ -4,7 +4,7 @@ For people who look: when records come faster than they are taken, the older one
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -12,11 +12,9 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from connector.errors import Unavailable
-from connector.kafka import clients, partitions
+from connector.kafka import clients, partitions, reading
 from connector.settings import KafkaSettings
 
-POLL_MS = 250
-RECORDS_AT_A_TIME = 500
 # Small fetches: a reader of two hundred partitions holds one of each in memory.
 FETCH_BYTES = 64 * 1024
 CHECK_SECONDS = 1.0
@@ -43,7 +41,9 @@ class Batch:
     is_live: bool
 
 
-async def batches(kafka: KafkaSettings, topics: Mapping[str, Depth], *, behind: int = 2_000) -> AsyncIterator[Batch]:
+async def batches(
+    kafka: KafkaSettings, topics: Mapping[str, Depth], *, behind: int = 2_000
+) -> AsyncGenerator[Batch, None]:
     """Batches for ever, empty ones included. A partition that is further behind than that goes on at its newest.
 
     Raises Unavailable when no broker answers at the start, or a topic does not exist.
@@ -54,7 +54,7 @@ async def batches(kafka: KafkaSettings, topics: Mapping[str, Depth], *, behind: 
         checked, is_live = clock(), False
         while True:
             with clients.translated("Topics cannot be read"):
-                fetched = await consumer.getmany(timeout_ms=POLL_MS, max_records=RECORDS_AT_A_TIME)
+                fetched = await reading.fetch(consumer)
             skipped: Mapping[str, int] = {}
             if clock() - checked >= CHECK_SECONDS:
                 checked = clock()
@@ -141,7 +141,7 @@ async def _find(
         if offset >= end:
             return
         while await consumer.position(place) <= offset:
-            fetched = await consumer.getmany(place, timeout_ms=POLL_MS, max_records=1)
+            fetched = await reading.fetch(consumer, place, at_most=1)
             for record in fetched.get(place, ()):
                 if record.offset == offset:
                     found[place.topic, place.partition, offset] = record
