@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+import orjson
+from aiokafka import ConsumerRecord
 
 from connector.twilio.signature import compute
-from tests.guarantees.accounting import Account, of_callbacks
+from tests.guarantees.accounting.account import Account
+from tests.guarantees.accounting.callbacks import Callback, Stored, of_callbacks
 from tests.guarantees.stage import Disturbances, Stage, seeded
 from tests.running import Connector, headers_of, read_all
 
@@ -18,16 +21,18 @@ SECTIONS: Mapping[str, Any] = {"roles": ["callbacks"]}
 SIMULATED: Mapping[str, Any] = {}
 TROUBLE: Mapping[str, float] = {"kill": 4, "freeze": 2, "terminate": 3, "broker": 2}
 ANSWER_SECONDS = 6.0
+FORGED = 0.05
+FIELDS = {"AccountSid": "account_sid", "MessageSid": "message_sid", "MessageStatus": "message_status"}
 
 
 @dataclass
 class Traffic:
-    """Sends callbacks as long as it runs; `sent` says of each token whether it was answered with a 2xx."""
+    """Sends callbacks as long as it runs; `sent` are the callbacks by their message's SID. Some are forged."""
 
     stage: Stage
     random: random.Random
     per_second: float = 60.0
-    sent: dict[str, bool] = field(default_factory=dict)
+    sent: dict[str, Callback] = field(default_factory=dict)
     statuses: Counter[str] = field(default_factory=Counter)
     ready: list[Connector] = field(default_factory=list)
 
@@ -37,9 +42,9 @@ class Traffic:
         async with aiohttp.ClientSession(timeout=timeout) as session, asyncio.TaskGroup() as tasks:
             balancing = tasks.create_task(self._balance(session))
             while not stop.is_set():
-                token = f"token-{len(self.sent):08}"
-                self.sent[token] = False
-                tasks.create_task(self._deliver(session, token))
+                callback = self._next()
+                self.sent[callback.form["MessageSid"]] = callback
+                tasks.create_task(self._deliver(session, callback))
                 await asyncio.sleep(self.random.expovariate(self.per_second))
             balancing.cancel()
 
@@ -50,31 +55,36 @@ class Traffic:
             self.ready = [one for one, ready in zip(self.stage.processes, answers, strict=True) if ready]
             await asyncio.sleep(0.25)
 
-    async def _deliver(self, session: aiohttp.ClientSession, token: str) -> None:
+    def _next(self) -> Callback:
+        form = {
+            "AccountSid": self.stage.simulator.account_sid,
+            "MessageSid": f"SM{len(self.sent):032}",
+            "MessageStatus": self.random.choice(("sent", "delivered")),
+        }
+        return Callback(form=form, is_forged=self.random.random() < FORGED)
+
+    async def _deliver(self, session: aiohttp.ClientSession, callback: Callback) -> None:
         """As Twilio does: three times at the most, to whom the load balancer chooses."""
         for _ in range(3):
             process = self.random.choice(self.ready or self.stage.processes)
-            self.sent[token] = await self._post(session, process, token)
-            if self.sent[token]:
+            callback.statuses.append(await self._post(session, process, callback))
+            if callback.is_stored:
                 return
             await asyncio.sleep(0.1)
 
-    async def _post(self, session: aiohttp.ClientSession, process: Connector, token: str) -> bool:
-        form = {
-            "AccountSid": self.stage.simulator.account_sid,
-            "MessageSid": f"SM{token:0>32}"[-34:],
-            "MessageStatus": "sent",
-        }
+    async def _post(self, session: aiohttp.ClientSession, process: Connector, callback: Callback) -> int:
+        """The status of the answer, 0 for none."""
         url = f"{process.callbacks}/callbacks/message-status"
-        signature = compute(url, list(form.items()), self.stage.simulator.auth_token)
-        headers = {"X-Twilio-Signature": signature, "I-Twilio-Idempotency-Token": token}
+        token = "forged" if callback.is_forged else self.stage.simulator.auth_token
+        signature = compute(url, list(callback.form.items()), token)
+        headers = {"X-Twilio-Signature": signature, "I-Twilio-Idempotency-Token": callback.form["MessageSid"]}
         try:
-            async with session.post(url, data=form, headers=headers) as answer:
+            async with session.post(url, data=callback.form, headers=headers) as answer:
                 self.statuses[str(answer.status)] += 1
-                return 200 <= answer.status < 300
+                return answer.status
         except (aiohttp.ClientError, TimeoutError) as error:
             self.statuses[type(error).__name__] += 1
-            return False
+            return 0
 
 
 async def _is_ready(session: aiohttp.ClientSession, process: Connector) -> bool:
@@ -84,6 +94,12 @@ async def _is_ready(session: aiohttp.ClientSession, process: Connector) -> bool:
             return answer.status == 200
     except (aiohttp.ClientError, TimeoutError):
         return False
+
+
+def _stored(record: ConsumerRecord) -> Stored:
+    data = orjson.loads(record.value)
+    form = {name: data[field] for name, field in FIELDS.items()}
+    return Stored(id=headers_of(record)["ce_id"], name=data["message_sid"], form=form)
 
 
 async def run(
@@ -98,8 +114,8 @@ async def run(
         await disturbances.run(seconds)
         stop.set()
     codes = await stage.stop()
-    stored = [headers_of(record)["ce_id"] for record in await read_all(stage.kafka, f"{stage.prefix}.message-status")]
-    account = of_callbacks(traffic.sent, stored)
+    records = await read_all(stage.kafka, f"{stage.prefix}.message-status")
+    account = of_callbacks(traffic.sent, [_stored(record) for record in records])
     account.counts |= {f"answered {name}": count for name, count in sorted(traffic.statuses.items())}
     account.promise("not ended in order", [str(code) for code in codes if code])
     return account, disturbances.done

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.guarantees import callbacks, cluster, commands, watches
-from tests.guarantees.accounting import Account
+from tests.guarantees.accounting.account import Account
 from tests.guarantees.stage import stage
 
 Run = Callable[..., Awaitable[tuple[Account, Counter[str]]]]

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import time
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -10,8 +11,9 @@ from confluent_kafka.admin import AdminClient
 
 from connector.dev.broker import Node
 from tests.guarantees import commands
-from tests.guarantees.accounting import Account, of_commands
-from tests.guarantees.stage import Stage, seeded
+from tests.guarantees.accounting.account import Account
+from tests.guarantees.accounting.commands import of_commands
+from tests.guarantees.stage import RECOVERY_SECONDS, Stage, seeded
 
 NODES = 3
 SECTIONS: Mapping[str, Any] = {**commands.SECTIONS, "kafka": {"replication_factor": 3}}
@@ -53,6 +55,7 @@ async def run(stage: Stage, *, seed: int, seconds: float, per_second: float = 30
     traffic = commands.Traffic(stage, seeded(seed, "traffic"), per_second)
     leaders, random, stop, done = Leaders(stage), seeded(seed, "trouble"), asyncio.Event(), Counter[str]()
     loop = asyncio.get_running_loop()
+    interruptions: list[tuple[float, float]] = []
     end = loop.time() + seconds
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(traffic.run(stop))
@@ -63,15 +66,17 @@ async def run(stage: Stage, *, seed: int, seconds: float, per_second: float = 30
                 break
             node = await leaders.of(name)
             if node is not None:
+                begun = time.time()
                 await node.kill()
                 await asyncio.sleep(random.uniform(0.5, 3))
                 await started(node)
                 await leaders.all_in_sync()
+                interruptions.append((begun, time.time() + RECOVERY_SECONDS))
                 done[name] += 1
         stop.set()
     settled = await commands.has_settled(stage, traffic, within=120)
     codes = await stage.stop()
-    account = of_commands(list(traffic.asked.values()), commands.executed(stage), await commands.results(stage))
+    account = of_commands(await commands.trace(stage, traffic, interruptions))
     account.promise("not settled after two minutes", [] if settled else ["see the logs"])
     account.promise("not ended in order", [str(code) for code in codes if code])
     return account, Counter({"leader": done.total(), "topic": len(done)})

@@ -3,18 +3,20 @@
 import asyncio
 import random
 import zlib
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 from aiokafka import AIOKafkaProducer
 
+from connector.kafka import journal
 from connector.simulator import OTHER_PHONE_NUMBER, PHONE_NUMBER
-from tests.guarantees.accounting import Account, Asked, of_commands
-from tests.guarantees.stage import Disturbances, Stage, seeded
-from tests.running import read_all, values
+from tests.guarantees.accounting.account import Account
+from tests.guarantees.accounting.commands import Answer, Execution, Sent, Trace, of_commands
+from tests.guarantees.stage import REQUEST_SECONDS, SETTLE_SECONDS, Disturbances, Stage, seeded
+from tests.running import read_all
 
 KEYS = 40
 SEND, CALL = "send-message", "place-call"
@@ -43,7 +45,7 @@ class Traffic:
     stage: Stage
     random: random.Random
     per_second: float = 30.0
-    asked: dict[str, Asked] = field(default_factory=dict)
+    sent: list[Sent] = field(default_factory=list)
     _numbers: Counter[str] = field(default_factory=Counter)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -57,64 +59,94 @@ class Traffic:
         finally:
             await producer.stop()
 
-    def _next(self) -> tuple[str, Asked]:
-        again = self.random.random() < 0.03 and self.asked
-        if again:
-            one = self.random.choice(list(self.asked.values())[-50:])
-            return _command_of(one.id), Asked(one.id, one.key, one.number, one.repeats + 1)
+    def _next(self) -> tuple[str, str | None]:
+        """Id and key of the next command: a new one, or one of the last once more."""
+        if self.sent and self.random.random() < 0.03:
+            again = self.random.choice(self.sent[-50:])
+            return again.id, again.key.decode() if again.key else None
         key = f"key-{self.random.randrange(KEYS)}" if self.random.random() < 0.9 else None
         self._numbers[str(key)] += 1
         name = CALL if self.random.random() < 0.1 else SEND
-        return name, Asked(f"{name}/{key}/{self._numbers[str(key)]}", key, self._numbers[str(key)])
+        return f"{name}/{key}/{self._numbers[str(key)]}", key
 
-    async def _send(self, producer: AIOKafkaProducer, name: str, one: Asked) -> None:
+    async def _send(self, producer: AIOKafkaProducer, command_id: str, key: str | None) -> None:
         # A list of calls does not show the URL: calls must differ in whom they call to be told apart.
-        number = f"+1555{zlib.crc32(one.id.encode()) % 10**7:07}"
+        name, raw = command_id.partition("/")[0], key.encode() if key else None
+        number = f"+1555{zlib.crc32(command_id.encode()) % 10**7:07}"
         base = {"to": number if name == CALL else OTHER_PHONE_NUMBER, "from": PHONE_NUMBER}
-        more = {"url": f"https://example.com/{one.id}"} if name == CALL else {"body": one.id}
-        await producer.send_and_wait(
-            f"{self.stage.prefix}.commands.{name}",
-            orjson.dumps(base | more),
-            key=one.key.encode() if one.key else None,
-            headers=[("id", one.id.encode())],
-        )
-        self.asked[one.id] = one
+        more = {"url": f"https://example.com/{command_id}"} if name == CALL else {"body": command_id}
+        topic, value = f"{self.stage.prefix}.commands.{name}", orjson.dumps(base | more)
+        written = await producer.send_and_wait(topic, value, key=raw, headers=[("id", command_id.encode())])
+        position = (topic, written.partition, written.offset)
+        self.sent.append(Sent(position=position, id=command_id, key=raw, value=value))
 
 
-def _command_of(command_id: str) -> str:
-    return command_id.partition("/")[0]
+def _asked_for(parameters: list[tuple[str, str]]) -> str:
+    """The id of the command that made a request."""
+    named = dict(parameters)
+    return named["Body"] if "Body" in named else named.get("Url", "").removeprefix("https://example.com/")
 
 
-def executed(stage: Stage) -> list[str]:
-    """The ids of the commands in the order in which the simulator executed them."""
+def executed(stage: Stage) -> list[Execution]:
+    """What the simulator executed, in its order."""
+    store = stage.simulator.state.stores[stage.simulator.account_sid]
     found = []
     for entry in stage.simulator.journal:
         if entry.executed and entry.operation in {"CreateMessage", "CreateCall"}:
-            named = dict(entry.parameters)
-            found.append(named["Body"] if "Body" in named else named["Url"].removeprefix("https://example.com/"))
+            row = store.messages.rows.get(entry.sid) or store.calls.rows[entry.sid]
+            hidden = max(0.0, row.visible_at - entry.time)
+            found.append(Execution(id=_asked_for(entry.parameters), sid=entry.sid, at=entry.time, hidden=hidden))
     return found
 
 
-async def results(stage: Stage) -> list[Mapping[str, Any]]:
+def unsettled(stage: Stage) -> set[str]:
+    """The ids of commands of which a request was neither executed nor refused for certain."""
+    return {
+        _asked_for(entry.parameters)
+        for entry in stage.simulator.journal
+        if not entry.executed and (not entry.status or entry.status >= 500)
+    }
+
+
+async def attempts(stage: Stage) -> Mapping[str, Sequence[float]]:
+    """When the journal says that each id was attempted."""
+    found = defaultdict[str, list[float]](list)
+    for entry, _ in journal.decoded(await read_all(stage.kafka, f"{stage.prefix}.{journal.TOPIC}")):
+        if entry.state == "attempting":
+            found[entry.id].append(entry.at.timestamp())
+    return found
+
+
+async def results(stage: Stage) -> list[Answer]:
     """Every result, as a consumer reads it."""
-    return [
-        value
-        for name in (SEND, CALL)
-        for value in values(await read_all(stage.kafka, f"{stage.prefix}.results.{name}"))
-    ]
+    topics = [f"{stage.prefix}.results.{name}" for name in (SEND, CALL)]
+    read = [record for topic in topics for record in await read_all(stage.kafka, topic)]
+    return [Answer(record.partition, record.key, record.value) for record in read]
 
 
 async def has_settled(stage: Stage, traffic: Traffic, *, within: float) -> bool:
-    """Wait until every command has its result; False when that takes too long."""
+    """Wait until every record has its final result; False when that takes too long."""
     end = asyncio.get_running_loop().time() + within
     while asyncio.get_running_loop().time() < end:
-        found = await results(stage)
-        finals = {one["command"]["id"] for one in found if one["outcome"] != "duplicate" and one["last"]}
-        repeats = sum(one["outcome"] == "duplicate" for one in found)
-        if finals >= traffic.asked.keys() and repeats >= sum(one.repeats - 1 for one in traffic.asked.values()):
+        finals = {answer.position for answer in await results(stage) if answer.document["last"]}
+        if finals.issuperset(one.position for one in traffic.sent):
             return True
         await asyncio.sleep(1)
     return False
+
+
+async def trace(stage: Stage, traffic: Traffic, interruptions: Sequence[tuple[float, float]]) -> Trace:
+    """All that is known of a run."""
+    return Trace(
+        sent=traffic.sent,
+        executed=executed(stage),
+        results=await results(stage),
+        unsettled=unsettled(stage),
+        attempts=await attempts(stage),
+        interruptions=interruptions,
+        settle_seconds=SETTLE_SECONDS,
+        request_seconds=REQUEST_SECONDS,
+    )
 
 
 async def run(
@@ -131,7 +163,7 @@ async def run(
         stop.set()
     settled = await has_settled(stage, traffic, within=120)
     codes = await stage.stop()
-    account = of_commands(list(traffic.asked.values()), executed(stage), await results(stage))
+    account = of_commands(await trace(stage, traffic, disturbances.interruptions))
     account.promise("not settled after two minutes", [] if settled else ["see the logs"])
     account.promise("not ended in order", [str(code) for code in codes if code])
     return account, disturbances.done

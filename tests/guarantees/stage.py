@@ -5,8 +5,9 @@ import contextlib
 import os
 import random
 import signal
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,13 @@ from tests.running import Connector, configuration
 SESSION_SECONDS = 3.0
 # With workers, so many of the kills hit one of them instead of their supervisor.
 WORKER_SHARE = 0.7
+SETTLE_SECONDS = 2.0
+REQUEST_SECONDS = 3.0
+# After a broker was away, owners are still lost for so long: those that it takes for dead have not noticed yet.
+RECOVERY_SECONDS = 2 * SESSION_SECONDS
 SETTINGS: Mapping[str, Any] = {
-    "kafka": {"session_timeout": "3s", "partitions": 4, "replication_factor": 1},
-    "commands": {"settle_time": "2s", "request_timeout": "3s"},
+    "kafka": {"session_timeout": f"{SESSION_SECONDS:g}s", "partitions": 4, "replication_factor": 1},
+    "commands": {"settle_time": f"{SETTLE_SECONDS:g}s", "request_timeout": f"{REQUEST_SECONDS:g}s"},
 }
 
 
@@ -126,13 +131,17 @@ async def _end(processes: list[Connector]) -> None:
 
 @dataclass
 class Disturbances:
-    """Seeded trouble for a stage: `weights` say how often what happens, `done` counts what did."""
+    """Seeded trouble for a stage: `weights` say how often what happens, `done` counts what did.
+
+    `interruptions` are the times, from and to, in which a process or the broker was not there.
+    """
 
     stage: Stage
     random: random.Random
     weights: Mapping[str, float]
     pause: tuple[float, float] = (0.5, 3.0)
     done: Counter[str] = field(default_factory=Counter)
+    interruptions: list[tuple[float, float]] = field(default_factory=list)
 
     async def run(self, seconds: float) -> None:
         """Make trouble for so long; afterwards everything runs again."""
@@ -144,16 +153,24 @@ class Disturbances:
             await getattr(self, f"_{name}")(self.random.choice(self.stage.processes))
             self.done[name] += 1
 
+    @contextlib.contextmanager
+    def _interrupted(self, *, recovery: float = 0.0) -> Iterator[None]:
+        """What is in flight meanwhile may be left in doubt."""
+        begun = time.time()
+        yield
+        self.interruptions.append((begun, time.time() + recovery))
+
     async def _worker(self, process: Connector) -> None:
         """One of several workers is killed: its supervisor starts another."""
-        with contextlib.suppress(ProcessLookupError):
+        with self._interrupted(), contextlib.suppress(ProcessLookupError):
             os.kill(self.random.choice(process.workers), signal.SIGKILL)
 
     async def _kill(self, process: Connector) -> None:
         if self.stage.workers > 1 and process.workers and self.random.random() < WORKER_SHARE:
             await self._worker(process)
             return
-        await process.kill()
+        with self._interrupted():
+            await process.kill()
         await asyncio.sleep(self.random.uniform(0, 2))
         await self.stage.start(process)
 
@@ -165,17 +182,18 @@ class Disturbances:
         """A process stands still: with workers one of them, which is what holds partitions."""
         assert process.process is not None
         frozen = self.random.choice(process.workers or [process.process.pid])
-        with contextlib.suppress(ProcessLookupError):
+        with self._interrupted(), contextlib.suppress(ProcessLookupError):
             os.kill(frozen, signal.SIGSTOP)
             await asyncio.sleep(self.random.choice([0.5, SESSION_SECONDS + 1, 2 * SESSION_SECONDS]))
             os.kill(frozen, signal.SIGCONT)
 
     async def _broker(self, _process: Connector) -> None:
         node = self.random.choice(self.stage.broker.nodes)
-        await node.kill()
-        await asyncio.sleep(self.random.uniform(1, 4))
-        await node.start()
-        await node.ready()
+        with self._interrupted(recovery=RECOVERY_SECONDS):
+            await node.kill()
+            await asyncio.sleep(self.random.uniform(1, 4))
+            await node.start()
+            await node.ready()
 
     async def _storm(self, _process: Connector) -> None:
         """For two seconds most requests are throttled or fail."""

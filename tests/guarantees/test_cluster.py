@@ -1,6 +1,7 @@
 """Three brokers: leaders that die in turn, and a cluster that must not take a record."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import aiohttp
@@ -9,8 +10,8 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 
 from connector.twilio.signature import compute
 from tests.guarantees import cluster, commands
-from tests.guarantees.accounting import of_commands
-from tests.guarantees.stage import Stage, seeded, stage
+from tests.guarantees.accounting.commands import of_commands
+from tests.guarantees.stage import RECOVERY_SECONDS, Stage, seeded, stage
 from tests.running import Connector, headers_of, until, wait_for_records
 
 ROLES = ["callbacks", "commands"]
@@ -27,9 +28,10 @@ async def test_leaders_die_and_too_few_replicas_are_in_sync_and_nothing_is_lost_
         sending = asyncio.create_task(traffic.run(stop))
         leader = await cluster.Leaders(playing).of(f"{playing.prefix}.journal")
         assert leader is not None
+        begun = time.time()
         await leader.kill()
-        before = len(traffic.asked)
-        await until(lambda: len(traffic.asked) > before + 30)
+        before = len(traffic.sent)
+        await until(lambda: len(traffic.sent) > before + 30)
         await cluster.started(leader)
         await cluster.Leaders(playing).all_in_sync()
         await _all_must_be_in_sync(playing)
@@ -37,16 +39,16 @@ async def test_leaders_die_and_too_few_replicas_are_in_sync_and_nothing_is_lost_
         await playing.broker.nodes[2].kill()
         assert await _call_back(playing, process, "meanwhile") == 503
         await cluster.started(playing.broker.nodes[2])
+        down = (begun, time.time() + RECOVERY_SECONDS)
         stop.set()
         await sending
         assert await commands.has_settled(playing, traffic, within=60)
         assert await _call_back(playing, process, "after") == 204
         stored = await wait_for_records(playing.kafka, f"{playing.prefix}.message-status", 2)
         assert await process.stop() == 0
-        results = await commands.results(playing)
-    account = of_commands(list(traffic.asked.values()), commands.executed(playing), results)
+        account = of_commands(await commands.trace(playing, traffic, [down]))
     assert account.kept, account.table()
-    assert {"before", "after"} <= {headers_of(record)["ce_id"] for record in stored}
+    assert {_message("before"), _message("after")} <= {headers_of(record)["ce_subject"] for record in stored}
 
 
 async def _all_must_be_in_sync(playing: Stage) -> None:
@@ -63,9 +65,13 @@ async def _all_must_be_in_sync(playing: Stage) -> None:
     await asyncio.to_thread(alter)
 
 
+def _message(token: str) -> str:
+    return f"SM{token:0>32}"
+
+
 async def _call_back(playing: Stage, process: Connector, token: str) -> int:
     url = f"{process.callbacks}/callbacks/message-status"
-    form = {"AccountSid": playing.simulator.account_sid, "MessageSid": f"SM{1:032}", "MessageStatus": "sent"}
+    form = {"AccountSid": playing.simulator.account_sid, "MessageSid": _message(token), "MessageStatus": "sent"}
     signature = compute(url, list(form.items()), playing.simulator.auth_token)
     headers = {"X-Twilio-Signature": signature, "I-Twilio-Idempotency-Token": token}
     async with aiohttp.ClientSession() as session, session.post(url, data=form, headers=headers) as answer:

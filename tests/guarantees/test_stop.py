@@ -20,6 +20,7 @@ COMMANDS_PER_SECOND = 300
 CALLBACKS_PER_SECOND = 150
 # How often a load balancer asks who is ready.
 ASK_SECONDS = 0.2
+BEFORE = f"SM{'b' * 32}"
 
 
 @asynccontextmanager
@@ -73,7 +74,7 @@ async def test_a_stop_under_300_commands_a_second_leaves_nothing_in_doubt(
 
 
 class _Balancer:
-    """Sends callbacks to those that said they were ready; `answers` are the tokens' statuses, 0 for none."""
+    """Sends callbacks to those that said they were ready; `answers` are the statuses by message, 0 for none."""
 
     def __init__(self, simulator: Simulator, processes: list[Connector]) -> None:
         self.answers: dict[str, int] = {}
@@ -86,7 +87,7 @@ class _Balancer:
         async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as tasks:
             asking = tasks.create_task(self._ask(session))
             while not stop.is_set():
-                token = f"token-{len(self.answers):06}"
+                token = f"SM{len(self.answers):032}"
                 self.answers[token] = 0
                 process = self._ready[len(self.answers) % len(self._ready)]
                 tasks.create_task(self._post(session, process, token))
@@ -108,7 +109,7 @@ class _Balancer:
 
     async def _post(self, session: aiohttp.ClientSession, process: Connector, token: str) -> None:
         url = f"{process.callbacks}/callbacks/message-status"
-        form = {"AccountSid": self._simulator.account_sid, "MessageSid": f"SM{1:032}", "MessageStatus": "sent"}
+        form = {"AccountSid": self._simulator.account_sid, "MessageSid": token, "MessageStatus": "sent"}
         signature = compute(url, list(form.items()), self._simulator.auth_token)
         headers = {"X-Twilio-Signature": signature, "I-Twilio-Idempotency-Token": token}
         try:
@@ -132,7 +133,7 @@ async def test_a_stop_under_load_turns_no_callback_away(
             sent = len(balancer.answers)
             await until(lambda: len(balancer.answers) > sent + CALLBACKS_PER_SECOND)
             stop.set()
-        stored = {headers_of(record)["ce_id"] for record in await read_all(kafka, f"{prefix}.message-status")}
+        stored = {headers_of(record)["ce_subject"] for record in await read_all(kafka, f"{prefix}.message-status")}
     assert {token: status for token, status in balancer.answers.items() if status != 204} == {}
     assert stored == balancer.answers.keys()
 
@@ -148,13 +149,13 @@ async def test_a_callback_that_kafka_has_not_acknowledged_is_not_answered_with_a
         (node,) = playing.broker.nodes
         assert node.process is not None
         async with aiohttp.ClientSession() as session:
-            await balancer._post(session, process, "before")
+            await balancer._post(session, process, BEFORE)
             node.process.send_signal(signal.SIGSTOP)
-            await asyncio.gather(*(balancer._post(session, process, f"token-{number}") for number in range(20)))
+            await asyncio.gather(*(balancer._post(session, process, f"SM{number:032}") for number in range(20)))
         await process.kill()
         node.process.send_signal(signal.SIGCONT)
-        stored = {headers_of(record)["ce_id"] for record in await read_all(playing.kafka, "chaos.message-status")}
+        stored = {headers_of(record)["ce_subject"] for record in await read_all(playing.kafka, "chaos.message-status")}
     answered = {token for token, status in balancer.answers.items() if status == 204}
     record_property("lost after a 2xx of 20", len(answered - stored))
-    assert "before" in answered
+    assert BEFORE in answered
     assert (len(answered - stored) > 0) is bool(without)

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.guarantees.accounting import Account, of_events
+from tests.guarantees.accounting.account import Account
+from tests.guarantees.accounting.watches import Event, Row, of_events
 from tests.guarantees.stage import Disturbances, Stage, seeded
 from tests.running import headers_of, read_all, until
 
@@ -34,13 +35,12 @@ def faults(stage: Stage) -> None:
 
 @dataclass
 class Traffic:
-    """Makes rows as long as it runs; `made` are SID and time by resource, `late` those that showed up later."""
+    """Makes rows as long as it runs; `made` are the rows by resource and SID."""
 
     stage: Stage
     random: random.Random
     per_second: float = 40.0
-    made: dict[str, dict[str, float]] = field(default_factory=lambda: {str(watch["resource"]): {} for watch in WATCHES})
-    late: set[str] = field(default_factory=set)
+    made: dict[str, dict[str, Row]] = field(default_factory=lambda: {str(watch["resource"]): {} for watch in WATCHES})
 
     async def run(self, stop: asyncio.Event) -> None:
         """Make rows until stopped, in bursts, so that many share a second."""
@@ -50,17 +50,21 @@ class Traffic:
             hidden = self.random.uniform(0.5, 4) if self.random.random() < 0.1 else 0.0
             now = int(self.stage.simulator.state.now())
             sids = self.stage.simulator.fill(resource, count=count, first=now, step=0, visible_after=hidden)
-            self.made[resource] |= dict.fromkeys(sids, now)
-            if hidden:
-                self.late |= set(sids)
+            self.made[resource] |= {sid: Row(sid=sid, created=now, is_late=hidden > 0) for sid in sids}
             await asyncio.sleep(count * self.random.expovariate(self.per_second))
 
 
-async def events(stage: Stage, resource: str, name: str) -> list[tuple[int, str, str]]:
-    """Partition, SID and time of every event of a watch."""
+async def events(stage: Stage, resource: str, name: str) -> list[Event]:
+    """Every event of a watch."""
     found = await read_all(stage.kafka, f"{stage.prefix}.{resource}")
     named = [(record.partition, headers_of(record)) for record in found]
-    return [(partition, one["ce_subject"], one["ce_time"]) for partition, one in named if one["ce_watch"] == name]
+    return [_event(partition, headers) for partition, headers in named if headers["ce_watch"] == name]
+
+
+def _event(partition: int, headers: Mapping[str, str]) -> Event:
+    kind: Any = headers["ce_type"].split(".")[-2]
+    sid, time, name = headers["ce_subject"], headers["ce_time"], headers["ce_id"]
+    return Event(partition=partition, sid=sid, time=time, id=name, kind=kind)
 
 
 async def run(
@@ -83,7 +87,7 @@ async def run(
     for watch in WATCHES:
         resource, name = str(watch["resource"]), str(watch["name"])
         found = await events(stage, resource, name)
-        account.add(resource, of_events(traffic.made[resource], traffic.late, found))
+        account.add(resource, of_events(traffic.made[resource], found))
     account.promise("not ended in order", [str(code) for code in codes if code])
     return account, disturbances.done
 
@@ -103,7 +107,7 @@ async def _settled(stage: Stage, traffic: Traffic, *, within: float) -> None:
         missing = 0
         for watch in WATCHES:
             resource, name = str(watch["resource"]), str(watch["name"])
-            missing += len(traffic.made[resource].keys() - {sid for _, sid, _ in await events(stage, resource, name)})
+            missing += len(traffic.made[resource].keys() - {event.sid for event in await events(stage, resource, name)})
         if not missing:
             # What would come twice comes now.
             await asyncio.sleep(3)

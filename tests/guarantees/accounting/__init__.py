@@ -1,0 +1,1 @@
+"""What became of all that was asked for, counted sentence by sentence of docs/guarantees.md. Pure."""
