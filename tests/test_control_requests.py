@@ -130,6 +130,15 @@ def test_a_request_without_an_id_is_named_by_its_place() -> None:
         b'{"action": "rewind", "watch": "m", "to": "yesterday"}',
         b'{"action": "rewind", "watch": "m", "to": "2026-01-01T00:00:00"}',
         b'{"letter": "x"}',
+        b'{"letter": 5, "decision": "replayed"}',
+        b'{"letter": "%s/1", "decision": "replayed"}' % (b"9" * 5000),
+        b'{"action": "rewind", "watch": "m", "to": "0001-01-01T00:00:00+14:00"}',
+        b'{"action": "rewind", "watch": "m", "to": 5}',
+        b'{"action": "%s", "watch": "m"}' % (b"x" * 100_000),
+        b'{"action": "pause", "watch": "%s"}' % (b"x" * 100_000),
+        b'{"action": "pause", "watch": "m", "id": "%s"}' % (b"x" * 100_000),
+        b'{"action": "pause", "watch": "\\ud83d"}',
+        b'{"action": "pause", "watch": "m", "by": {"a": [%s]}}' % (b"1," * 1000 + b"1"),
     ],
 )
 def test_what_is_no_entry_is_refused(value: bytes | None) -> None:

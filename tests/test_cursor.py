@@ -10,11 +10,10 @@ import pytest
 from hypothesis import HealthCheck, assume, given, note, settings
 from hypothesis import strategies as st
 
-from connector.errors import InvalidRecord
 from connector.resources.rows import Watch
 from connector.watcher import catch_up, following
 from connector.watcher.advance import FOLLOWED_LIMIT, SEEN_LIMIT, Found, Gathered, advance
-from connector.watcher.cursor import DAY, CatchUp, Cursor, Seen, first
+from connector.watcher.cursor import DAY, Cursor, Seen, first
 from connector.watcher.oldest import Capacity
 from connector.watcher.walk import Bounds, Sweep, date_filters
 from tests.watch_model import CAPPED, EPOCH, FIXED, MOVING, PLAIN, PRECISE, Item, Listing, Process, at, write
@@ -327,55 +326,6 @@ def sweep_of(cursor: Cursor, *pages: list[dict[str, Any]], watch: Watch = MOVING
 
 def sids(gathered: Gathered) -> list[str]:
     return [item.sid for item in gathered.found]
-
-
-moments = quarters(0, 30 * DAY_SECONDS).map(lambda seconds: at(int(seconds)))
-seen_rows = st.dictionaries(
-    st.text("0123456789abcdef", min_size=4, max_size=8),
-    st.builds(Seen, moments, st.sampled_from(["", "0a1b2c3d"]), st.booleans()),
-    max_size=5,
-)
-catch_ups = st.builds(
-    CatchUp,
-    phase=st.sampled_from(["windows", "undated"]),
-    until=moments,
-    low=moments,
-    high=moments,
-    size=st.integers(1, 90).map(lambda days: days * DAY),
-    position=st.none() | st.tuples(moments, st.text(max_size=5)),
-)
-cursors = st.builds(
-    Cursor,
-    since=moments,
-    complete_until=moments,
-    started_at=moments,
-    polled_at=moments,
-    seen=seen_rows,
-    followed=seen_rows,
-    catch_up=st.none() | catch_ups,
-)
-
-
-@given(cursors)
-def test_a_cursor_survives_as_json(cursor: Cursor) -> None:
-    assert Cursor.from_json(cursor.to_json()) == cursor
-
-
-def test_a_cursor_ignores_what_a_newer_version_added() -> None:
-    raw = live().to_json().replace(b'{"v":1,', b'{"v":1,"colour":"red",')
-    assert Cursor.from_json(raw) == live()
-
-
-@pytest.mark.parametrize("raw", [b"", b"null", b"[]", b'{"v":2}', b'{"v":1}', b'{"v":1,"since":"yesterday"}'])
-def test_what_is_no_cursor_is_refused_with_a_remedy(raw: bytes) -> None:
-    with pytest.raises(InvalidRecord, match="start the watch anew"):
-        Cursor.from_json(raw)
-
-
-def test_the_fullest_cursor_fits_into_a_record() -> None:
-    seen = {f"SM{number:032x}": Seen(NOW, "0a1b2c3d", is_open=True) for number in range(SEEN_LIMIT)}
-    followed = dict(list(seen.items())[:FOLLOWED_LIMIT])
-    assert len(live(seen=seen, followed=followed).to_json()) < 900_000
 
 
 def test_the_first_second_publishes_only_what_was_not_there() -> None:

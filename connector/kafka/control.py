@@ -27,6 +27,9 @@ log = telemetry.logger(__name__)
 
 TOPIC = "control"
 PARTITION = 0
+LONGEST = 250
+"""Characters of a name, an id or an action: an answer repeats them, and must fit into a record."""
+LONGEST_NOTE = 2_000
 ANSWER_SECONDS = 15.0
 
 Action = Literal["pause", "resume", "rewind", "rescan"]
@@ -105,28 +108,40 @@ def decode(value: bytes | None, *, at: datetime, offset: int = 0) -> Entry:
     try:
         document = orjson.loads(value or b"null")
         return _entry(document, at=at, offset=offset)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InvalidRecord(
-            f"Offset {offset} of the control topic holds nothing to carry out ({type(error).__name__}): write "
+            f"Offset {offset} of the control topic holds nothing to carry out ({error!r:.80}): write "
             '{"action": "pause", "watch": "messages"}, say.'
         ) from error
 
 
 def _entry(document: dict[str, Any], *, at: datetime, offset: int) -> Entry:
+    by = _text(document.get("by") or "")
     if "letter" in document:
-        partition, _, place = document["letter"].partition("/")
+        partition, _, letter_offset = document["letter"].partition("/")
         decision: Decision = "replayed" if document["decision"] == "replayed" else "discarded"
-        texts = {name: str(document.get(name) or "") for name in ("note", "by")}
-        return Verdict(partition=int(partition), offset=int(place), decision=decision, at=at, **texts)
-    named: dict[str, Any] = {"action": str(document["action"]), "watch": str(document["watch"]), "at": at}
-    named["id"] = str(document.get("id") or f"{TOPIC}/{PARTITION}/{offset}")
+        note = str(document.get("note") or "")[:LONGEST_NOTE]
+        position = {"partition": int(partition), "offset": int(letter_offset)}
+        return Verdict(**position, decision=decision, note=note, by=by, at=at)
+    named: dict[str, Any] = {name: _text(document[name]) for name in ("action", "watch")}
+    named |= {"id": _text(document.get("id") or f"{TOPIC}/{PARTITION}/{offset}"), "at": at}
     if "outcome" in document:
-        done, message = document["outcome"] == "done", str(document.get("message") or "")
-        return Answer(done=done, message=message, **named)
-    to = datetime.fromisoformat(document["to"]) if document.get("to") else None
-    if to is not None and to.tzinfo is None:
-        raise ValueError("to")
-    return Request(to=to, by=str(document.get("by") or ""), **named)
+        return Answer(done=document["outcome"] == "done", message=str(document.get("message") or ""), **named)
+    return Request(to=_moment(document["to"]) if document.get("to") else None, by=by, **named)
+
+
+def _text(value: Any) -> str:
+    text = str(value)
+    if len(text) > LONGEST:
+        raise ValueError("a text that is too long")
+    return text
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a time without its offset from UTC")
+    return moment.astimezone(UTC)
 
 
 async def end(kafka: KafkaSettings) -> int:

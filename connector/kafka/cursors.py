@@ -1,5 +1,8 @@
 """Watch cursors in the compacted topic: which partition a watch lives in, and what was written last."""
 
+from collections.abc import Mapping
+from contextlib import suppress
+
 from connector.events import BEGINNING, Record
 from connector.kafka import partitions, stream
 from connector.settings import KafkaSettings
@@ -25,23 +28,28 @@ async def restore(kafka: KafkaSettings, partition: int) -> dict[str, bytes]:
     """The cursor of each watch of a partition, as JSON bytes. The fencing producer must be open. Raises Unavailable."""
     topic = f"{kafka.topic_prefix}.{TOPIC}"
     end = await partitions.high_watermark(kafka, topic, partition)
-    found: dict[str, bytes] = {}
-    if end == 0:
-        return found
-    async for batch in partitions.read(kafka, topic, partition, end=end):
-        for item in batch:
-            if item.key is not None and item.value is not None:
-                found[item.key.decode()] = item.value
-            elif item.key is not None:
-                found.pop(item.key.decode(), None)
-    return found
+    held: dict[bytes, bytes | None] = {}
+    if end:
+        async for batch in partitions.read(kafka, topic, partition, end=end):
+            held |= {item.key: item.value for item in batch if item.key is not None}
+    return _by_name(held)
 
 
 async def latest(kafka: KafkaSettings) -> dict[str, bytes]:
     """The present cursor of every watch, as JSON bytes, without being its owner. Raises Unavailable."""
     topic = f"{kafka.topic_prefix}.{TOPIC}"
-    found: dict[str, bytes | None] = {}
+    held: dict[bytes, bytes | None] = {}
     async for item in stream.follow(kafka, [topic], since=BEGINNING, until_end=True):
         if item.key is not None:
-            found[item.key.decode()] = item.value
-    return {name: value for name, value in found.items() if value is not None}
+            held[item.key] = item.value
+    return _by_name(held)
+
+
+def _by_name(held: Mapping[bytes, bytes | None]) -> dict[str, bytes]:
+    """Each cursor by the name of its watch; a key that is not text belongs to none."""
+    named: dict[str, bytes] = {}
+    for key, value in held.items():
+        with suppress(UnicodeDecodeError):
+            if value is not None:
+                named[key.decode()] = value
+    return named

@@ -5,10 +5,10 @@ holds.
 """
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from connector.resources.rows import Watch
-from connector.watcher.cursor import DAY, SECOND, CatchUp, Cursor, first, whole
+from connector.watcher.cursor import BEGINNING, DAY, SECOND, CatchUp, Cursor, first, whole
 
 AFTER = DAY
 """How far back, beyond the overlap, a watch must be for windows to be worth while."""
@@ -57,7 +57,7 @@ def backfill(watch: Watch, *, since: datetime, until: datetime, now: datetime) -
 def earliest(watch: Watch, now: datetime, *, margin: timedelta = timedelta(0)) -> datetime:
     """The oldest time that Twilio accepts in a filter of this list: whole days, where only these are trusted."""
     if watch.retention is None:
-        return datetime.min.replace(tzinfo=UTC)
+        return BEGINNING
     moment = now - watch.retention + margin
     return whole(moment) + timedelta(minutes=1) if watch.seconds else day_after(moment)
 

@@ -17,6 +17,8 @@ from connector.events import timestamp
 VERSION = 1
 SECOND = timedelta(seconds=1)
 DAY = timedelta(days=1)
+BEGINNING = datetime(2008, 1, 1, tzinfo=UTC)
+"""Twilio's first year: nothing in its lists is older."""
 
 Position = tuple[datetime, str]
 """When a row was created, and its SID: the order in which rows are published."""
@@ -87,14 +89,23 @@ class Cursor:
 
     @classmethod
     def from_json(cls, raw: bytes) -> "Cursor":
-        """The cursor that `to_json` wrote; unknown keys are ignored. Raises InvalidRecord when it is none."""
+        """The cursor that `to_json` wrote; unknown keys are ignored.
+
+        Raises InvalidRecord, which says why.
+        """
         try:
-            return _read(orjson.loads(raw))
-        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            document = orjson.loads(raw)
+        except orjson.JSONDecodeError as error:
+            raise InvalidRecord("The cursor cannot be read: it is not JSON.") from error
+        if not isinstance(document, dict) or document.get("v") != VERSION:
+            version = document.get("v") if isinstance(document, dict) else None
             raise InvalidRecord(
-                f"This is no cursor of version {VERSION} ({type(error).__name__}): update the connector, or remove the "
-                "record from the topic of cursors to start the watch anew."
-            ) from error
+                f"The cursor cannot be read: its version is {version!r:.20}, this connector's is {VERSION}."
+            )
+        try:
+            return _read(document)
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise InvalidRecord(f"The cursor cannot be read: {error!r:.100}.") from error
 
 
 def first(now: datetime, *, since: datetime | None = None, present: Iterable[tuple[str, datetime]] = ()) -> Cursor:
@@ -102,7 +113,7 @@ def first(now: datetime, *, since: datetime | None = None, present: Iterable[tup
 
     `present` holds SIDs and creation times; those created within the current second would pass for new.
     """
-    start = now if since is None else since
+    start = now if since is None else max(since, BEGINNING)
     seen = {sid: Seen(created) for sid, created in present if created >= start}
     return Cursor(since=start, complete_until=start, started_at=now, polled_at=now, seen=seen)
 
@@ -131,8 +142,6 @@ def _written_catch_up(catch_up: CatchUp) -> dict[str, Any]:
 
 
 def _read(document: Any) -> Cursor:
-    if document["v"] != VERSION:
-        raise ValueError(document["v"])
     since = _moment(document["since"])
     return Cursor(
         since=since,
@@ -143,7 +152,7 @@ def _read(document: Any) -> Cursor:
         followed={sid: _read_seen(item, since) for sid, item in document.get("followed", {}).items()},
         catch_up=_read_catch_up(document["catch_up"]) if document.get("catch_up") else None,
         paused_at=_moment(document["paused_at"]) if document.get("paused_at") else None,
-        control=int(document.get("control") or 0),
+        control=max(0, int(document.get("control") or 0)),
     )
 
 
@@ -158,7 +167,7 @@ def _read_catch_up(document: Any) -> CatchUp:
     if document["phase"] not in ("windows", "undated"):
         raise ValueError(document["phase"])
     position = document["position"]
-    return CatchUp(
+    catch_up = CatchUp(
         phase=document["phase"],
         until=_moment(document["until"]),
         low=_moment(document["low"]),
@@ -166,7 +175,14 @@ def _read_catch_up(document: Any) -> CatchUp:
         size=timedelta(seconds=document["size"]),
         position=position and (_moment(position[0]), str(position[1])),
     )
+    # Windows of no length would never reach the end.
+    if catch_up.size < SECOND or not catch_up.low <= catch_up.high <= catch_up.until:
+        raise ValueError("catch_up")
+    return catch_up
 
 
 def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone(UTC)
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a time without its offset from UTC")
+    return moment.astimezone(UTC)
