@@ -16,7 +16,7 @@ import yaml
 
 from bench.machine import Program
 from bench.traffic import ACCOUNT_SID, PATH, PUBLIC_URL, TOKEN
-from connector.app import topics_of
+from connector.catalog import topics_of
 from connector.dev.broker import free_port
 from connector.kafka import topics
 from connector.settings import load

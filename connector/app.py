@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,22 +23,21 @@ from connector.admin.feed import Feed
 from connector.admin.parts import Parts
 from connector.admin.security import Guard
 from connector.admin.server import AdminServer
-from connector.errors import ConfigurationError, TopicsUnfit, Unavailable
+from connector.catalog import check_topics, command_schemas, flows_of, register_schemas
 from connector.events import Record
 from connector.executor.executor import Executor
 from connector.executor.media import object_store, topic_store
 from connector.executor.pending import Pending
 from connector.executor.process import Process
-from connector.kafka import acls, credentials, diagnosis, registry, rights, topics
 from connector.kafka.dead_letters import dead_letter
-from connector.kafka.fitness import Topic
 from connector.kafka.ownership import Membership
 from connector.kafka.probe import Probe
 from connector.kafka.publisher import Publisher
 from connector.receiver.form import address
 from connector.receiver.receiver import Receiver
 from connector.resources import CALLBACKS, COMMANDS, WATCHES
-from connector.settings import Connection, KafkaSettings, Loaded, Settings, WatchSettings, effective, reread_secrets
+from connector.secrets import Secrets
+from connector.settings import Connection, KafkaSettings, Loaded, Settings, WatchSettings, effective
 from connector.twilio.client import TwilioClient, open_session
 from connector.twilio.pacing import Pacing
 from connector.twilio.paging import pages
@@ -52,61 +51,8 @@ log = telemetry.logger(__name__)
 # Of the grace: after it nothing is in flight any more, or is left to the next owner; after it callbacks are refused.
 DRAINING_SHARE = 0.6
 ANSWERING_SHARE = 0.75
-# How often secrets are re-read because one is refused, and how long what the former ones signed may be on its way:
-# Twilio gives a delivery up after 15 s.
-REFRESH_SECONDS = 5.0
-FORMER_SECONDS = 30.0
 # Without a callback for so long, whoever sends them has found other instances.
 QUIET_SECONDS = 1.0
-
-
-def topics_of(settings: Settings) -> list[Topic]:
-    """Every topic that this configuration uses."""
-    events = dict.fromkeys([*(row.topic for row in WATCHES.values()), *(row.topic for row in CALLBACKS.values())])
-    window = settings.commands.dedupe_window
-    return topics.wanted(settings.kafka, events=events, commands=COMMANDS, dedupe_window=window)
-
-
-def acls_of(settings: Settings, *, console: bool = True) -> list[acls.Acl]:
-    """Every right on Kafka that this configuration needs."""
-    uses = acls.Uses(
-        roles=settings.roles,
-        watched=list(dict.fromkeys(WATCHES[watch.resource].topic for watch in settings.watches)),
-        callbacks=list(dict.fromkeys(row.topic for row in CALLBACKS.values())),
-        commands=list(COMMANDS),
-        every=[topic.name.removeprefix(f"{settings.kafka.topic_prefix}.") for topic in topics_of(settings)],
-        replies=settings.commands.reply_topics,
-        stores_media=settings.commands.recording_store == "kafka",
-    )
-    return acls.needed(settings.kafka, uses, console=console)
-
-
-def rights_of(settings: Settings) -> list[acls.Acl]:
-    """The same as single rights to ask for: what the roles need, and what only the console does."""
-    return [*acls_of(settings, console=False), *(acl for acl in acls_of(settings) if not acl.is_vital)]
-
-
-def flows_of(settings: Settings) -> dict[str, str]:
-    """Each topic that the console reads -> watched, callbacks, commands, results, or its own name."""
-    prefix = settings.kafka.topic_prefix
-    events = dict.fromkeys([*(row.topic for row in CALLBACKS.values()), *(row.topic for row in WATCHES.values())])
-    watched = {f"{prefix}.{row.topic}" for row in WATCHES.values()}
-    flows = {"command": "commands", "result": "results", "event": "callbacks"}
-    named = topics.names(prefix, events=events, commands=COMMANDS)
-    return {
-        name: "watched" if name in watched else flows.get(purpose, purpose)
-        for name, purpose in named.items()
-        if purpose != "media"
-    }
-
-
-@lru_cache(maxsize=1)
-def command_schemas() -> Mapping[str, Any]:
-    """The JSON Schema of each command's parameters."""
-    from connector.schemas.documents import documents  # noqa: PLC0415 - a second of work, for the console's form only
-
-    found = documents()
-    return {name: found[f"commands/{name}.json"] for name in COMMANDS}
 
 
 def client_of(
@@ -176,50 +122,6 @@ def receiver_of(settings: Settings, publisher: Publisher, *, renew: Callable[[],
     )
 
 
-async def check_topics(settings: Settings, loaded: Loaded | None) -> None:
-    """Raises TopicsUnfit when topics are missing or wrong, Unavailable when no broker answers."""
-    wanted = topics_of(settings)
-    try:
-        denied = await rights.missing(settings.kafka, rights_of(settings))
-        vital = acls.missing([acl for acl in denied if acl.is_vital])
-        problems = vital or await topics.check(settings.kafka, wanted)
-    except Unavailable as error:
-        cause = await diagnosis.cause(settings.kafka)
-        if cause is None:
-            raise
-        origin = f"{loaded.origin(cause.path)}: " if loaded else ""
-        raise Unavailable(f"{origin}{cause}") from error
-    if problems:
-        raise TopicsUnfit(problems)
-    for sentence in acls.missing(denied):
-        log.info("rights", reason=sentence)
-    # One replica is what the settings ask for in development.
-    say = log.warning if settings.kafka.replication_factor > 1 else log.info
-    for sentence in await topics.durability(settings.kafka, wanted):
-        say("durability", reason=sentence)
-
-
-def schemas_of(settings: Settings) -> dict[str, Mapping[str, Any]]:
-    """The JSON Schema of each topic of values that this configuration reads or writes."""
-    from connector.schemas.documents import documents  # noqa: PLC0415 - a second of work, for a registry only
-
-    watched = [WATCHES[watch.resource].topic for watch in settings.watches if "watch" in settings.roles]
-    called = [row.topic for row in CALLBACKS.values() if "callbacks" in settings.roles]
-    commanded = [
-        f"{kind}/{name}" for kind in ("commands", "results") for name in COMMANDS if "commands" in settings.roles
-    ]
-    found = documents()
-    paths = dict.fromkeys([*(f"events/{topic}" for topic in (*watched, *called)), *commanded])
-    prefix = settings.kafka.topic_prefix
-    return {f"{prefix}.{path.removeprefix('events/').replace('/', '.')}": found[f"{path}.json"] for path in paths}
-
-
-async def register_schemas(settings: Settings) -> None:
-    """Tell the schema registry, if there is one. Raises ConfigurationError or Unavailable."""
-    if settings.kafka.schema_registry is not None:
-        await registry.register(settings.kafka.schema_registry, schemas_of(settings))
-
-
 @dataclass(frozen=True, slots=True)
 class Place:
     """A worker's place among `workers` that share the callback port; its admin port is a socket in a private folder."""
@@ -244,7 +146,9 @@ class App:
     watch_owners: WatchOwners | None = None
     receiver: Receiver | None = None
     guard: Guard | None = None
-    refresh_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.secrets = Secrets(self.settings, self.loaded, self._apply_secrets)
 
     async def run(self) -> None:
         """Run until `stop` is set, then drain.
@@ -258,19 +162,19 @@ class App:
             session = await stack.enter_async_context(open_session())
             workers = self.place.workers if self.place else 1
             self.clients = {
-                name: client_of(name, connection, session, workers=workers, on_unauthorized=self.refresh_secrets)
+                name: client_of(name, connection, session, workers=workers, on_unauthorized=self.secrets.refresh)
                 for name, connection in self.settings.connections.items()
             }
             self.publisher = Publisher(kafka)
             await self.publisher.open()
             stack.push_async_callback(self.publisher.close)
-            self.probe = Probe(kafka, f"{kafka.topic_prefix}.cursors", renew=self.refresh_kafka)
+            self.probe = Probe(kafka, f"{kafka.topic_prefix}.cursors", renew=self.secrets.refresh_kafka)
             await self._serve(stack, session)
 
     async def _serve(self, stack: contextlib.AsyncExitStack, session: aiohttp.ClientSession) -> None:
         self.memberships = [build(self) for role, build in MEMBERSHIPS.items() if role in self.settings.roles]
         if "callbacks" in self.settings.roles:
-            self.receiver = receiver_of(self.settings, self.publisher, renew=self.refresh_secrets)
+            self.receiver = receiver_of(self.settings, self.publisher, renew=self.secrets.refresh)
             callbacks = self.settings.callbacks
             await self.receiver.open(callbacks.host, callbacks.port, reuse_port=self.place is not None)
             stack.push_async_callback(self.receiver.close)
@@ -327,23 +231,9 @@ class App:
         )
         return AdminServer(live=self.dead, ready=self.unready, guard=guard, console=Console(parts))
 
-    def renew_secrets(self, *, former_seconds: float = 0.0) -> None:
-        """Re-read the secrets: credentials, signing keys. What cannot be read is logged, and the old ones stay.
-
-        What the former keys signed is accepted for so long.
-        """
-        if self.loaded is None:
-            return
-        try:
-            self.loaded = reread_secrets(self.loaded)
-        except ConfigurationError as error:
-            log.warning("secrets not renewed", problems=error.problems)
-            return
-        self.settings = self.loaded.settings
-        try:
-            credentials.renew(self.settings.kafka)
-        except ConfigurationError as error:
-            log.warning("certificate not renewed", problems=error.problems)
+    def _apply_secrets(self, loaded: Loaded, former_seconds: float) -> None:
+        """Use these secrets from now on; what the former keys signed is accepted for so long."""
+        self.loaded, self.settings = loaded, loaded.settings
         for name, connection in self.settings.connections.items():
             self.clients[name].replace_credentials(*connection.auth)
         if self.receiver is not None:
@@ -352,27 +242,6 @@ class App:
             self.guard.replace_token(self.settings.admin.token.get_secret_value())
         for watcher in self.watch_owners.running.values() if self.watch_owners else ():
             watcher.poll_now()
-        log.info("secrets renewed", connections=len(self.settings.connections))
-
-    def refresh_secrets(self) -> bool:
-        """Re-read the secrets because one has been refused, every few seconds at the most; whether any is another one.
-
-        Twilio switches to a promoted token at once, and the file that holds it may change before anybody tells us.
-        """
-        if self.loaded is None or time.monotonic() < self.refresh_at:
-            return False
-        self.refresh_at = time.monotonic() + REFRESH_SECONDS
-        with contextlib.suppress(ConfigurationError):
-            if reread_secrets(self.loaded).settings != self.settings:
-                self.renew_secrets(former_seconds=FORMER_SECONDS)
-                return True
-        return False
-
-    def refresh_kafka(self) -> None:
-        """Re-read password and certificate because Kafka does not answer: it may know us by others now."""
-        if not self.refresh_secrets():
-            with contextlib.suppress(ConfigurationError):
-                credentials.renew(self.settings.kafka)
 
     # --- health ---------------------------------------------------------------------------------------------------
     def dead(self) -> list[str]:
@@ -505,7 +374,7 @@ async def run_until_signalled(app: App) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    loop.add_signal_handler(signal.SIGHUP, app.renew_secrets)
+    loop.add_signal_handler(signal.SIGHUP, app.secrets.renew)
     if app.place is not None:
         # The supervisor holds the other end and says nothing: what can be read is its end.
         loop.add_reader(sys.stdin.fileno(), _stop_once, app)

@@ -21,7 +21,7 @@ from connector import telemetry
 from connector.admin.relay import LARGEST_REQUEST, Worker
 from connector.admin.server import verdict, version
 from connector.admin.sums import summed
-from connector.app import check_topics
+from connector.catalog import check_topics
 from connector.errors import ConfigurationError, ConnectorError, Unavailable
 from connector.settings import Loaded, Settings
 

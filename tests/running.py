@@ -14,7 +14,7 @@ import orjson
 import yaml
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from connector.app import topics_of
+from connector.catalog import topics_of
 from connector.dev.broker import free_port
 from connector.kafka import topics
 from connector.settings import Settings, load

@@ -23,7 +23,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its module 
     ResourceType,
 )
 
-from connector.app import acls_of, rights_of
+from connector.catalog import acls_of, rights_of
 from connector.kafka import rights
 from connector.kafka.acls import Acl, missing
 from connector.settings import KafkaSettings

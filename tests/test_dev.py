@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from connector.app import topics_of
+from connector.catalog import topics_of
 from connector.dev import broker, session
 from connector.dev.broker import Broker, free_port
 from connector.errors import Unavailable

@@ -15,7 +15,7 @@ WATCHES["notifications"] = replace(
 USE = """
 import json
 from pathlib import Path
-from connector.app import topics_of
+from connector.catalog import topics_of
 from connector.schemas import asyncapi
 from connector.settings import load
 from connector.settings.schema import json_schema

@@ -61,7 +61,7 @@ def letter_fields(incomplete: str) -> list[str]:
 
 def topics_to_show(settings: "Settings") -> Iterator[str]:
     """The topics that hold what people read, without their prefix."""
-    from connector.app import topics_of
+    from connector.catalog import topics_of
 
     hidden = {"cursors", "journal", "control", "recording-media"}
     names = (topic.name.removeprefix(f"{settings.kafka.topic_prefix}.") for topic in topics_of(settings))

@@ -23,7 +23,7 @@ def doctor(
 
     It makes one authenticated GET to Twilio and one signed request to callbacks.public_url, which stores nothing.
     """
-    from connector.app import rights_of, topics_of
+    from connector.catalog import rights_of, topics_of
     from connector.doctor import examine
     from connector.settings import load
 

@@ -32,7 +32,7 @@ def list_topics(
     output: FormatOption = Format.text,
 ) -> None:
     """Print every topic with partitions, replicas and settings, and what of it is missing or wrong."""
-    from connector.app import topics_of
+    from connector.catalog import topics_of
     from connector.kafka import topics
 
     settings = kafka_settings(config, kafka)
@@ -66,7 +66,7 @@ def _print_acls(settings: "Settings", *, principal: str | None, console: bool, o
     """The rights that the configured roles need; no broker is asked."""
     from dataclasses import asdict
 
-    from connector.app import acls_of
+    from connector.catalog import acls_of
     from connector.kafka import acls
 
     user = settings.kafka.sasl.username if settings.kafka.sasl else None
@@ -86,7 +86,7 @@ def _print_acls(settings: "Settings", *, principal: str | None, console: bool, o
 )
 def apply_topics(config: ConfigOption = None, kafka: KafkaOption = None, output: FormatOption = Format.text) -> None:
     """Create what is missing, say what differs; doing it twice changes nothing."""
-    from connector.app import topics_of
+    from connector.catalog import topics_of
     from connector.kafka import topics
 
     settings = kafka_settings(config, kafka)

@@ -13,7 +13,8 @@ from pathlib import Path
 from rich.console import Console
 
 from connector import telemetry
-from connector.app import App, topics_of
+from connector.app import App
+from connector.catalog import topics_of
 from connector.dev.broker import Broker, free_port
 from connector.dev.demo import traffic
 from connector.errors import Unavailable

@@ -6,7 +6,7 @@ The table of values in README.md, the part `config` of values.schema.json, files
 import json
 from pathlib import Path
 
-from connector.app import acls_of, topics_of
+from connector.catalog import acls_of, topics_of
 from connector.kafka.fitness import Topic
 from connector.settings import load
 from tests.chart.config_schema import PREFIX, config_schema

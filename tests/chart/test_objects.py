@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from connector.app import acls_of
+from connector.catalog import acls_of
 from connector.settings import load
 from connector.simulator import ACCOUNT_SID
 from tests.chart.combinations import CREATED, OPTIONS, PUBLIC, SASL, ci_sets, merged, workload

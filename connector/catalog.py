@@ -1,0 +1,107 @@
+"""What a configuration uses of Kafka: topics, rights, schemas; and whether the broker has them."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from connector import telemetry
+from connector.errors import TopicsUnfit, Unavailable
+from connector.kafka import acls, diagnosis, registry, rights, topics
+from connector.kafka.fitness import Topic
+from connector.resources import CALLBACKS, COMMANDS, WATCHES
+from connector.settings import Loaded, Settings
+
+log = telemetry.logger(__name__)
+
+
+def topics_of(settings: Settings) -> list[Topic]:
+    """Every topic that this configuration uses."""
+    events = dict.fromkeys([*(row.topic for row in WATCHES.values()), *(row.topic for row in CALLBACKS.values())])
+    window = settings.commands.dedupe_window
+    return topics.wanted(settings.kafka, events=events, commands=COMMANDS, dedupe_window=window)
+
+
+def acls_of(settings: Settings, *, console: bool = True) -> list[acls.Acl]:
+    """Every right on Kafka that this configuration needs."""
+    uses = acls.Uses(
+        roles=settings.roles,
+        watched=list(dict.fromkeys(WATCHES[watch.resource].topic for watch in settings.watches)),
+        callbacks=list(dict.fromkeys(row.topic for row in CALLBACKS.values())),
+        commands=list(COMMANDS),
+        every=[topic.name.removeprefix(f"{settings.kafka.topic_prefix}.") for topic in topics_of(settings)],
+        replies=settings.commands.reply_topics,
+        stores_media=settings.commands.recording_store == "kafka",
+    )
+    return acls.needed(settings.kafka, uses, console=console)
+
+
+def rights_of(settings: Settings) -> list[acls.Acl]:
+    """The same as single rights to ask for: what the roles need, and what only the console does."""
+    return [*acls_of(settings, console=False), *(acl for acl in acls_of(settings) if not acl.is_vital)]
+
+
+def flows_of(settings: Settings) -> dict[str, str]:
+    """Each topic that the console reads -> watched, callbacks, commands, results, or its own name."""
+    prefix = settings.kafka.topic_prefix
+    events = dict.fromkeys([*(row.topic for row in CALLBACKS.values()), *(row.topic for row in WATCHES.values())])
+    watched = {f"{prefix}.{row.topic}" for row in WATCHES.values()}
+    flows = {"command": "commands", "result": "results", "event": "callbacks"}
+    named = topics.names(prefix, events=events, commands=COMMANDS)
+    return {
+        name: "watched" if name in watched else flows.get(purpose, purpose)
+        for name, purpose in named.items()
+        if purpose != "media"
+    }
+
+
+@lru_cache(maxsize=1)
+def command_schemas() -> Mapping[str, Any]:
+    """The JSON Schema of each command's parameters."""
+    from connector.schemas.documents import documents  # noqa: PLC0415 - a second of work, for the console's form only
+
+    found = documents()
+    return {name: found[f"commands/{name}.json"] for name in COMMANDS}
+
+
+def schemas_of(settings: Settings) -> dict[str, Mapping[str, Any]]:
+    """The JSON Schema of each topic of values that this configuration reads or writes."""
+    from connector.schemas.documents import documents  # noqa: PLC0415 - a second of work, for a registry only
+
+    watched = [WATCHES[watch.resource].topic for watch in settings.watches if "watch" in settings.roles]
+    called = [row.topic for row in CALLBACKS.values() if "callbacks" in settings.roles]
+    commanded = [
+        f"{kind}/{name}" for kind in ("commands", "results") for name in COMMANDS if "commands" in settings.roles
+    ]
+    found = documents()
+    paths = dict.fromkeys([*(f"events/{topic}" for topic in (*watched, *called)), *commanded])
+    prefix = settings.kafka.topic_prefix
+    return {f"{prefix}.{path.removeprefix('events/').replace('/', '.')}": found[f"{path}.json"] for path in paths}
+
+
+async def register_schemas(settings: Settings) -> None:
+    """Tell the schema registry, if there is one. Raises ConfigurationError or Unavailable."""
+    if settings.kafka.schema_registry is not None:
+        await registry.register(settings.kafka.schema_registry, schemas_of(settings))
+
+
+async def check_topics(settings: Settings, loaded: Loaded | None) -> None:
+    """Raises TopicsUnfit when topics are missing or wrong, Unavailable when no broker answers."""
+    wanted = topics_of(settings)
+    try:
+        denied = await rights.missing(settings.kafka, rights_of(settings))
+        vital = acls.missing([acl for acl in denied if acl.is_vital])
+        problems = vital or await topics.check(settings.kafka, wanted)
+    except Unavailable as error:
+        cause = await diagnosis.cause(settings.kafka)
+        if cause is None:
+            raise
+        origin = f"{loaded.origin(cause.path)}: " if loaded else ""
+        raise Unavailable(f"{origin}{cause}") from error
+    if problems:
+        raise TopicsUnfit(problems)
+    for sentence in acls.missing(denied):
+        log.info("rights", reason=sentence)
+    # One replica is what the settings ask for in development.
+    say = log.warning if settings.kafka.replication_factor > 1 else log.info
+    for sentence in await topics.durability(settings.kafka, wanted):
+        say("durability", reason=sentence)

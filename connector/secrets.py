@@ -1,0 +1,70 @@
+"""Secrets while the process runs: read again on SIGHUP, or because one has been refused."""
+
+import contextlib
+import time
+from collections.abc import Callable
+
+from connector import telemetry
+from connector.errors import ConfigurationError
+from connector.kafka import credentials
+from connector.settings import Loaded, Settings, reread_secrets
+
+log = telemetry.logger(__name__)
+
+# How often secrets are re-read because one is refused, and how long what the former ones signed may be on its way:
+# Twilio gives a delivery up after 15 s.
+REFRESH_SECONDS = 5.0
+FORMER_SECONDS = 30.0
+
+Apply = Callable[[Loaded, float], None]
+"""Takes the renewed configuration, and for how many seconds the former keys are still good."""
+
+
+class Secrets:
+    """The secrets of a configuration; `apply` hands renewed ones to what uses them."""
+
+    def __init__(self, settings: Settings, loaded: Loaded | None, apply: Apply) -> None:
+        self._settings = settings
+        self._loaded = loaded
+        self._apply = apply
+        self._refresh_at = 0.0
+
+    def renew(self, *, former_seconds: float = 0.0) -> None:
+        """Read the secrets again: credentials, signing keys. What cannot be read is logged, and the old ones stay.
+
+        What the former keys signed is accepted for so long.
+        """
+        if self._loaded is None:
+            return
+        try:
+            self._loaded = reread_secrets(self._loaded)
+        except ConfigurationError as error:
+            log.warning("secrets not renewed", problems=error.problems)
+            return
+        self._settings = self._loaded.settings
+        try:
+            credentials.renew(self._settings.kafka)
+        except ConfigurationError as error:
+            log.warning("certificate not renewed", problems=error.problems)
+        self._apply(self._loaded, former_seconds)
+        log.info("secrets renewed", connections=len(self._settings.connections))
+
+    def refresh(self) -> bool:
+        """Read the secrets again because one has been refused, every few seconds at the most; whether any has changed.
+
+        Twilio switches to a promoted token at once, and the file that holds it may change before a SIGHUP comes.
+        """
+        if self._loaded is None or time.monotonic() < self._refresh_at:
+            return False
+        self._refresh_at = time.monotonic() + REFRESH_SECONDS
+        with contextlib.suppress(ConfigurationError):
+            if reread_secrets(self._loaded).settings != self._settings:
+                self.renew(former_seconds=FORMER_SECONDS)
+                return True
+        return False
+
+    def refresh_kafka(self) -> None:
+        """Read password and certificate again because Kafka does not answer: it may know us by others now."""
+        if not self.refresh():
+            with contextlib.suppress(ConfigurationError):
+                credentials.renew(self._settings.kafka)
