@@ -1,5 +1,8 @@
 """Writing answers: headers, bodies, streams, refusals, and answers that are lost on purpose."""
 
+from dataclasses import replace
+from email.utils import formatdate
+
 import orjson
 from aiohttp import web
 
@@ -50,6 +53,19 @@ def refused_reply(refused: Refusal) -> Reply:
     if isinstance(refused, Throttled) and refused.seconds:
         headers["Retry-After"] = f"{refused.seconds:g}"
     return Reply(status=refused.status, body=body_of(refused), headers=headers)
+
+
+def date(state: State, *, ahead: float = 0.0) -> str:
+    """Return the `Date` of an answer by Twilio's clock, or so many seconds ahead of it."""
+    return formatdate(state.now() + ahead, usegmt=True)
+
+
+def odd(fault: Fault, reply: Reply) -> Reply:
+    """Return the answer with what the fault puts in its place: status, headers, body, or a part of the body."""
+    raw = _bytes_of(reply) if fault.body is None else fault.body.encode(errors="surrogatepass")
+    for old, new in fault.swap.items():
+        raw = raw.replace(old.encode(), new.encode(), 1)
+    return replace(reply, status=fault.status, raw=raw, headers={**reply.headers, **fault.headers})
 
 
 def _bytes_of(reply: Reply) -> bytes:

@@ -30,6 +30,8 @@ KINDS: Mapping[str, Kind] = {
     "error-after": Kind("does it, then answers `status`"),
     "lose-answer": Kind("does it, then closes the connection", answered=False),
     "cut-answer": Kind("does it, then closes the connection in the middle of the answer", answered=False),
+    "odd-answer": Kind("does it, then answers `status` with `headers` and `body`, or its own body after each `swap`"),
+    "wrong-date": Kind("does it, then answers with a `Date` that is `seconds` ahead of Twilio's clock"),
     "late-visibility": Kind("what it creates shows up in lists `seconds` later"),
     "short-page": Kind("the page has only `rows` rows though more follow"),
     "delete-while-paging": Kind("`rows` rows at the page boundary vanish before the next page is asked for"),
@@ -49,6 +51,9 @@ class Fault:
     status: int = 500
     code: int = 0
     html: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)  # of an odd answer
+    body: str | None = None  # of an odd answer; None: its own
+    swap: Mapping[str, str] = field(default_factory=dict)  # parts of an odd answer's body, replaced once each
     seconds: float = 0.0
     jitter: float = 0.0
     rows: int = 1

@@ -13,7 +13,7 @@ class Entry:
     """One request; `unknown` lists the parameters that Twilio does not know and silently ignored."""
 
     number: int
-    time: float
+    time: float  # by this machine's clock
     method: str
     target: str  # as on the wire, percent-encoding untouched
     path: str

@@ -50,7 +50,7 @@ class Server:
         path, _, _ = target.partition("?")
         entry = Entry(
             number=self.state.journal.total + 1,
-            time=self.state.now(),
+            time=time.time(),
             method=request.method,
             target=target,
             path=path,
@@ -69,6 +69,7 @@ class Server:
         except Dropped:
             return answers.drop(request)
         entry.status = reply.status
+        reply.headers.setdefault("Date", answers.date(self.state))
         return await answers.send(request, entry, reply, time.perf_counter() - started)
 
     async def _answer(self, request: web.BaseRequest, entry: Entry, body: bytes) -> Reply:
@@ -150,6 +151,10 @@ class Server:
             raise Dropped
         if (fault := self._strike("error-after", asked, entry)) is not None:
             raise answers.as_refusal(fault)
+        if (fault := self._strike("odd-answer", asked, entry)) is not None:
+            reply = answers.odd(fault, reply)
+        if (fault := self._strike("wrong-date", asked, entry)) is not None:
+            reply = replace(reply, headers={**reply.headers, "Date": answers.date(self.state, ahead=fault.seconds)})
         if self._strike("cut-answer", asked, entry):
             return replace(reply, cut=True)
         return reply

@@ -9,6 +9,7 @@ from typing import Any
 class Settings:
     """Durations are seconds; probabilities are 0…1; 0 switches a limit off."""
 
+    clock_ahead: float = 0.0  # Twilio's clock against this machine's: its `Date` and the times of its rows
     granularity: str = "second"  # of date filters: second or day
     ties: str = "newest"  # order within one second: newest, oldest or sid
     visible_after: float = 0.0  # a created row shows up in lists so much later; GET by SID works at once

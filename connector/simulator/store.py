@@ -1,6 +1,6 @@
 """The rows of one account, and the questions that several resources ask of them."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from connector.simulator.accounts import Account
 from connector.simulator.addresses import formatted
@@ -96,6 +96,10 @@ class Store:
         )
         self.keys.add(key)
         return key
+
+    def collections(self) -> list[Collection[Any]]:
+        """Return the rows of every resource."""
+        return [value for value in vars(self).values() if isinstance(value, Collection)]
 
     def counts(self) -> dict[str, int]:
         """Return how many rows each resource has."""

@@ -35,15 +35,18 @@ def fault_options() -> Iterator[str]:
         "times": "How often it strikes; null: until it is cleared.",
         "skip": "So many matching requests pass first.",
         "match": 'Only requests with these parameter values, such as `{"To": "+15550100002"}`.',
-        "status": "HTTP status of `error` and `error-after`.",
+        "status": "HTTP status of `error`, `error-after` and `odd-answer`.",
         "code": "Twilio's error code of `error` and `error-after`.",
         "html": "Answer a gateway's HTML page instead of Twilio's JSON.",
-        "seconds": "How long it waits, hides, or asks to wait.",
+        "headers": "Headers that `odd-answer` adds or replaces.",
+        "body": "What `odd-answer` answers instead; null: what would have been answered.",
+        "swap": 'Parts of that body and what stands there instead, once each, such as `{"\\"body\\":\\"": "…"}`.',
+        "seconds": "How long it waits, hides, or asks to wait; how far ahead a wrong date is.",
         "jitter": "So much more or less, by chance.",
         "rows": "How many rows are shown, or vanish.",
     }
     defaults = {item.name: item.default for item in fields(Fault)}
-    defaults["match"] = {}
+    defaults |= {"match": {}, "headers": {}, "swap": {}}
     for name, meaning in meanings.items():
         shown = defaults[name] if isinstance(defaults[name], str) else json.dumps(defaults[name])
         yield f"| `{name}` | `{shown}` | {meaning} |"

@@ -1,6 +1,8 @@
 """Faults on request, and the journal that tells executed from answered."""
 
 import asyncio
+import time
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
@@ -113,6 +115,51 @@ async def test_too_many_requests_at_once_are_refused_unexecuted(simulator: Simul
     assert statuses == [201] * 3 + [429] * 5
     assert stored(simulator) == 3
     assert max(int(answer.headers["Twilio-Concurrent-Requests"]) for answer in answers) > 3
+
+
+async def test_an_odd_answer_takes_the_place_of_the_true_one(simulator: Simulator) -> None:
+    headers = {"Retry-After": "99999999"}
+    simulator.fault("odd-answer", "CreateMessage", times=1, status=429, headers=headers, body="<html>")
+    answer = await send(simulator)
+    assert (answer.status, answer.headers["Retry-After"], answer.body) == (429, "99999999", b"<html>")
+    (entry,) = simulator.journal.of("CreateMessage")
+    assert (entry.executed, stored(simulator), entry.faults) == (True, 1, ["odd-answer"])
+
+
+async def test_an_odd_answer_can_be_the_true_one_with_a_part_replaced_once(simulator: Simulator) -> None:
+    simulator.fill("messages", count=2, body="hello")
+    swap = {'"body":"hello"': r'"body":"cut \ud83d"'}
+    simulator.fault("odd-answer", "ListMessage", times=1, status=200, swap=swap)
+    answer = await ask(simulator, "GET", "Messages.json")
+    assert (answer.body.count(rb"cut \ud83d"), answer.body.count(b"hello")) == (1, 1)
+
+
+async def test_twilios_clock_may_differ_from_ours_and_jump(simulator: Simulator) -> None:
+    """What lists hide stays hidden as long as before, whatever the clock does."""
+    began = time.time()
+    simulator.configure(clock_ahead=-7200.0, visible_after=30.0)
+    created = await send(simulator)
+    simulator.configure(clock_ahead=7200.0)
+    listed = await ask(simulator, "GET", "Messages.json")
+    ended = time.time()
+    assert listed.json["messages"] == []
+    assert began - 7201 <= _second(created.json["date_created"]) <= ended - 7200
+    assert began - 7201 <= _second(created.headers["Date"]) <= ended - 7200
+    assert began + 7199 <= _second(listed.headers["Date"]) <= ended + 7200
+    assert began <= next(iter(simulator.journal)).time <= ended
+
+
+async def test_a_single_answer_may_have_a_wrong_date(simulator: Simulator) -> None:
+    began = time.time()
+    simulator.fault("wrong-date", "ListMessage", seconds=3600, times=1)
+    wrong, right = [_second((await ask(simulator, "GET", "Messages.json")).headers["Date"]) for _ in range(2)]
+    ended = time.time()
+    assert began + 3599 <= wrong <= ended + 3600
+    assert began - 1 <= right <= ended
+
+
+def _second(date: str) -> float:
+    return parsedate_to_datetime(date).timestamp()
 
 
 async def test_unknown_kinds_and_options_of_faults_are_errors(simulator: Simulator) -> None:
