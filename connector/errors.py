@@ -7,7 +7,7 @@ ConnectorError
 ├── InvalidRecord           a record that cannot be read or validated: dead letter
 │   └── Rejected            a command that is never sent to Twilio
 ├── Superseded              another owner has this partition: stop, write nothing more
-├── Unwritable              Kafka refuses a record for what it is: write less
+├── Unwritable              Kafka refuses a record, for its size or its topic, say: write less
 └── TwilioError             a request to Twilio without a 2xx
     ├── Refused             Twilio said no: final
     │   └── BadCredentials  401: confirm before stopping
@@ -62,7 +62,7 @@ class Superseded(ConnectorError):
 
 
 class Unwritable(ConnectorError):
-    """Kafka refuses a record for its size or its topic; the same again would be refused again."""
+    """Kafka refuses a record, whatever its reason; the same again would be refused again."""
 
 
 class TwilioError(ConnectorError):

@@ -1,27 +1,18 @@
 """Kafka clients from settings, and how to end one. Every client is disposable: on doubt end it and build another."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from itertools import chain
 from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import (
-    InvalidTopicError,
-    KafkaError,
-    MessageSizeTooLargeError,
-    PolicyViolationError,
-    ProducerClosed,
-    ProducerFenced,
-    TopicAuthorizationFailedError,
-    UnknownTopicOrPartitionError,
-)
+from aiokafka.errors import KafkaError, ProducerClosed
 
-from connector.errors import Superseded, Unavailable, Unwritable
-from connector.kafka import credentials, header_names
+from connector.errors import Unavailable
+from connector.kafka import credentials, failures, header_names
 from connector.settings import KafkaSettings
 
 REQUEST_TIMEOUT_MS = 5_000
@@ -42,15 +33,6 @@ FETCH_BYTES = 256 * 1024
 # for half of it.
 SESSIONS_IN_A_REBALANCE = 3
 HEARTBEATS_IN_A_SESSION = 5
-
-# What Kafka says of a record that it will never take as it is.
-OF_THE_RECORD = (
-    InvalidTopicError,
-    MessageSizeTooLargeError,
-    PolicyViolationError,
-    TopicAuthorizationFailedError,
-    UnknownTopicOrPartitionError,
-)
 
 header_names.install()
 
@@ -186,32 +168,6 @@ def _mark_failures_retrieved(producer: AIOKafkaProducer) -> None:
     mark_retrieved(transaction and transaction._transaction_waiter)  # noqa: SLF001 - the same
 
 
-@contextmanager
-def translated(what: str) -> Iterator[None]:
-    """Kafka's exceptions as ours: Superseded, Unwritable, else Unavailable; `what` begins the sentence.
-
-    The client raises CancelledError of its own when it ends tasks in its inside: that is not our cancellation.
-    """
-    try:
-        yield
-    except ProducerFenced as error:
-        raise Superseded(f"{what}: taken over by another owner, or the transaction timed out.") from error
-    except OF_THE_RECORD as error:
-        raise Unwritable(f"{what}: {error!r:.200}") from error
-    except (KafkaError, OSError, TimeoutError, AssertionError) as error:
-        raise Unavailable(f"{what}: {error!r:.200}") from error
-    except asyncio.CancelledError as error:
-        if is_cancelled():
-            raise
-        raise Unavailable(f"{what}: the client has ended.") from error
-
-
-def is_cancelled() -> bool:
-    """Whether the running task is to end, rather than something that it awaits."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
 async def start(client: Client, *, timeout: float = START_SECONDS) -> Client:  # noqa: ASYNC109
     """Start a client.
 
@@ -225,7 +181,7 @@ async def start(client: Client, *, timeout: float = START_SECONDS) -> Client:  #
         raise Unavailable(reason(error)) from error
     except asyncio.CancelledError as error:
         await end(client)
-        if is_cancelled():
+        if failures.is_cancelled():
             raise
         raise Unavailable("The client has ended by itself.") from error
     return client

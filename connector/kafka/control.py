@@ -20,7 +20,7 @@ from aiokafka.errors import KafkaError
 from connector import telemetry
 from connector.errors import InvalidRecord, Unavailable
 from connector.events import Record, now, timestamp
-from connector.kafka import clients, partitions, reading, stream
+from connector.kafka import clients, failures, partitions, reading, stream
 from connector.settings import KafkaSettings
 
 log = telemetry.logger(__name__)
@@ -172,7 +172,7 @@ async def _bounds(kafka: KafkaSettings, *, committed: bool) -> tuple[int, int]:
     """The first offset that is left, and the end: of what is committed, or of all."""
     place = TopicPartition(f"{kafka.topic_prefix}.{TOPIC}", PARTITION)
     async with clients.reading(kafka, committed=committed) as consumer:
-        with clients.translated(f"{place.topic} cannot be read"):
+        with failures.reading(f"{place.topic} cannot be read"):
             starts, ends = await consumer.beginning_offsets([place]), await consumer.end_offsets([place])
     return starts[place], ends[place]
 

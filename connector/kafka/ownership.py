@@ -17,7 +17,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from connector import telemetry
 from connector.errors import ConnectorError, Superseded, Unavailable
-from connector.kafka import clients, reading
+from connector.kafka import clients, failures, reading
 from connector.kafka.transactions import Transactions
 from connector.settings import KafkaSettings
 
@@ -157,7 +157,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
                 failing = True
             except asyncio.CancelledError:
                 # The client raises it by itself when it ends tasks in its inside.
-                if clients.is_cancelled():
+                if failures.is_cancelled():
                     raise
                 log.warning("membership lost", role=self.role, reason="The client has ended.")
             except Exception:

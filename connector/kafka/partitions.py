@@ -1,15 +1,15 @@
 """Reading a partition: to its end for restoring a state, or single records."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from connector.errors import Unavailable
-from connector.kafka import clients, reading
+from connector.kafka import clients, failures, reading
 from connector.settings import KafkaSettings
 
 # Without any progress.
@@ -19,20 +19,11 @@ ANSWER_SECONDS = 10.0
 RecordAt = Callable[[int], Awaitable[ConsumerRecord | None]]
 
 
-@contextmanager
-def _read_errors(topic: str, partition: int) -> Iterator[None]:
-    """Whatever goes wrong as Unavailable."""
-    try:
-        yield
-    except (KafkaError, OSError, TimeoutError) as error:
-        raise Unavailable(f"{topic} partition {partition} cannot be read: {error!r:.200}") from error
-
-
 async def high_watermark(kafka: KafkaSettings, topic: str, partition: int) -> int:
     """The partition's end, records of open transactions included. Raises Unavailable."""
     where = TopicPartition(topic, partition)
     async with clients.reading(kafka, committed=False) as consumer:
-        with _read_errors(topic, partition):
+        with failures.reading(f"{topic} partition {partition} cannot be read"):
             async with asyncio.timeout(ANSWER_SECONDS):
                 ends: Mapping[TopicPartition, int] = await consumer.end_offsets([where])
     return ends[where]
@@ -59,7 +50,7 @@ async def bounds(kafka: KafkaSettings, topics: Iterable[str], partition: int) ->
     """For each topic the partition's first offset and its end, open transactions included. Raises Unavailable."""
     places = [TopicPartition(topic, partition) for topic in topics]
     async with clients.reading(kafka, committed=False) as consumer:
-        with _read_errors("The first offsets of", partition):
+        with failures.reading(f"Offsets of partition {partition} cannot be read"):
             async with asyncio.timeout(ANSWER_SECONDS):
                 starts: Mapping[TopicPartition, int] = await consumer.beginning_offsets(places)
                 ends: Mapping[TopicPartition, int] = await consumer.end_offsets(places)
@@ -78,7 +69,7 @@ async def read(
     async with clients.reading(kafka) as consumer:
         consumer.assign([where])
         consumer.seek(where, start)
-        with _read_errors(topic, partition):
+        with failures.reading(f"{topic} partition {partition} cannot be read"):
             position = start
             while position < end:
                 async with asyncio.timeout(RESTORE_SECONDS):
@@ -108,7 +99,7 @@ async def seeking(kafka: KafkaSettings, topic: str, partition: int) -> AsyncIter
 
         async def record_at(offset: int) -> ConsumerRecord | None:
             consumer.seek(where, offset)
-            with _read_errors(topic, partition), suppress(OffsetOutOfRangeError):
+            with failures.reading(f"{topic} partition {partition} cannot be read"), suppress(OffsetOutOfRangeError):
                 async with asyncio.timeout(RESTORE_SECONDS):
                     while await consumer.position(where) <= offset:
                         fetched = await reading.fetch(consumer, where, at_most=1)
@@ -123,7 +114,7 @@ async def offset_at(kafka: KafkaSettings, topic: str, partition: int, moment: da
     """The first offset whose record is not older than the moment; None when there is none. Raises Unavailable."""
     where = TopicPartition(topic, partition)
     async with clients.reading(kafka) as consumer:
-        with _read_errors(topic, partition):
+        with failures.reading(f"{topic} partition {partition} cannot be read"):
             async with asyncio.timeout(ANSWER_SECONDS):
                 found = await consumer.offsets_for_times({where: int(moment.timestamp() * 1000)})
     return found[where].offset if found.get(where) else None

@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 
 from connector.errors import Unavailable
 from connector.events import Record, decode
-from connector.kafka import clients, partitions, reading
+from connector.kafka import clients, failures, partitions, reading
 from connector.settings import KafkaSettings
 
 # Records of one partition that wait for older ones of others.
@@ -83,7 +83,7 @@ async def _assign_and_seek(
     ends = await partitions.assign(consumer, topics)
     starts: Mapping[TopicPartition, Any] = {}
     if since is not None:
-        with clients.translated("Offsets of a time cannot be read"):
+        with failures.reading("Offsets of a time cannot be read"):
             starts = await consumer.offsets_for_times(dict.fromkeys(ends, int(since.timestamp() * 1000)))
     for place, end in ends.items():
         start = starts.get(place)

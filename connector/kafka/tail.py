@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from connector.errors import Unavailable
-from connector.kafka import clients, partitions, reading
+from connector.kafka import clients, failures, partitions, reading
 from connector.settings import KafkaSettings
 
 # Small fetches: a reader of two hundred partitions holds one of each in memory.
@@ -53,7 +53,7 @@ async def batches(
         clock = asyncio.get_running_loop().time
         checked, is_live = clock(), False
         while True:
-            with clients.translated("Topics cannot be read"):
+            with failures.reading("Topics cannot be read"):
                 fetched = await reading.fetch(consumer)
             skipped: Mapping[str, int] = {}
             if clock() - checked >= CHECK_SECONDS:
@@ -66,7 +66,7 @@ async def batches(
 async def _assign_and_seek(consumer: AIOKafkaConsumer, topics: Mapping[str, Depth]) -> Mapping[TopicPartition, int]:
     """Assign every partition and seek; returns where they end."""
     ends = await partitions.assign(consumer, topics)
-    with clients.translated("Topics cannot be read"):
+    with failures.reading("Topics cannot be read"):
         starts = await _starts(consumer, topics, ends)
     for place, start in starts.items():
         consumer.seek(place, start)

@@ -17,7 +17,7 @@ from aiokafka.structs import RecordMetadata
 from connector import telemetry
 from connector.errors import Unavailable
 from connector.events import Record
-from connector.kafka import clients
+from connector.kafka import clients, failures
 from connector.kafka.produce import send_batches
 from connector.kafka.registry import stamped
 from connector.settings import KafkaSettings
@@ -102,7 +102,7 @@ class Transactions:
         if producer is None or not self.usable:
             raise Unavailable(f"The producer {self.transactional_id} has been given up; open another.")
         self.usable = False
-        with clients.translated(f"A transaction of {self.transactional_id} failed"):
+        with failures.writing(f"A transaction of {self.transactional_id} failed"):
             yield producer
 
     async def has_topic(self, topic: str) -> bool:
@@ -115,7 +115,7 @@ class Transactions:
         client = self._producer.client
         if client.cluster.partitions_for_topic(topic):
             return True
-        with clients.translated(f"Kafka does not tell its topics to {self.transactional_id}"):
+        with failures.reading(f"Kafka does not tell its topics to {self.transactional_id}"):
             return bool((await client.fetch_all_metadata()).partitions_for_topic(topic))
 
     async def close(self) -> None:
