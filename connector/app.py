@@ -17,7 +17,7 @@ from typing import Any
 
 import aiohttp
 
-from connector import telemetry, tracing
+from connector import baseline, telemetry, tracing
 from connector.admin.console import Console
 from connector.admin.feed import Feed
 from connector.admin.parts import Parts
@@ -157,6 +157,7 @@ class App:
         """
         await check_topics(self.settings, self.loaded)
         await register_schemas(self.settings)
+        baseline.begin(self.settings)
         kafka = self.settings.kafka
         async with contextlib.AsyncExitStack() as stack:
             session = await stack.enter_async_context(open_session())
@@ -189,6 +190,7 @@ class App:
         async with asyncio.TaskGroup() as tasks:
             probing = tasks.create_task(self.probe.run(), name="kafka-probe")
             reading = tasks.create_task(feed.run(), name="console-feed")
+            measuring = tasks.create_task(telemetry.measure_loop(), name="loop-lag")
             members = [
                 tasks.create_task(membership.run(self.stop), name=f"{membership.role}-membership")
                 for membership in self.memberships
@@ -202,8 +204,8 @@ class App:
                 self.receiver.drain()
             await asyncio.gather(*members)
             await self._answer_the_last(until=closing)
-            probing.cancel()
-            reading.cancel()
+            for task in (probing, reading, measuring):
+                task.cancel()
         log.info("stopped")
 
     async def _answer_the_last(self, *, until: float) -> None:

@@ -1,46 +1,39 @@
-"""Metrics in the OpenMetrics text format, several times faster than the library writes them. Pure.
+"""Metrics as text, in the format that the reader prefers: OpenMetrics, or Prometheus' classic text format."""
 
-The library formats each line anew; here the text of a series, which never changes, is remembered.
-"""
-
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.samples import Exemplar
-from prometheus_client.utils import floatToGoString
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
 
-MAX_SERIES = 50_000
+OPENMETRICS = openmetrics.CONTENT_TYPE_LATEST
+TEXT = CONTENT_TYPE_PLAIN_0_0_4
 
-
-def text(registry: CollectorRegistry) -> bytes:
-    """Every metric of the registry, ended with `# EOF`."""
-    lines: list[str] = []
-    for metric in registry.collect():
-        lines.append(f"# HELP {metric.name} {_escaped(metric.documentation)}")
-        lines.append(f"# TYPE {metric.name} {metric.type}")
-        for sample in metric.samples:
-            value = floatToGoString(sample.value)  # type: ignore[no-untyped-call]  # untyped in the library
-            line = f"{_series(sample.name, tuple(sample.labels.items()))} {value}"
-            lines.append(f"{line} # {_exemplar(sample.exemplar)}" if sample.exemplar else line)
-    lines.append("# EOF\n")
-    return "\n".join(lines).encode()
+_WRITERS: Mapping[str, Callable[[CollectorRegistry], bytes]] = MappingProxyType(
+    {OPENMETRICS: openmetrics.generate_latest, TEXT: generate_latest}
+)
+# A reader that takes anything, such as a browser or curl, gets what every tool understands.
+_FORMATS = {"application/openmetrics-text": OPENMETRICS, "text/plain": TEXT, "text/*": TEXT, "*/*": TEXT}
 
 
-@lru_cache(maxsize=MAX_SERIES)
-def _series(name: str, labels: tuple[tuple[str, str], ...]) -> str:
-    return f"{name}{_braced(labels)}" if labels else name
+def preferred(accept: str) -> str:
+    """The content type that an Accept header prefers (RFC 9110, section 12.5.1); the classic format by default."""
+    ranges = [_range(part) for part in accept.split(",")]
+    known = [(quality, _FORMATS[media]) for media, quality in ranges if media in _FORMATS and quality > 0]
+    return max(known, key=lambda found: found[0], default=(0.0, TEXT))[1]
 
 
-def _braced(labels: Iterable[tuple[str, str]]) -> str:
-    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in sorted(labels)) + "}"
+def text(registry: CollectorRegistry, content_type: str) -> bytes:
+    """Every metric of the registry in the format of this content type."""
+    return _WRITERS[content_type](registry)
 
 
-def _exemplar(exemplar: Exemplar) -> str:
-    value = floatToGoString(exemplar.value)  # type: ignore[no-untyped-call]  # untyped in the library
-    when = "" if exemplar.timestamp is None else f" {exemplar.timestamp}"
-    return f"{_braced(exemplar.labels.items())} {value}{when}"
-
-
-def _escaped(given: str) -> str:
-    return given.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+def _range(part: str) -> tuple[str, float]:
+    """A media range and its quality; 0 for a quality that cannot be read."""
+    media, *parameters = (item.strip().lower() for item in part.split(";"))
+    quality = next((item[2:] for item in parameters if item.startswith("q=")), "1")
+    try:
+        return media, float(quality)
+    except ValueError:
+        return media, 0.0

@@ -19,10 +19,11 @@ from aiohttp import web
 
 from connector import telemetry
 from connector.admin.relay import LARGEST_REQUEST, Worker
-from connector.admin.server import verdict, version
-from connector.admin.sums import summed
+from connector.admin.server import accepted, verdict, version
+from connector.admin.sums import classic, counted, summed
 from connector.catalog import check_topics
 from connector.errors import ConfigurationError, ConnectorError, Unavailable
+from connector.exposition import OPENMETRICS, preferred
 from connector.settings import Loaded, Settings
 
 log = telemetry.logger(__name__)
@@ -57,6 +58,8 @@ class Child:
         self._began = time.monotonic()
         self._command = [*command, "--worker", str(number), "--admin-socket", str(admin_socket)]
         self._socket = admin_socket
+        # What its present process, and those before it, had counted when they were last asked.
+        self._counted = self._counted_before = ""
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -100,11 +103,25 @@ class Child:
         finally:
             if process.returncode is None:
                 process.kill()
+            self._counted_before = summed([self._counted_before, self._counted])
+            self._counted = ""
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, if it lives."""
         if self._process is not None and self.runs:
             self._process.send_signal(number)
+
+    async def expositions(self) -> list[str]:
+        """Its metrics in the OpenMetrics format, and what its former processes had counted.
+
+        Counts never fall: a worker that is gone, or too busy to answer, goes on counting as much as it last said.
+        """
+        asked = self._process
+        status, text = await self.worker.ask("/metrics", accept=OPENMETRICS) if self.runs else (0, "")
+        if status != web.HTTPOk.status_code or asked is not self._process or not self.runs:
+            return [self._counted_before, self._counted]
+        self._counted = counted(text)
+        return [self._counted_before, text]
 
     async def is_ready(self) -> bool:
         """Whether it serves now."""
@@ -225,10 +242,12 @@ class Supervisor:
         is_ready = len(problems) < len(running) and not self.stop.is_set()
         return verdict([] if is_ready else problems or ["No worker runs."])
 
-    async def _metrics(self, _request: web.Request) -> web.Response:
-        found = await asyncio.gather(*(child.worker.ask("/metrics") for child in self.children if child.runs))
-        body = await asyncio.to_thread(summed, [text for status, text in found if status == web.HTTPOk.status_code])
-        return web.Response(body=body.encode(), headers={"Content-Type": telemetry.CONTENT_TYPE})
+    async def _metrics(self, request: web.Request) -> web.Response:
+        found = await asyncio.gather(*(child.expositions() for child in self.children))
+        body = await asyncio.to_thread(summed, [_of_supervisor(), *(text for texts in found for text in texts)])
+        content_type = preferred(accepted(request))
+        shown = body if content_type == OPENMETRICS else classic(body)
+        return web.Response(body=shown.encode(), headers={"Content-Type": content_type, "Vary": "Accept"})
 
     async def _console(self, request: web.Request) -> web.StreamResponse:
         """The console of the first worker that is ready."""
@@ -236,6 +255,14 @@ class Supervisor:
             if await child.is_ready():
                 return await child.worker.relay(request)
         return verdict(["No worker is ready."])
+
+
+def _of_supervisor() -> str:
+    """What this process itself uses; its start is that of the whole."""
+    lines = telemetry.exposition(OPENMETRICS).decode().split("\n")
+    return "\n".join(
+        line for line in lines if line.removeprefix("# HELP ").removeprefix("# TYPE ").startswith("process_")
+    )
 
 
 async def port_is_free(settings: Settings) -> None:

@@ -9,17 +9,16 @@ from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
-from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 from structlog.typing import ExcInfo
 
 from connector import __version__, tracing
-from connector.exposition import text
+from connector.exposition import TEXT, text
 
 # A series more for each counter and histogram, which nobody reads.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # untyped in the library
 REGISTRY = CollectorRegistry()
-CONTENT_TYPE = CONTENT_TYPE_LATEST
+LOOK_SECONDS = 0.5
 
 LATENCIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -36,15 +35,21 @@ def _histogram(name: str, documentation: str, *labels: str) -> Histogram:
     return Histogram(f"twilio_kafka_{name}", documentation, labels, registry=REGISTRY, buckets=LATENCIES)
 
 
-# Watches.
+# Watches. What is counted has the same outcomes in `connector.baseline`, which starts the series at 0.
 WATCH_PUBLISHED = _counter("watch_published", "Events published by a watch.", "watch")
 WATCH_LAG = _gauge("watch_lag_seconds", "Age of the oldest record that is seen and not yet published.", "watch")
 WATCH_CURSOR_AGE = _gauge("watch_cursor_age_seconds", "Time since the cursor was last written.", "watch")
-WATCH_PAUSED = _gauge("watch_paused", "1 while nobody polls at somebody's request, else 0.", "watch")
+WATCH_INTERVAL = _gauge("watch_interval_seconds", "The configured time between two polls.", "watch")
+WATCH_PAUSED = _gauge("watch_paused", "1 while the watch is paused by an operator, else 0.", "watch")
 WATCH_POLLS = _counter("watch_polls", "Polls by outcome: published, idle, failed, superseded.", "watch", "outcome")
 
 # Callbacks.
-CALLBACKS = _counter("callbacks", "Callbacks by outcome: stored, forbidden, invalid, unavailable.", "kind", "outcome")
+CALLBACKS = _counter(
+    "callbacks",
+    "Callbacks by outcome: stored, forbidden, unsigned, foreign, invalid, unavailable.",
+    "kind",
+    "outcome",
+)
 CALLBACK_SECONDS = _histogram("callback_seconds", "From the request to the answer of a stored callback.")
 
 # Commands.
@@ -56,7 +61,18 @@ COMMAND_LAG = _gauge("command_lag", "Commands in the topic that this process has
 
 # Twilio.
 TWILIO_REQUESTS = _counter(
-    "twilio_requests", "Requests by operation, HTTP status and error code.", "operation", "status", "code"
+    "twilio_requests",
+    "Requests by connection, operation, HTTP status and error code.",
+    "connection",
+    "operation",
+    "status",
+    "code",
+)
+TWILIO_ANSWERS = _counter(
+    "twilio_answers",
+    "Requests by how they ended: accepted, refused, unauthorized, throttled, failed, missing.",
+    "connection",
+    "outcome",
 )
 TWILIO_REQUEST_SECONDS = _histogram("twilio_request_seconds", "Duration of requests to Twilio.", "operation")
 TWILIO_CONCURRENCY_LIMIT = _gauge(
@@ -73,11 +89,24 @@ KAFKA_PRODUCE_SECONDS = _histogram(
 OWNERS = _gauge("owners", "Partitions owned by this process.", "role")
 BUILD_INFO = _gauge("build_info", "Always 1; the version is the label.", "version")
 BUILD_INFO.labels(__version__).set(1)
+ROLE_INFO = _gauge("role_info", "Always 1 for each role that this process has.", "role")
+LOOP_LAG = _histogram("loop_lag_seconds", "How late the event loop runs what is due; measured twice a second.")
+# process_cpu_seconds_total, process_resident_memory_bytes, process_open_fds … by their usual names; Linux only.
+ProcessCollector(registry=REGISTRY)
 
 
-def exposition() -> bytes:
-    """All metrics in the OpenMetrics text format."""
-    return text(REGISTRY)
+def exposition(content_type: str = TEXT) -> bytes:
+    """All metrics in the format of this content type (`connector.exposition`)."""
+    return text(REGISTRY, content_type)
+
+
+async def measure_loop() -> None:
+    """Measure the delay of the event loop until cancelled."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + LOOK_SECONDS
+        await asyncio.sleep(LOOK_SECONDS)
+        LOOP_LAG.observe(max(0.0, loop.time() - due))
 
 
 def logger(name: str) -> Any:

@@ -11,13 +11,9 @@ from typing import Any
 import aiohttp
 from aiokafka import ConsumerRecord
 from confluent_kafka import Producer
-from hypothesis import given
-from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from connector import exposition
+from connector.exposition import OPENMETRICS
 from connector.simulator import Simulator
 from connector.twilio.signature import compute
 from tests.running import PARTITIONS, Connector, configuration, read_all, running, values, wait_for_records
@@ -27,8 +23,9 @@ COMMANDS, FILLED, CALLBACKS = 300, 500, 200
 
 CONTRACT = """
 watch_published_total{watch} watch_lag_seconds{watch} watch_cursor_age_seconds{watch} watch_polls_total{watch,outcome}
+watch_interval_seconds{watch} role_info{role} loop_lag_seconds twilio_answers_total{connection,outcome}
 callbacks_total{kind,outcome} callback_seconds commands_total{command,outcome} command_seconds{command}
-commands_in_flight commands_in_doubt command_lag{command} twilio_requests_total{operation,status,code}
+commands_in_flight commands_in_doubt command_lag{command} twilio_requests_total{connection,operation,status,code}
 twilio_request_seconds{operation} twilio_concurrency_limit{connection} twilio_throttled_total{connection}
 pacing_wait_seconds{connection} dead_letters_total{stage} kafka_produce_seconds owners{role} build_info{version}
 """
@@ -63,13 +60,23 @@ class Scrape:
                 found[sample.labels[label]] += int(sample.value)
         return found
 
+    def series(self, name: str) -> list[tuple[dict[str, str], float]]:
+        """Labels and value of each series of a name as Prometheus knows it."""
+        return [(sample.labels, float(sample.value)) for sample in self._samples if sample.name == name]
+
     def labels_of(self, name: str) -> set[str]:
         return {label for sample in self._samples if sample.name == f"twilio_kafka_{name}" for label in sample.labels}
 
 
+async def exposed(process: Connector, accept: str = OPENMETRICS) -> tuple[str, str]:
+    """Content type and text of /metrics for this Accept header."""
+    url, headers = f"{process.admin}/metrics", {"Accept": accept}
+    async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as answer:
+        return answer.headers["Content-Type"], await answer.text()
+
+
 async def scrape(process: Connector) -> Scrape:
-    async with aiohttp.ClientSession() as session, session.get(f"{process.admin}/metrics") as answer:
-        return Scrape(await answer.text())
+    return Scrape((await exposed(process))[1])
 
 
 def produce(kafka: str, records: Iterable[tuple[str, str | None, Any, dict[str, str]]]) -> None:
@@ -216,20 +223,3 @@ def assert_contract(found: Scrape) -> None:
         )
         assert sample is not None, name
         assert found.labels_of(sample) == wanted, name
-
-
-LABELS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
-
-
-@given(st.lists(st.tuples(LABELS, st.floats(0, 1e12), st.booleans()), max_size=10))
-def test_metrics_are_written_as_the_library_writes_them(events: list[tuple[str, float, bool]]) -> None:
-    registry = CollectorRegistry()
-    counter = Counter("events", 'Events of "all"\nkinds \\.', ["kind", "a"], registry=registry)
-    sizes = Histogram("sizes", "Sizes.", ["kind"], registry=registry)
-    gauge = Gauge("running", "Running.", registry=registry)
-    for kind, amount, has_exemplar in events:
-        exemplar = {"trace_id": "a" * 32, "span_id": 'b"'} if has_exemplar else None
-        counter.labels(kind, "x").inc(amount, exemplar)
-        sizes.labels(kind).observe(amount, exemplar)
-        gauge.set(-amount)
-    assert exposition.text(registry) == generate_latest(registry)  # type: ignore[no-untyped-call]  # untyped

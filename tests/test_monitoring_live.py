@@ -15,9 +15,9 @@ import yaml
 
 from connector.dev.broker import free_port
 from connector.simulator import Simulator
-from tests.chart.promql import reads
+from tests.chart.promql import OF_TARGETS, reads, selectors
 from tests.running import Connector, configuration, running, wait_for_records
-from tests.test_metrics import CALLBACKS, COMMANDS, Scrape, call_back, produce, scrape, work
+from tests.test_metrics import CALLBACKS, COMMANDS, Scrape, call_back, exposed, produce, scrape, work
 
 HELM = Path(__file__).parents[1] / "helm"
 RULES = HELM / "files" / "alerts.yaml"
@@ -25,8 +25,8 @@ ALERTS = [rule for group in yaml.safe_load(RULES.read_text(encoding="utf-8"))["g
 DASHBOARD = json.loads((HELM / "files" / "dashboard.json").read_text(encoding="utf-8"))
 TARGETS = [target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", ())]
 PROMETHEUS = shutil.which("prometheus")
-OF_TARGETS = {"namespace", "job", "instance", "pod"}
-FILLED_IN = {"$namespace": ".*", "$__rate_interval": "1m", "$__range": "1h"}
+CHOSEN = ("$cluster", "$namespace", "$job", "$release")
+FILLED_IN = {**dict.fromkeys(CHOSEN, ".*"), "$__rate_interval": "1m", "$__range": "1h"}
 
 
 def filled(expression: str) -> str:
@@ -53,28 +53,67 @@ def absent(expressions: list[str], found: Scrape) -> list[str]:
     return missing
 
 
+def unborn(expressions: list[str], found: Scrape) -> list[str]:
+    """Counters that expressions read and of which a scrape has no series, or not at 0; histograms without series."""
+    missing = []
+    for selector in {selector for expression in expressions for selector in selectors(expression)}:
+        values = {value for labels, value in found.series(selector.name) if selector.matches(labels)}
+        is_told = values == {0.0} if selector.name.endswith("_total") else bool(values)
+        if selector.name.endswith(("_total", "_count", "_bucket")) and not is_told:
+            missing.append(str(selector))
+    return sorted(missing)
+
+
+def closed(found: Scrape) -> dict[str, set[frozenset[tuple[str, str]]]]:
+    """The series of each counter that alerts read."""
+    names = {selector.name for rule in ALERTS for selector in selectors(rule["expr"])}
+    counters = [name for name in names if name.endswith("_total")]
+    return {name: {frozenset(labels.items()) for labels, _ in found.series(name)} for name in counters}
+
+
 @asynccontextmanager
-async def busy(kafka: str, prefix: str, folder: Path) -> AsyncIterator[Connector]:
-    """A process of all roles to which everything happens that is counted."""
+async def busy(kafka: str, prefix: str, folder: Path) -> AsyncIterator[tuple[Connector, Scrape]]:
+    """A process of all roles to which everything happens that is counted; and its metrics before it happened."""
     async with Simulator(seed=1) as simulator:
         simulator.fault("throttle", "CreateMessage", times=3)
         watches = [{"resource": "messages", "interval": "300ms"}, {"resource": "calls", "interval": "300ms"}]
         document = configuration(simulator, kafka=kafka, prefix=prefix, watches=watches)
         async with running(document, folder) as (process,), aiohttp.ClientSession() as session:
+            first = await scrape(process)
             await process.wait_for_log("watch starts anew")
             await asyncio.to_thread(produce, kafka, work(prefix))
             token = simulator.auth_token
             await asyncio.gather(*(call_back(session, process, token, number) for number in range(CALLBACKS)))
             await wait_for_records(kafka, f"{prefix}.results.send-message", COMMANDS * 9 // 10, within=60)
-            yield process
+            yield process, first
 
 
 async def test_whatever_alerts_and_dashboard_read_is_in_a_live_scrape(kafka: str, prefix: str, tmp_path: Path) -> None:
-    async with busy(kafka, prefix, tmp_path) as process:
+    async with busy(kafka, prefix, tmp_path) as (process, first):
         found = await scrape(process)
+    assert closed(found) == closed(first), "every series of a counter that alerts read is there from the start"
     assert absent(EXPRESSIONS, found) == []
     assert absent(["sum by (topic) (twilio_kafka_owners)"], found) == ["twilio_kafka_owners{topic}"]
     assert absent(["twilio_kafka_sums"], found) == ["twilio_kafka_sums"]
+
+
+async def test_every_counter_that_an_alert_reads_is_there_at_0_from_the_start(
+    simulator: Simulator, kafka: str, prefix: str, tmp_path: Path
+) -> None:
+    document = configuration(simulator, kafka=kafka, prefix=prefix, watches=[{"resource": "calls", "interval": "1h"}])
+    document["connections"]["default"]["api_url"] = f"http://127.0.0.1:{free_port()}"  # nothing is counted yet
+    async with running(document, tmp_path) as (process,):
+        found = await scrape(process)
+        content_type, text = await exposed(process, "text/plain")
+    assert unborn([rule["expr"] for rule in ALERTS], found) == []
+    assert {labels["role"] for labels, _ in found.series("twilio_kafka_role_info")} == {
+        "watch",
+        "callbacks",
+        "commands",
+    }
+    assert content_type.startswith("text/plain; version=0.0.4")
+    assert "# EOF" not in text
+    assert absent(["process_open_fds / process_max_fds", "rate(process_cpu_seconds_total[1m])"], found) == []
 
 
 # --- Prometheus -------------------------------------------------------------------------------------------------------
@@ -137,7 +176,7 @@ def scraped_twice(data: Mapping[str, Any]) -> bool:
 async def test_a_real_prometheus_scrapes_the_process_and_evaluates_every_expression(
     kafka: str, prefix: str, tmp_path: Path
 ) -> None:
-    async with busy(kafka, prefix, tmp_path) as process:
+    async with busy(kafka, prefix, tmp_path) as (process, _):
         target = urlsplit(process.admin).netloc
         async with Prometheus(tmp_path, target).running() as prometheus:
             await prometheus.until("query", scraped_twice, query="count_over_time(twilio_kafka_build_info[1m])")

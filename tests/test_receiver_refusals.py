@@ -31,12 +31,12 @@ from tests.callback_port import (
 
 
 # --- forbidden ---
-async def forbidden(port: Port, **given: Any) -> None:
-    before = counted("message-status", "forbidden")
+async def forbidden(port: Port, outcome: str = "forbidden", **given: Any) -> None:
+    before = counted("message-status", outcome)
     status, text, _ = await port.form(**given)
     assert (status, text) == (403, "Forbidden.\n")
     assert port.kafka.records == []
-    assert counted("message-status", "forbidden") == before + 1
+    assert counted("message-status", outcome) == before + 1
 
 
 async def test_a_wrong_signature_is_forbidden(port: Port) -> None:
@@ -47,8 +47,10 @@ async def test_a_wrong_signature_is_forbidden(port: Port) -> None:
 
 
 async def test_a_missing_signature_is_forbidden(port: Port) -> None:
+    before = counted("message-status", "unsigned")
     status, text, _ = await port.call(body=urlencode(STATUS).encode(), Content_Type=FORM_TYPE)
     assert (status, text) == (403, "Forbidden.\n")
+    assert counted("message-status", "unsigned") == before + 1
 
 
 async def test_a_changed_field_or_query_is_forbidden(port: Port) -> None:
@@ -59,9 +61,9 @@ async def test_a_changed_field_or_query_is_forbidden(port: Port) -> None:
 
 
 async def test_an_unknown_or_missing_account_is_forbidden(port: Port) -> None:
-    await forbidden(port, fields={**STATUS, "AccountSid": "AC" + "9" * 32})
-    await forbidden(port, fields={**STATUS, "AccountSid": ""})
-    await forbidden(port, fields={"MessageSid": "SM1", "MessageStatus": "sent"})
+    await forbidden(port, "foreign", fields={**STATUS, "AccountSid": "AC" + "9" * 32})
+    await forbidden(port, "foreign", fields={**STATUS, "AccountSid": ""})
+    await forbidden(port, "foreign", fields={"MessageSid": "SM1", "MessageStatus": "sent"})
 
 
 async def test_an_account_cannot_speak_for_another(port: Port) -> None:

@@ -12,9 +12,11 @@ from aiohttp import web
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from connector import baseline
 from connector.errors import BadCredentials, NotExecuted, PerhapsExecuted, Refused, TwilioError, Unreadable
 from connector.resources.rows import ACCOUNT, Request
 from connector.simulator import ACCOUNT_SID, API_KEY, API_SECRET, AUTH_TOKEN, PHONE_NUMBER, Simulator
+from connector.twilio.answers import answer_outcome
 from connector.twilio.client import LARGEST_ANSWER_BYTES, LARGEST_EXPLANATION_BYTES, TwilioClient, backoff_seconds
 from tests.twilio_servers import LIST, SEND, answering, connected, listening, sample, serving, tls_pair
 
@@ -281,10 +283,13 @@ async def test_a_single_refused_login_marks_nothing(simulator: Simulator, client
 
 
 # --- metrics ---
-async def test_requests_are_counted_by_operation_status_and_code(simulator: Simulator, client: TwilioClient) -> None:
+async def test_requests_are_counted_by_connection_operation_status_and_code(
+    simulator: Simulator, client: TwilioClient
+) -> None:
     name = "twilio_kafka_twilio_requests_total"
-    ok = {"operation": "FetchTest", "status": "200", "code": ""}
-    refused = {"operation": "FetchTest", "status": "400", "code": "20001"}
+    counted_here = {"connection": client.name, "operation": "FetchTest"}
+    ok = {**counted_here, "status": "200", "code": ""}
+    refused = {**counted_here, "status": "400", "code": "20001"}
     before = sample(name, **ok), sample(name, **refused)
     counted = Request("GET", f"{ACCOUNT}/Messages.json", operation="FetchTest")
     await client.send(counted)
@@ -293,3 +298,23 @@ async def test_requests_are_counted_by_operation_status_and_code(simulator: Simu
         await client.send(counted)
     assert (sample(name, **ok), sample(name, **refused)) == (before[0] + 1, before[1] + 1)
     assert sample("twilio_kafka_twilio_request_seconds_count", operation="FetchTest") >= 2
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        (0, "missing"),
+        (200, "accepted"),
+        (204, "accepted"),
+        (302, "refused"),
+        (401, "unauthorized"),
+        (403, "refused"),
+        (404, "refused"),
+        (429, "throttled"),
+        (500, "failed"),
+        (599, "failed"),
+    ],
+)
+def test_every_answer_has_one_of_the_outcomes_that_alerts_read(status: int, outcome: str) -> None:
+    assert answer_outcome(status) == outcome
+    assert outcome in baseline.REQUESTED

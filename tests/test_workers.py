@@ -11,7 +11,9 @@ from typing import Any
 
 import aiohttp
 import pytest
+from prometheus_client import ProcessCollector
 
+from connector.exposition import OPENMETRICS
 from connector.simulator import Simulator
 from connector.twilio.signature import compute
 from tests.running import Connector, configuration, read_all, until, wait_for_records
@@ -47,9 +49,16 @@ async def call_back(process: Connector, token: str, account: str, number: int) -
         return 0
 
 
-async def text_of(process: Connector, path: str) -> tuple[int, str]:
-    async with aiohttp.ClientSession() as session, session.get(f"{process.admin}{path}") as answer:
+async def text_of(process: Connector, path: str, *, accept: str = "*/*") -> tuple[int, str]:
+    url, headers = f"{process.admin}{path}", {"Accept": accept}
+    async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as answer:
         return answer.status, await answer.text()
+
+
+def start_of(pid: int) -> float:
+    """When a process began, in seconds since 1970."""
+    found = {metric.name: metric for metric in ProcessCollector(pid=lambda: pid, registry=None).collect()}
+    return float(found["process_start_time_seconds"].samples[0].value)
 
 
 def value_of(metrics: str, name: str) -> float:
@@ -60,20 +69,27 @@ async def test_callbacks_are_shared_counted_as_one_and_a_dead_worker_comes_back(
     simulator: Simulator, kafka: str, prefix: str, tmp_path: Path
 ) -> None:
     async with supervised(simulator, kafka, prefix, tmp_path) as process:
+        assert process.process is not None
+        started = start_of(process.process.pid)
         token, account = simulator.auth_token, simulator.account_sid
         first, second = process.workers
         statuses = [await call_back(process, token, account, number) for number in range(40)]
         assert statuses == [204] * 40
-        code, metrics = await text_of(process, "/metrics")
+        assert "\n# TYPE twilio_kafka_callbacks_total counter\n" in (await text_of(process, "/metrics"))[1]
+        code, metrics = await text_of(process, "/metrics", accept=OPENMETRICS)
         assert code == 200
         assert metrics.endswith("# EOF\n")
         assert value_of(metrics, "twilio_kafka_callbacks_total") == 40
         assert value_of(metrics, "twilio_kafka_build_info") == 1
+        assert value_of(metrics, "twilio_kafka_role_info") == 3
+        assert value_of(metrics, "process_start_time_seconds") == pytest.approx(started, abs=2)
         # Both hold partitions: of the two of each role, one each.
         assert value_of(metrics, "twilio_kafka_owners") == 4
 
         os.kill(first, signal.SIGKILL)
         await process.wait_for_log("worker ended")
+        # What it had counted is not forgotten: a sum that falls would look like a restart of all, and count twice.
+        assert value_of((await text_of(process, "/metrics"))[1], "twilio_kafka_callbacks_total") == 40
         assert (await text_of(process, "/readyz"))[0] == 200
         await until(lambda: process.log.count('"event": "started"') == WORKERS + 1)
         stored = {n for n in range(40, 60) if await call_back(process, token, account, n) == 204}

@@ -22,11 +22,12 @@ class Worker:
             connector=aiohttp.UnixConnector(str(socket)), cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
         )
 
-    async def ask(self, path: str) -> tuple[int, str]:
+    async def ask(self, path: str, *, accept: str = "*/*") -> tuple[int, str]:
         """Status and text of a GET; 0 and nothing when it does not answer in time."""
         timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
+        headers = {"Accept": accept}
         try:
-            async with self._session.get(f"http://worker{path}", timeout=timeout) as answer:
+            async with self._session.get(f"http://worker{path}", headers=headers, timeout=timeout) as answer:
                 return answer.status, await answer.text()
         except (aiohttp.ClientError, OSError, TimeoutError):
             return 0, ""

@@ -14,6 +14,7 @@ from connector import __version__, telemetry
 from connector.admin import assets
 from connector.admin.console import Console
 from connector.admin.security import Guard
+from connector.exposition import preferred
 
 Problems = Callable[[], Sequence[str]]
 
@@ -73,10 +74,16 @@ class AdminServer:
     async def _readyz(self, _request: web.Request) -> web.Response:
         return verdict(self._ready())
 
-    async def _metrics(self, _request: web.Request) -> web.Response:
+    async def _metrics(self, request: web.Request) -> web.Response:
+        content_type = preferred(accepted(request))
         # Rendering takes milliseconds with many series: not on the loop that answers callbacks.
-        body = await asyncio.to_thread(telemetry.exposition)
-        return web.Response(body=body, headers={"Content-Type": telemetry.CONTENT_TYPE})
+        body = await asyncio.to_thread(telemetry.exposition, content_type)
+        return web.Response(body=body, headers={"Content-Type": content_type, "Vary": "Accept"})
+
+
+def accepted(request: web.Request) -> str:
+    """The Accept header; several are one list."""
+    return ",".join(request.headers.getall("Accept", ()))
 
 
 async def version(_request: web.Request) -> web.Response:

@@ -1,6 +1,7 @@
 """The metrics of several processes as those of one: a text exposition for each becomes one of all. Pure.
 
-Counters, histograms and most gauges add up. Ages are as old as the oldest; `_info` says the same everywhere.
+Counters, histograms and most gauges add up. Ages are as old as the oldest; `_info` says the same everywhere; the
+start is that of the oldest process.
 """
 
 import re
@@ -10,6 +11,7 @@ Add = Callable[[float, float], float]
 
 END = "# EOF"
 INFINITE = "+Inf"
+CUMULATIVE = frozenset({"counter", "histogram"})
 
 
 def summed(expositions: Sequence[str]) -> str:
@@ -27,6 +29,31 @@ def summed(expositions: Sequence[str]) -> str:
                 _take(samples.setdefault(family, {}), line, kind=kinds.get(family, ""))
     lines = [line for family, described in families.items() for line in _written(described, samples.get(family, {}))]
     return "\n".join([*lines, END]) + "\n"
+
+
+def counted(exposition: str) -> str:
+    """What of an exposition stays true when its process has ended: what it has counted, without its gauges."""
+    lines = list(_lines(exposition))
+    kinds = _kinds(lines)
+    return "".join(f"{line}\n" for family, line in lines if kinds.get(family) in CUMULATIVE)
+
+
+def classic(exposition: str) -> str:
+    """The same in Prometheus' text format: `_total` belongs to the name of a counter, and nothing marks the end."""
+    lines = list(_lines(exposition))
+    counters = {family for family, kind in _kinds(lines).items() if kind == "counter"}
+    shown = (
+        _of_total(line, family) if family in counters and line.startswith("# ") else line for family, line in lines
+    )
+    return "".join(f"{line}\n" for line in shown)
+
+
+def _of_total(description: str, family: str) -> str:
+    return description.replace(f" {family} ", f" {family}_total ", 1)
+
+
+def _kinds(lines: Iterable[tuple[str, str]]) -> dict[str, str]:
+    return {family: line.rpartition(" ")[2] for family, line in lines if line.startswith("# TYPE ")}
 
 
 def _lines(text: str) -> Iterable[tuple[str, str]]:
@@ -59,7 +86,7 @@ def _take(found: dict[str, float], line: str, *, kind: str) -> None:
 
 def _rule(series: str, kind: str) -> Add:
     name = series.partition("{")[0]
-    if name.endswith("_created"):
+    if name.endswith(("_created", "_start_time_seconds")):
         return min
     if kind == "gauge" and name.endswith(("_seconds", "_info")):
         return max

@@ -24,6 +24,13 @@ ANSWERS: Mapping[int, tuple[str, str]] = {
     415: ("Neither a form nor a body with its bodySHA256.", "invalid"),
     503: ("Not stored; try again.", "unavailable"),
 }
+# What is counted of a 403 that a stranger causes, or a proxy that removes the signature: `forbidden` is a wrong one.
+_WITHOUT_PROOF: Mapping[str, str] = {
+    "signature missing": "unsigned",
+    "unknown account": "foreign",
+    "no AccountSid": "foreign",
+    "signed by no known account": "foreign",
+}
 _HEADERS: Mapping[int, Mapping[str, str]] = {
     405: {"Allow": "POST, GET"},
     503: {"Retry-After": str(RETRY_AFTER_SECONDS)},
@@ -39,6 +46,11 @@ class Refusal(Exception):
         super().__init__(reason or ANSWERS[status][0])
         self.status = status
         self.reason = reason or ANSWERS[status][0]
+
+    @property
+    def outcome(self) -> str:
+        """What is counted."""
+        return _WITHOUT_PROOF.get(self.reason, ANSWERS[self.status][1])
 
     def answer(self) -> web.Response:
         """One line that tells a caller nothing."""
@@ -76,7 +88,7 @@ class Refusals:
 
     def note(self, kind: str, refusal: Refusal) -> None:
         """Count it, and log it unless that was done a moment ago."""
-        CALLBACKS.labels(kind, ANSWERS[refusal.status][1]).inc()
+        CALLBACKS.labels(kind, refusal.outcome).inc()
         same = (kind, refusal.reason)
         moment = time.monotonic()
         if moment < self._next.get(same, 0):

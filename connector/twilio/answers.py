@@ -72,6 +72,21 @@ def is_success(status: int) -> bool:
     return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
 
 
+def answer_outcome(status: int) -> str:
+    """How a request ended, for the metrics: `missing` without an answer (status 0), else by the kind of its status."""
+    match status:
+        case 0:
+            return "missing"
+        case HTTPStatus.UNAUTHORIZED:
+            return "unauthorized"
+        case HTTPStatus.TOO_MANY_REQUESTS:
+            return "throttled"
+        case _ if is_success(status):
+            return "accepted"
+        case _:
+            return "refused" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "failed"
+
+
 def parse_date(text: str | None) -> datetime | None:
     """The moment of a Date header; None when there is none or it cannot be read."""
     try:

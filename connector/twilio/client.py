@@ -21,13 +21,14 @@ from connector.errors import BadCredentials, NotExecuted, PerhapsExecuted, Refus
 from connector.resources.rows import Request
 from connector.telemetry import (
     PACING_WAIT_SECONDS,
+    TWILIO_ANSWERS,
     TWILIO_CONCURRENCY_LIMIT,
     TWILIO_REQUEST_SECONDS,
     TWILIO_REQUESTS,
     TWILIO_THROTTLED,
     logger,
 )
-from connector.twilio.answers import TOO_MANY_REQUESTS, Response, failure, header, is_success
+from connector.twilio.answers import TOO_MANY_REQUESTS, Response, answer_outcome, failure, header, is_success
 from connector.twilio.concurrency import Concurrency
 from connector.twilio.encoding import Outgoing, encode, origin, redirected
 from connector.twilio.pacing import Pacing
@@ -264,7 +265,8 @@ class TwilioClient:
 
     def _note(self, request: Request, started: float, status: int, error: TwilioError | None = None) -> None:
         """Metrics, and what an answer teaches about concurrency and credentials."""
-        _requests(request.operation, str(status), str(error.code or "") if error else "").inc()
+        _requests(self.name, request.operation, str(status), str(error.code or "") if error else "").inc()
+        _answers(self.name, answer_outcome(status)).inc()
         seconds = self._clock() - started
         _duration(request.operation).observe(seconds, tracing.exemplar())
         if tracing.is_on():
@@ -422,8 +424,13 @@ def _timeout(seconds: float) -> aiohttp.ClientTimeout:
 
 
 @lru_cache(maxsize=4096)
-def _requests(operation: str, status: str, code: str) -> Counter:
-    return TWILIO_REQUESTS.labels(operation, status, code)
+def _requests(connection: str, operation: str, status: str, code: str) -> Counter:
+    return TWILIO_REQUESTS.labels(connection, operation, status, code)
+
+
+@lru_cache(maxsize=1024)
+def _answers(connection: str, outcome: str) -> Counter:
+    return TWILIO_ANSWERS.labels(connection, outcome)
 
 
 @lru_cache(maxsize=256)

@@ -21,19 +21,31 @@ _present: dict[str, "Report"] = {}
 class Report:
     """The voice of one watch. `failing`: why Twilio cannot be polled at present, None when it can."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, interval: timedelta) -> None:
         self.name = name
+        self._interval = interval
         self.failing: str | None = None
         self.written_at = time.monotonic()
         self._log = log.bind(watch=name)
         self._conditions: set[str] = set()
 
     @contextmanager
-    def measured(self, is_paused: Callable[[], bool]) -> Iterator[None]:
-        """Show the age of the cursor, the lag and whether it is paused while the watch runs here."""
+    def measured(self, is_paused: Callable[[], bool], *, age: timedelta) -> Iterator[None]:
+        """Show the age of the cursor, the lag and whether it is paused while the watch runs here.
+
+        Until the first write the cursor is as old as the predecessor left it (`age`), so that a watch that is taken
+        over again and again without a write is seen.
+        """
         _present[self.name] = self
-        telemetry.WATCH_CURSOR_AGE.labels(self.name).set_function(lambda: time.monotonic() - self.written_at)
+        began = self.written_at
+        inherited = max(0.0, age.total_seconds())
+
+        def cursor_age() -> float:
+            return time.monotonic() - self.written_at + (inherited if self.written_at == began else 0.0)
+
+        telemetry.WATCH_CURSOR_AGE.labels(self.name).set_function(cursor_age)
         telemetry.WATCH_PAUSED.labels(self.name).set_function(is_paused)
+        telemetry.WATCH_INTERVAL.labels(self.name).set(self._interval.total_seconds())
         try:
             yield
         finally:
@@ -42,6 +54,7 @@ class Report:
                 telemetry.WATCH_CURSOR_AGE.remove(self.name)
                 telemetry.WATCH_LAG.remove(self.name)
                 telemetry.WATCH_PAUSED.remove(self.name)
+                telemetry.WATCH_INTERVAL.remove(self.name)
 
     def counted(self, outcome: str) -> None:
         """One more poll."""

@@ -72,7 +72,7 @@ class Watcher:
         )
         write = self._form.written
         self._reader = Reader(settings, watch, pages=pages, fetch=fetch, write=write, capacity=capacity)
-        self._report = Report(settings.name)
+        self._report = Report(settings.name, interval=settings.interval)
         self._pace = Pace(settings.name, settings.interval)
         self._changes = settings.emit == "changes"
         # A call appears in a list by status when it reaches that status, which may be long after its creation.
@@ -96,7 +96,8 @@ class Watcher:
         self.cursor = cursor if cursor is None or self._changes else replace(cursor, followed={})
         stopping = asyncio.create_task(self._attend(stop), name=f"stop-{self._settings.name}")
         try:
-            with self._report.measured(lambda: self.is_paused):
+            age = self._reader.now - cursor.polled_at if cursor else timedelta()
+            with self._report.measured(lambda: self.is_paused, age=age):
                 while not stop.is_set():
                     await self._carry_out_requests()
                     if self.is_paused:

@@ -2,17 +2,28 @@
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import promql_parser as promql
 
 from connector.telemetry import REGISTRY
 
-OF_TARGETS = frozenset({"namespace", "job", "instance", "pod"})
-"""Labels that the scrape adds."""
+OF_TARGETS = frozenset({"cluster", "namespace", "job", "release", "instance", "pod"})
+"""Labels that the scrape adds, or Prometheus where it sends to another."""
 SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
 VARIABLE = re.compile(r"\$__rate_interval|\$__range")
+
+
+class Selector(NamedTuple):
+    """A series that an expression reads: its name, and the matchers of its labels (label, operator, text)."""
+
+    name: str
+    matchers: tuple[tuple[str, str, str], ...]
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Whether a series of this name with these labels is read."""
+        return all(_matches(labels.get(label, ""), operator, text) for label, operator, text in self.matchers)
 
 
 class Reads(NamedTuple):
@@ -27,7 +38,7 @@ def known() -> dict[str, frozenset[str]]:
     """Each series that the connector has -> its labels."""
     found: dict[str, frozenset[str]] = {}
     for collector in REGISTRY._collector_to_names:
-        labels = frozenset(collector._labelnames)  # type: ignore[attr-defined]  # only our own metrics are registered
+        labels = frozenset(getattr(collector, "_labelnames", ()))
         for metric in collector.collect():
             for suffix in SUFFIXES[metric.type]:
                 found[metric.name + suffix] = labels | ({"le"} if suffix == "_bucket" else set())
@@ -52,6 +63,27 @@ def reads(expression: str) -> Reads:
 
     promql.walk(promql.parse(VARIABLE.sub("5m", expression)), visit)
     return Reads(series, frozenset(groups))
+
+
+def selectors(expression: str) -> list[Selector]:
+    """Every selector of an expression."""
+    found: dict[Selector, None] = {}
+
+    def visit(node: promql.Expr) -> None:
+        if isinstance(node, promql.VectorSelector):
+            matchers = tuple((item.name, str(item.op), item.value) for item in node.matchers.matchers)
+            found[Selector(str(node.name), matchers)] = None
+        elif isinstance(node, promql.MatrixSelector):
+            visit(node.vector_selector)
+
+    promql.walk(promql.parse(expression), visit)
+    return list(found)
+
+
+def _matches(value: str, operator: str, text: str) -> bool:
+    if operator in {"MatchOp.Equal", "MatchOp.NotEqual"}:
+        return (value == text) == (operator == "MatchOp.Equal")
+    return (re.fullmatch(text, value) is not None) == (operator == "MatchOp.Re")
 
 
 def mistakes(expression: str) -> list[str]:
