@@ -164,7 +164,9 @@ async def test_a_promoted_token_is_found_in_its_file_and_no_callback_is_lost(
         (message,) = await wait_for_records(kafka, f"{prefix}.messages", 1)
         statuses = await wait_for_records(kafka, f"{prefix}.message-status", len(deliveries))
     assert [delivery.attempts[0]["status"] for delivery in deliveries] == [204] * len(deliveries)
-    assert {headers_of(record)["ce_id"] for record in statuses} == {delivery.token for delivery in deliveries}
+    assert {headers_of(record)["ce_twilioidempotencytoken"] for record in statuses} == {
+        delivery.token for delivery in deliveries
+    }
     assert message.key.decode() == sid
     assert "callback refused" not in process.log
     assert "credentials refused" not in process.log

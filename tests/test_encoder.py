@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from connector.errors import InvalidRecord
 from connector.events import encode, timestamp
 from connector.receiver import encoder as encoders
+from connector.receiver import form
 from connector.receiver.encoder import Encoder, present
-from connector.receiver.form import event
+from connector.receiver.form import Form, event
 from connector.resources import CALLBACKS
 from connector.resources.models import camel
 from connector.resources.rows import Bundle, Callback
@@ -40,7 +41,7 @@ def forms(draw: st.DrawFn, row: Callback) -> list[tuple[str, str]]:
 
 def the_long_way(row: Callback, pairs: list[tuple[str, str]], query: str, token: str | None) -> Any:
     try:
-        made = event(row, pairs, recorded=dt.datetime.fromisoformat(MOMENT), query=query, token=token)
+        made = event(row, Form.of(pairs), recorded=dt.datetime.fromisoformat(MOMENT), query=query, token=token)
     except InvalidRecord as error:
         return str(error)
     return encode(made, "topic", made.subject)
@@ -48,7 +49,7 @@ def the_long_way(row: Callback, pairs: list[tuple[str, str]], query: str, token:
 
 def the_short_way(row: Callback, pairs: list[tuple[str, str]], query: str, token: str | None) -> Any:
     try:
-        return Encoder.of(row, "topic", "binary").record(pairs, query=query, token=token)
+        return Encoder.of(row, "topic", "binary").record(Form.of(pairs), query=query, token=token)
     except InvalidRecord as error:
         return str(error)
 
@@ -79,13 +80,15 @@ def test_a_bundle_with_a_value_of_its_own_takes_the_long_way() -> None:
             return b'{"own": true}'
 
     row = Callback("toy", "toys", "twilio.toy.v1", Own, "toy_sid", ("toy_sid",))
-    record = Encoder.of(row, "topic", "binary").record([("ToySid", "T1")], query="", token=None)
+    record = Encoder.of(row, "topic", "binary").record(Form.of([("ToySid", "T1")]), query="", token=None)
     assert orjson.loads(record.value or b"") == {"own": True}
 
 
 def test_names_that_anybody_may_send_are_not_remembered_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoders, "MAX_NAMES", 1)
-    names = encoders._Names()
+    monkeypatch.setattr(form, "MAX_NAMES", 1)
+    names = form._Names()
+    assert names["L" * 65] == "l" * 65
+    assert not names
     assert [names["OneField"], names["OtherField"]] == ["one_field", "other_field"]
     assert len(names) == 1
 

@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 
 from connector.errors import InvalidRecord
 from connector.events import encode
-from connector.receiver.form import address, event, identity, parse
+from connector.receiver.form import Form, address, event, identity, parse
 from connector.resources import CALLBACKS
 
 SAMPLES = Path(__file__).parent / "contract" / "callbacks"
 RECORDED = dt.datetime(2026, 11, 24, 12, 0, 0, 5000, tzinfo=dt.UTC)
 ACCOUNT = "ACa42104b5c0081d28f69cc86620eae712"
 STATUS = [("MessageSid", "SM1"), ("MessageStatus", "sent"), ("AccountSid", "AC1")]
+FORM = Form.of(STATUS)
 ROW = CALLBACKS["message-status"]
 
 
@@ -56,7 +57,7 @@ def test_what_is_not_utf8_or_too_much_is_invalid(body: bytes) -> None:
 )
 def test_twilios_forms_become_events(kind: str, sample: str, resource: str, key: str, moment: str | None) -> None:
     pairs = parse((SAMPLES / f"{sample}.form").read_bytes())
-    made = event(CALLBACKS[kind], pairs, recorded=RECORDED)
+    made = event(CALLBACKS[kind], Form.of(pairs), recorded=RECORDED)
     assert (made.source, made.subject) == (f"/twilio/{ACCOUNT}/{resource}", key)
     assert made.type == CALLBACKS[kind].event_type
     assert made.time == (dt.datetime.fromisoformat(moment) if moment else RECORDED)
@@ -69,13 +70,15 @@ def test_twilios_forms_become_events(kind: str, sample: str, resource: str, key:
 
 def test_integer_fields_are_integers_and_the_rest_is_text() -> None:
     pairs = parse((SAMPLES / "call_status_callback.form").read_bytes())
-    data = orjson.loads(event(CALLBACKS["call-status"], pairs, recorded=RECORDED).data)
+    data = orjson.loads(event(CALLBACKS["call-status"], Form.of(pairs), recorded=RECORDED).data)
     assert (data["call_duration"], data["sequence_number"], data["sip_response_code"]) == (14, 3, 200)
     assert (data["from"], data["to_zip"], data["timestamp"]) == ("+15550100001", "94937", "2026-11-23T17:00:19Z")
 
 
 def test_unknown_fields_pass_through_in_snake_case() -> None:
-    data = orjson.loads(event(ROW, [*STATUS, ("NewTwilioField2", "x"), ("SipHeader_X-A", "")], recorded=RECORDED).data)
+    data = orjson.loads(
+        event(ROW, Form.of([*STATUS, ("NewTwilioField2", "x"), ("SipHeader_X-A", "")]), recorded=RECORDED).data
+    )
     assert data["new_twilio_field2"] == "x"
     assert data["sip_header_x-a"] == ""
 
@@ -83,7 +86,7 @@ def test_unknown_fields_pass_through_in_snake_case() -> None:
 @pytest.mark.parametrize("pairs", [[], STATUS[1:], [("MessageSid", ""), *STATUS[1:]], [*STATUS, ("ErrorCode", "many")]])
 def test_a_form_that_does_not_fit_names_the_fields_and_not_their_content(pairs: list[tuple[str, str]]) -> None:
     with pytest.raises(InvalidRecord, match=r"message_sid|error_code") as caught:
-        event(ROW, pairs, recorded=RECORDED)
+        event(ROW, Form.of(pairs), recorded=RECORDED)
     assert "many" not in str(caught.value)
 
 
@@ -99,7 +102,7 @@ def test_a_form_that_does_not_fit_names_the_fields_and_not_their_content(pairs: 
     ],
 )
 def test_our_parameters_say_what_caused_the_event(query: str, correlation: str | None, causation: str | None) -> None:
-    extensions = event(ROW, STATUS, recorded=RECORDED, query=query).extensions
+    extensions = event(ROW, FORM, recorded=RECORDED, query=query).extensions
     assert extensions["recordedtime"] == "2026-11-24T12:00:00.005000Z"
     assert (extensions.get("correlationid"), extensions.get("causationid")) == (correlation, causation)
 
@@ -111,7 +114,7 @@ def test_the_address_that_we_hand_out_leads_back_to_the_command(command: str, co
     assert base == "https://hooks.example.com/callbacks/message-status"
     assert url.isascii()
     assert not set("'\"<> #") & set(query)
-    extensions = event(ROW, STATUS, recorded=RECORDED, query=query).extensions
+    extensions = event(ROW, FORM, recorded=RECORDED, query=query).extensions
     assert (extensions["causationid"], extensions["correlationid"]) == (command, correlation or command)
 
 
@@ -120,16 +123,80 @@ def test_overrides_are_a_fragment() -> None:
     assert url == "https://h.example/callbacks/call-status?command=c#rc=3&rp=all"
 
 
+@pytest.mark.parametrize(
+    "query", ["command=a&command=b", "command=a&%63ommand=a", "correlation=%FF&command=a", "traceparent=&traceparent="]
+)
+def test_an_address_that_we_cannot_have_made_says_nothing(query: str) -> None:
+    with pytest.raises(InvalidRecord, match="address is not ours"):
+        event(ROW, FORM, recorded=RECORDED, query=query)
+
+
+@pytest.mark.parametrize("query", ["Command=b&command=a", "tag=1&tag=2&command=a", "tag=%FF&command=a", "command=a&#"])
+def test_other_parameters_of_an_address_decide_nothing(query: str) -> None:
+    assert event(ROW, FORM, recorded=RECORDED, query=query).extensions["causationid"] == "a"
+
+
+def test_the_replacement_character_is_a_character_like_any_other() -> None:
+    url = address("https://h.example", "call-status", command="a\ufffdb", correlation="a\ufffdb")
+    assert event(ROW, FORM, recorded=RECORDED, query=url.partition("?")[2]).extensions["causationid"] == "a\ufffdb"
+
+
+# --- ambiguity ---
+@pytest.mark.parametrize(
+    ("pairs", "accounts"),
+    [
+        ([("AccountSid", "A"), ("Body", "x")], ["A"]),
+        ([("accountSid", "A")], ["A"]),
+        ([("Body", "x")], [None]),
+        ([("Body", "x"), ("Body", "x")], [None]),
+        ([("AccountSid", "A"), ("AccountSid", "A")], ["A", "A"]),
+        ([("AccountSid", "A"), ("AccountSid", "B")], ["A", "B"]),
+    ],
+)
+def test_every_account_that_a_form_names_is_found(pairs: list[tuple[str, str]], accounts: list[str | None]) -> None:
+    assert list(Form.of(pairs).accounts) == accounts
+
+
+@pytest.mark.parametrize("other", ["account_sid", "accountSid", "Account_Sid", "accountSID", "ACCOUNT_SID"])
+def test_an_account_has_one_name(other: str) -> None:
+    for value in ("A", "B"):
+        with pytest.raises(InvalidRecord, match="account_sid has two names"):
+            _ = Form.of([("AccountSid", "A"), (other, value)]).accounts
+
+
+@pytest.mark.parametrize(
+    ("pairs", "reason"),
+    [
+        ([("MediaUrl0", "a"), ("media_url0", "a")], "media_url0 has two names"),
+        ([("SipHeader_X-A", "a"), ("SipHeader_x-a", "b")], "has two names"),
+        ([("Digits", "1"), ("Digits", "2")], "digits has two values"),
+    ],
+)
+def test_a_field_has_one_name_and_one_value(pairs: list[tuple[str, str]], reason: str) -> None:
+    for order in (pairs, pairs[::-1]):
+        with pytest.raises(InvalidRecord, match=reason):
+            Form.of(order).refuse_ambiguous()
+
+
+def test_a_field_may_be_repeated_as_it_is() -> None:
+    Form.of([("Digits", "1"), ("Body", "x"), ("Digits", "1")]).refuse_ambiguous()
+
+
+def test_a_key_that_is_not_text_is_invalid() -> None:
+    with pytest.raises(InvalidRecord, match="message_sid is empty or not text"):
+        event(ROW, Form.of(parse(b"AccountSid=AC1&MessageSid=SM%FF&MessageStatus=sent")), recorded=RECORDED)
+
+
 # --- identity ---
-def test_twilios_token_identifies_a_callback() -> None:
-    assert event(ROW, STATUS, recorded=RECORDED, token="23024bfe752eff1d").id == "23024bfe752eff1d"
-
-
-@pytest.mark.parametrize("token", [None, "", "x" * 201, "ä", "a\nb"])
-def test_without_a_usable_token_the_form_does(token: str | None) -> None:
-    made = event(ROW, STATUS, recorded=RECORDED, token=token).id
-    assert made == identity("message-status", list(reversed(STATUS)), None)
-    assert len(made) == 32
+@pytest.mark.parametrize(
+    ("token", "carried"),
+    [("23024bfe752eff1d", "23024bfe752eff1d"), *((t, None) for t in (None, "", "x" * 201, "ä", "a\nb"))],
+)
+def test_twilios_token_is_carried_and_only_what_is_signed_identifies(token: str | None, carried: str | None) -> None:
+    made = event(ROW, FORM, recorded=RECORDED, token=token)
+    assert made.extensions["twilioidempotencytoken"] == carried
+    assert made.id == identity("message-status", list(reversed(STATUS)))
+    assert len(made.id) == 32
 
 
 @given(
@@ -137,19 +204,20 @@ def test_without_a_usable_token_the_form_does(token: str | None) -> None:
     st.lists(st.tuples(st.text(st.sampled_from("ab\0,"), max_size=4), st.text(st.sampled_from("ab\0,"), max_size=4))),
 )
 def test_different_forms_have_different_identities(one: list[tuple[str, str]], other: list[tuple[str, str]]) -> None:
-    assert (identity("k", one, None) == identity("k", other, None)) is (set(one) == set(other))
-    assert identity("k", one, None) != identity("l", one, None)
+    assert (identity("k", one) == identity("k", other)) is (set(one) == set(other))
+    assert identity("k", one) != identity("l", one)
 
 
 # --- an independent reader ---
 @pytest.mark.parametrize("envelope", ["binary", "structured"])
 def test_the_cloudevents_library_reads_the_record(envelope: str) -> None:
-    made = event(ROW, STATUS, recorded=RECORDED, query="command=c", token="t1")
+    made = event(ROW, FORM, recorded=RECORDED, query="command=c", token="t1")
     record = encode(made, "twilio.message-status", made.subject, envelope=envelope)  # type: ignore[arg-type]  # parametrised
     assert record.value is not None
     message = KafkaMessage(headers=dict(record.headers), key=record.key, value=record.value)
     read = (from_binary_event if envelope == "binary" else from_structured_event)(message)
-    assert read.get_attributes()["id"] == "t1"
+    assert read.get_attributes()["id"] == made.id
+    assert read.get_attributes()["twilioidempotencytoken"] == "t1"
     assert read.get_attributes()["causationid"] == "c"
     data: Any = read.get_data()
     assert (json.loads(data) if isinstance(data, bytes | str) else data)["message_status"] == "sent"

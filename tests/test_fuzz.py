@@ -60,7 +60,7 @@ def test_any_form_becomes_a_record_or_an_invalid_record(
 ) -> None:
     encoder = Encoder.of(row, "t.topic", "binary")
     try:
-        record = encoder.record([(name, MARK + value) for name, value in pairs], query=query, token=token)
+        record = encoder.record(form.Form.of([(name, MARK + value) for name, value in pairs]), query=query, token=token)
     except InvalidRecord as error:
         assert MARK not in str(error)  # noqa: PT017 - one of two ends
         return

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import aiohttp
 import pytest
@@ -15,7 +15,7 @@ from connector.receiver.receiver import Receiver
 from connector.resources import CALLBACKS
 from connector.resources.rows import Bundle, Callback
 from connector.simulator import Simulator
-from connector.twilio.signature import Keys, compute
+from connector.twilio.signature import Keys, Secret, compute
 from tests.callback_port import (
     ACCOUNT,
     DEADLINE_SECONDS,
@@ -43,7 +43,8 @@ async def test_a_signed_form_is_stored_and_answered_without_a_body(port: Port) -
     assert (data["message_status"], data["body"]) == ("sent", "grüße 🎉 +%&")
     named = dict(record.headers)
     assert named["ce_type"] == b"twilio.message.status.v1"
-    assert named["ce_id"] == b"token-1"
+    assert named["ce_twilioidempotencytoken"] == b"token-1"
+    assert len(named["ce_id"]) == 32
     assert named["ce_source"] == f"/twilio/{ACCOUNT}/messages".encode()
     assert named["ce_subject"] == b"SM1"
     assert named["ce_causationid"] == named["ce_correlationid"] == b"cmd-1"
@@ -79,6 +80,41 @@ async def test_a_callback_by_get_is_stored_without_our_own_parameters(port: Port
     assert data["message_status"] == "sent"
     assert "command" not in data
     assert dict(port.kafka.records[0].headers)["ce_causationid"] == b"cmd-1"
+
+
+async def test_one_callback_is_one_event_whatever_token_it_bears(port: Port) -> None:
+    for token in ("token-1", "token-2", "ä", ""):
+        assert (await port.form(I_Twilio_Idempotency_Token=token))[0] == 204
+    assert len({dict(record.headers)["ce_id"] for record in port.kafka.records}) == 1
+    carried = [dict(record.headers).get("ce_twilioidempotencytoken") for record in port.kafka.records]
+    assert carried == [b"token-1", b"token-2", None, None]
+    assert (await port.form({**STATUS, "MessageStatus": "failed"}))[0] == 204
+    assert dict(port.kafka.records[-1].headers)["ce_id"] != dict(port.kafka.records[0].headers)["ce_id"]
+
+
+SIP = {**STATUS, "Caller": "sip:+15551234567@203.0.113.7:5060", "CallerName": "O'Hara (!*~)"}
+
+
+@pytest.mark.parametrize("sent", ["", "'()*!~"])
+@pytest.mark.parametrize("signed", ["", ":@", "'()*!~", ":@'()*!~"])
+async def test_a_get_may_be_signed_before_or_after_its_query_is_escaped(port: Port, sent: str, signed: str) -> None:
+    def path(safe: str) -> str:
+        return f"{PATH}&{urlencode(SIP, safe=safe, quote_via=quote)}"
+
+    signature = compute(PUBLIC + path(signed), (), TOKEN)
+    assert (await port.call(path(sent), method="GET", X_Twilio_Signature=signature))[0] == 204
+    assert json.loads(port.kafka.records[0].value or b"")["caller_name"] == "O'Hara (!*~)"
+    other = {**SIP, "CallerName": "O'Hara (!*~"}
+    forged = f"{PATH}&{urlencode(other, safe=sent, quote_via=quote)}"
+    assert (await port.call(forged, method="GET", X_Twilio_Signature=signature))[0] == 403
+
+
+async def test_our_connection_overrides_may_be_signed_or_not() -> None:
+    fields = "".join(name + value for name, value in sorted(STATUS.items()))
+    async with opened(overrides="rc=3&rp=all") as port:
+        for fragment, status in (("", 204), ("#rc=3&rp=all", 204), ("#rc=3", 403), ("rc=3&rp=all", 403)):
+            signature = Secret(TOKEN, "sha1").sign(f"{PUBLIC}{PATH}{fragment}{fields}").decode()
+            assert (await port.form(X_Twilio_Signature=signature))[0] == status
 
 
 async def test_the_url_is_checked_as_it_was_sent(port: Port) -> None:

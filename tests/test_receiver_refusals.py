@@ -72,6 +72,22 @@ async def test_an_account_cannot_speak_for_another(port: Port) -> None:
     await forbidden(port, fields=two, token=TOKEN)
 
 
+async def test_two_names_of_an_account_are_a_bad_request(port: Port) -> None:
+    for first, second in ((ACCOUNT, OTHER), (OTHER, ACCOUNT), (ACCOUNT, ACCOUNT)):
+        for token in (TOKEN, OTHER_TOKEN, "nobodys"):
+            fields = [("AccountSid", first), ("account_sid", second), ("MessageSid", "SM1"), ("MessageStatus", "sent")]
+            assert (await port.form(fields, token=token))[0] == 400
+    assert port.kafka.records == []
+
+
+async def test_what_follows_the_signed_part_of_a_target_is_a_bad_request(port: Port) -> None:
+    signed = compute(PUBLIC + PATH, STATUS.items(), TOKEN)
+    for tail in ("#", "#&command=EVIL&correlation=EVIL", "&a=b#c"):
+        reply = await raw(port, posted(PATH + tail, urlencode(STATUS).encode(), signed))
+        assert reply.startswith(b"HTTP/1.1 400"), tail
+    assert port.kafka.records == []
+
+
 async def test_unknown_algorithms_and_shared_keys_are_forbidden(port: Port) -> None:
     name = "X_Twilio_Webhooks_Signature_Settings"
     await forbidden(port, **{name: "key=key1,algorithm=HMAC_MD5"})
@@ -178,6 +194,12 @@ async def raw(port: Port, *parts: bytes, pause: float = 0) -> bytes:
 
 
 HEAD = b"POST /callbacks/message-status HTTP/1.1\r\nHost: x\r\n"
+
+
+def posted(target: str, body: bytes, signature: str) -> bytes:
+    """A signed form as bytes, on a connection of its own."""
+    head = f"POST {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: {FORM_TYPE}\r\n"
+    return f"{head}X-Twilio-Signature: {signature}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,13 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from connector.twilio.signature import Keys, compute
 from tests.callback_port import (
+    ACCOUNT,
     FORM_TYPE,
     OTHER,
     OTHER_TOKEN,
@@ -44,6 +46,47 @@ async def test_events_of_one_account_signed_by_another_are_refused() -> None:
         assert (await port.json(body, token=OTHER_TOKEN))[0] == 403
     async with opened(keys={OTHER: Keys.of([OTHER_TOKEN])}) as port:
         assert (await port.json(body, token=OTHER_TOKEN))[0] == 403
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"source": f"/2010-04-01/Accounts/{OTHER}/Messages"},
+        {"subject": f"/Accounts/{OTHER}"},
+        {"data": {"accountSid": ACCOUNT, "more": [{"account_sid": OTHER}]}},
+    ],
+)
+async def test_every_account_that_an_event_names_must_have_signed(port: Port, changes: dict[str, Any]) -> None:
+    event = {"id": "1", "source": "s", "type": "t", "specversion": "1.0", "data": {"accountSid": ACCOUNT}}
+    assert (await port.json(json.dumps(event).encode()))[0] == 204
+    for token in (TOKEN, OTHER_TOKEN):
+        assert (await port.json(json.dumps(event | changes).encode(), token=token))[0] == 403
+    assert len(port.kafka.records) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"id":"1","source":"s","type":"t","specversion":"1.0","data":{"accountSid":"%b","accountSid":"%b"}}',
+        b'{"id":"1","source":"s","type":"t","specversion":"1.0","data":{"accountSid":"%b","account_sid":"%b"}}',
+        b'[{"id":"1","source":"s","type":"t","specversion":"1.0","subject":"%b","subject":"%b"}]',
+    ],
+)
+async def test_two_names_of_one_field_are_a_bad_request_and_kept(port: Port, body: bytes) -> None:
+    named = body % (ACCOUNT.encode(), OTHER.encode())
+    assert (await port.json(named))[0] == 400
+    assert [(record.topic, record.value) for record in port.kafka.records] == [("twilio.dead-letters", named)]
+
+
+@pytest.mark.parametrize("second", ["0" * 64, "", "{digest}"])
+async def test_a_second_hash_in_the_url_must_be_the_bodys_too(port: Port, second: str) -> None:
+    body = b'{"id":"1","source":"s","type":"t","specversion":"1.0"}'
+    digest = hashlib.sha256(body).hexdigest()
+    for one, other in ((digest, second.format(digest=digest)), (second.format(digest=digest), digest)):
+        path = f"/callbacks/events?bodySHA256={one}&%62odySHA256={other}"
+        signed = compute(PUBLIC + path, (), TOKEN)
+        status, _, _ = await port.call(path, body=body, Content_Type="application/json", X_Twilio_Signature=signed)
+        assert status == (204 if one == other else 403)
 
 
 async def test_events_that_name_no_account_are_accepted_from_any_of_ours(port: Port) -> None:

@@ -47,6 +47,24 @@ async def test_the_query_of_a_get_is_kept_as_it_came(port: Port) -> None:
     assert described(letter)["callback-target"] == "/callbacks/message-status"
 
 
+@pytest.mark.parametrize(
+    ("second", "reason"),
+    [(("messageStatus", "sent"), "message_status has two names"), (("Body", "x"), "body has two values")],
+)
+async def test_a_signed_form_with_a_field_twice_is_kept(port: Port, second: tuple[str, str], reason: str) -> None:
+    assert (await port.form([*STATUS.items(), second]))[0] == 400
+    assert (await port.form([*STATUS.items(), second], token="forged"))[0] == 403
+    (letter,) = port.kafka.records
+    assert described(letter)["dlq.errors.message"] == f"The form is ambiguous: {reason}."
+
+
+@pytest.mark.parametrize("tail", ["&command=cmd-2", "&%63ommand=cmd-1", "&correlation=%FF"])
+async def test_a_signed_address_that_we_cannot_have_made_is_kept(port: Port, tail: str) -> None:
+    assert (await port.form(path=PATH + tail))[0] == 400
+    (letter,) = port.kafka.records
+    assert described(letter)["callback-target"] == PATH + tail
+
+
 @pytest.mark.parametrize("body", [b'{"id": 1', b'[{"id": "1"}]', b"[1]"])
 async def test_signed_json_that_is_no_event_is_kept(port: Port, body: bytes) -> None:
     assert (await port.json(body))[0] == 400

@@ -50,6 +50,22 @@ def test_the_computed_signature_is_the_vectors(vector: dict[str, Any]) -> None:
     assert function(vector["url"], pairs_of(vector["params"]), vector["auth_token"]) == vector["signature"]
 
 
+CORPUS = json.loads((Path(__file__).parent / "contract" / "sdk_signature_vectors.json").read_text())
+
+
+@pytest.mark.parametrize("vector", CORPUS, ids=[f"{vector['sdk']}: {vector['name']}" for vector in CORPUS])
+def test_every_vector_of_the_official_sdks_is_judged_as_they_do(vector: dict[str, Any]) -> None:
+    keys = Keys.of([vector["token"]])
+    body = None if vector["body"] is None else vector["body"].encode()
+    for judge in (verify, explain):
+        verdict = judge(vector["url"], pairs_of(vector["params"]), vector["signature"], keys, body=body)
+        assert verdict.valid is vector["valid"]
+
+
+def test_the_corpus_has_vectors_of_all_seven_sdks() -> None:
+    assert {vector["sdk"] for vector in CORPUS} == {"python", "node", "java", "csharp", "ruby", "php", "go"}
+
+
 # --- the official SDK as oracle; where facts.md says that it errs (userinfo, IPv6, bare "?"), it is not asked ---------
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 NAMES = st.one_of(st.sampled_from(["From", "To", "Body", "MediaUrl", "Sid", "SidAccount"]), TEXT)
@@ -140,9 +156,41 @@ def test_userinfo_may_be_signed_or_dropped() -> None:
         assert verify(received, PAIRS, compute(signed, PAIRS, TOKEN), KEYS).valid
 
 
-def test_a_fragment_is_never_signed() -> None:
+def test_a_fragment_is_signed_or_not() -> None:
     assert compute(URL + "#rc=3&rp=all", PAIRS, TOKEN) == compute(URL, PAIRS, TOKEN)
-    assert verify(URL + "#rc=3", PAIRS, compute(URL, PAIRS, TOKEN), KEYS).valid
+    signatures = {
+        signed: RequestValidator(TOKEN).compute_signature(signed, dict(PAIRS)) for signed in (URL, URL + "#rc=3")
+    }
+    assert verify(URL + "#rc=3", PAIRS, signatures[URL], KEYS).valid
+    assert verify(URL + "#rc=3", PAIRS, signatures[URL + "#rc=3"], KEYS).valid
+    assert not verify(URL, PAIRS, signatures[URL + "#rc=3"], KEYS).valid
+    assert not verify(URL + "#rc=4", PAIRS, signatures[URL + "#rc=3"], KEYS).valid
+
+
+@pytest.mark.parametrize("mark", "@:!'()*~")
+def test_each_mark_may_be_signed_bare_or_escaped(mark: str) -> None:
+    bare, escaped = f"{URL}&A=x{mark}y", f"{URL}&A=x%{ord(mark):02X}y"
+    assert verify(escaped, (), compute(bare, (), TOKEN), KEYS).valid
+    assert verify(bare, (), compute(escaped, (), TOKEN), KEYS).valid is (mark not in "@:")
+    assert not verify(escaped.replace("x", "z"), (), compute(bare, (), TOKEN), KEYS).valid
+
+
+def test_other_characters_are_signed_as_they_are_sent() -> None:
+    for bare, escaped in (
+        ("a", "%61"),
+        ("+", "%2B"),
+        ("/", "%2F"),
+        ("&", "%26"),
+        ("=", "%3D"),
+        ("%", "%25"),
+        ("+", "%20"),
+    ):
+        assert not verify(f"{URL}&A={escaped}", (), compute(f"{URL}&A={bare}", (), TOKEN), KEYS).valid
+        assert not verify(f"{URL}&A={bare}", (), compute(f"{URL}&A={escaped}", (), TOKEN), KEYS).valid
+
+
+def test_the_number_of_variants_is_bounded() -> None:
+    assert len(url_variants("https://h.example/x?" + "a%40'b%2A*~" * 50 + "#rc=3")) <= 40
 
 
 def test_any_of_several_tokens_is_accepted() -> None:

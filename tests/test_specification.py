@@ -202,7 +202,9 @@ async def check_forms(walk: World) -> None:
     for item, method, delivery in deliveries:
         assert delivery.outcome == "delivered", (item.kind, method, delivery.attempts)
         found = await read_all(walk.kafka, walk.topic(item.topic))
-        (record,) = [record for record in found if headers_of(record)["ce_id"] == delivery.token]
+        (record,) = [
+            record for record in found if headers_of(record).get("ce_twilioidempotencytoken") == delivery.token
+        ]
         headers = headers_of(record)
         assert record.key.decode() == headers["ce_subject"] == item.key
         assert headers["ce_type"] == item.type

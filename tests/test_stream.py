@@ -17,6 +17,7 @@ from connector.receiver.stream import accounts, elements, record
 SAMPLES = Path(__file__).parent / "contract" / "callbacks"
 RECORDED = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 ACCOUNT = "ACa42104b5c0081d28f69cc86620eae712"
+OTHER = "AC" + "2" * 32
 EVENT: dict[str, Any] = {"id": "EZ1", "source": "/2010-04-01/x", "type": "com.twilio.x", "specversion": "1.0"}
 
 VALUES = st.recursive(
@@ -76,8 +77,14 @@ def test_numbers_are_not_written_anew() -> None:
         b"[" * 2000,
         body({**EVENT, "id": ""}),
         body({**EVENT, "id": 7}),
+        body({**EVENT, "id": "EZ\ud83d"}),
         body(EVENT, {**EVENT, "type": None}),
         body({name: value for name, value in EVENT.items() if name != "source"}),
+        body({**EVENT, "ID": "EZ2"}),
+        body({**EVENT, "data": {"accountSid": "AC1", "account_sid": "AC1"}}),
+        body({**EVENT, "data": {"accountSid": ["AC1"]}}),
+        b'{"id":"1","id":"2","source":"s","type":"t","specversion":"1.0"}',
+        b'{"id":"1","source":"s","type":"t","specversion":"1.0","data":[{"a":1,"a":1}]}',
     ],
 )
 def test_what_is_no_cloudevent_is_invalid(given_body: bytes) -> None:
@@ -99,9 +106,14 @@ def test_an_empty_array_holds_nothing() -> None:
         ({"source": f"/2010-04-01/Accounts/{ACCOUNT}0/Messages"}, set()),
         ({"source": "/sinks/DG1", "data": [1]}, set()),
         ({"data": {"accountSid": 7}}, set()),
+        ({"data": {"accountSid": "", "account_id": "AC1"}}, set()),
+        ({"data": {"deep": [{"AccountSID": "AC1"}]}, "subject": f"a-{OTHER}"}, {"AC1", OTHER}),
+        ({"data": {"accountSid": "AC1"}, "source": f"/{ACCOUNT}", "accountsid": "AC2"}, {"AC1", "AC2", ACCOUNT}),
+        ({"source": f"/Accounts/{OTHER}/Accounts/{ACCOUNT}?a"}, {ACCOUNT, OTHER}),
+        ({"data": {"accountSid": "AC1", "parentAccountSid": "AC2"}}, {"AC1"}),
     ],
 )
-def test_the_account_is_found_in_data_or_source(changes: dict[str, Any], found: set[str]) -> None:
+def test_every_account_that_an_event_names_is_found(changes: dict[str, Any], found: set[str]) -> None:
     assert accounts(elements(body({**EVENT, **changes}))) == found
 
 
@@ -127,7 +139,7 @@ def test_the_cloudevents_library_reads_the_record() -> None:
 
 
 def test_odd_attribute_names_are_no_headers() -> None:
-    odd = {**EVENT, "bad name": "x", "ok1": "\ud800", "UP": "x", "n": 1}
+    odd = {**EVENT, "bad name": "x", "causationid": "x", "recordedtime": "x", "ok1": "\ud800", "UP": "x", "n": 1}
     made = record(elements(body(odd))[0], "t", recorded=RECORDED)
     assert {name for name, _ in made.headers} == {
         "ce_id",

@@ -18,30 +18,15 @@ from pydantic.fields import FieldInfo
 from connector.events import JSON, Envelope, Record, encode, now, timestamp
 from connector.receiver import form
 from connector.resources.fields import Optional
-from connector.resources.models import snake
 from connector.resources.rows import Callback
 from connector.resources.writing import is_plain
 
 Convert = Callable[[str], Any]
 Header = tuple[str, bytes]
 
-MAX_NAMES = 4096
 _BLANK_IS_NULL = FieldInfo.from_annotation(cast("type[Any]", Optional))
 _SPECVERSION: Header = ("ce_specversion", b"1.0")
 _CONTENT_TYPE: Header = ("content-type", JSON)
-
-
-class _Names(dict[str, str]):
-    """Twilio's names of fields and ours; those that anybody may send are not remembered without end."""
-
-    def __missing__(self, name: str) -> str:
-        found = snake(name)
-        if len(self) < MAX_NAMES:
-            self[name] = found
-        return found
-
-
-_NAMES = _Names()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +64,14 @@ class Encoder:
             is_plain=envelope == "binary" and _is_plain(row, fields),
         )
 
-    def record(self, pairs: form.Pairs, *, query: str, token: str | None) -> Record:
+    def record(self, given: form.Form, *, query: str, token: str | None) -> Record:
         """The record of a form; `query` is that of the URL called, `token` Twilio's `I-Twilio-Idempotency-Token`.
 
         Raises InvalidRecord, naming the fields, when the form does not fit the row's bundle.
         """
-        document = self._document(pairs) if self.is_plain else None
+        document = self._document(given.fields) if self.is_plain else None
         if document is None:
-            event = form.event(self.row, pairs, recorded=now(), query=query, token=token)
+            event = form.event(self.row, given, recorded=now(), query=query, token=token)
             return encode(event, self.topic, event.subject, envelope=self.envelope)
         row = self.row
         recorded = present()
@@ -94,34 +79,34 @@ class Encoder:
         key: bytes = document[row.key].encode()
         headers: list[Header] = [
             _SPECVERSION,
-            ("ce_id", form.identity(row.kind, pairs, token).encode()),
+            ("ce_id", form.identity(row.kind, given.pairs).encode()),
             ("ce_source", f"/twilio/{document.get('account_sid') or '-'}/{row.resource}".encode()),
             self.kind,
             ("ce_subject", key),
             ("ce_time", moment.encode()),
             self.schema,
             ("ce_recordedtime", recorded.encode()),
-            _CONTENT_TYPE,
         ]
-        if query:
-            causes = form.causes(query)
-            trace = causes.pop("traceparent", None)
-            headers[-1:-1] = [(f"ce_{name}", value.encode()) for name, value in causes.items() if value is not None]
-            headers += [("traceparent", trace.encode())] if trace is not None else []
+        causes = form.causes(query)
+        trace = causes.pop("traceparent", None)
+        extensions = {**causes, form.IDEMPOTENCY_ATTRIBUTE: form.usable_token(token)}
+        headers += [(f"ce_{name}", value.encode()) for name, value in extensions.items() if value is not None]
+        headers.append(_CONTENT_TYPE)
+        if trace is not None:
+            headers.append(("traceparent", trace.encode()))
         return Record(self.topic, key, orjson.dumps(document), headers)
 
-    def _document(self, pairs: form.Pairs) -> dict[str, Any] | None:
+    def _document(self, fields: form.Fields) -> dict[str, Any] | None:
         """The bundle as JSON's own types; None for a form that does not fit it."""
-        document: dict[str, Any] = {**self.empty}
-        for name, value in pairs:
-            document[_NAMES[name]] = value
+        document: dict[str, Any] = {**self.empty, **fields}
         try:
             for name, convert in self.typed:
                 if document[name] is not None:
                     document[name] = convert(document[name])
         except ValidationError:
             return None
-        is_complete = document[self.row.key] and None not in [document[name] for name in self.required]
+        key = document[self.row.key]
+        is_complete = key and form.REPLACEMENT not in key and None not in [document[name] for name in self.required]
         return document if is_complete else None
 
 

@@ -1,8 +1,9 @@
 """A callback's form as the event that it becomes, and the address that Twilio calls. Pure."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import NamedTuple
 from urllib.parse import quote
 
 import orjson
@@ -16,15 +17,37 @@ from connector.resources.models import snake
 from connector.resources.rows import Callback
 
 Pairs = list[tuple[str, str]]
+Fields = dict[str, str]
 
 MAX_FIELDS = 1000
+MAX_NAMES = 4096
+LONGEST_NAME = 64
 LONGEST_TOKEN = 200
+ACCOUNT = "account_sid"
 
 # Query parameters of ours in the addresses that we hand to Twilio; Twilio signs them with the URL.
 COMMAND = "command"
 CORRELATION = "correlation"
 TRACE = "traceparent"
 OURS = frozenset({COMMAND, CORRELATION, TRACE, "bodySHA256"})
+# Twilio signs these bare even where it sends them escaped: bare, they are the same in both.
+UNESCAPED = ":@"
+# The extension attribute that carries Twilio's token.
+IDEMPOTENCY_ATTRIBUTE = "twilioidempotencytoken"
+REPLACEMENT = "\ufffd"
+
+
+class _Names(dict[str, str]):
+    """Twilio's names of fields and ours. Names that a caller invents are not remembered without end."""
+
+    def __missing__(self, name: str) -> str:
+        normalised = snake.__wrapped__(name)
+        if len(self) < MAX_NAMES and len(name) <= LONGEST_NAME:
+            self[name] = normalised
+        return normalised
+
+
+NAMES = _Names()
 
 
 def parse(encoded: bytes) -> Pairs:
@@ -38,35 +61,82 @@ def parse(encoded: bytes) -> Pairs:
         raise InvalidRecord("The form is not UTF-8, or has too many fields.") from None
 
 
-def event(row: Callback, pairs: Pairs, *, recorded: datetime, query: str = "", token: str | None = None) -> Event:
+class Form(NamedTuple):
+    """A form, read once: what decides (account, signature, command) and what is stored come from the same values.
+
+    `pairs` are its fields as they came, `fields` the same by our names: fewer when a field came more than once.
+    """
+
+    pairs: Pairs
+    fields: Fields
+
+    @classmethod
+    def of(cls, pairs: Pairs) -> "Form":
+        """The form of decoded fields."""
+        names = NAMES
+        return cls(pairs, {names[name]: value for name, value in pairs})
+
+    @property
+    def accounts(self) -> Sequence[str | None]:
+        """Every account that the form names; None stands for none.
+
+        Raises InvalidRecord when it has two names for the field: one would be checked and the other one stored.
+        """
+        if len(self.fields) == len(self.pairs):
+            return (self.fields.get(ACCOUNT),)
+        given = [pair for pair in self.pairs if NAMES[pair[0]] == ACCOUNT]
+        if len({name for name, _ in given}) > 1:
+            raise InvalidRecord(f"The form is ambiguous: {ACCOUNT} has two names.")
+        return [value for _, value in given] or (None,)
+
+    def refuse_ambiguous(self) -> None:
+        """Raise InvalidRecord when a field has two names, or two values: Twilio does not sign their order."""
+        if len(self.fields) == len(self.pairs):
+            return
+        first: dict[str, tuple[str, str]] = {}
+        for pair in self.pairs:
+            name = NAMES[pair[0]]
+            if first.setdefault(name, pair) != pair:
+                what = "values" if first[name][0] == pair[0] else "names"
+                raise InvalidRecord(f"The form is ambiguous: {name:.100} has two {what}.")
+
+    def without_ours(self) -> "Form":
+        """The form without the parameters that we have put into the address."""
+        return Form.of([pair for pair in self.pairs if pair[0] not in OURS])
+
+
+def event(row: Callback, given: Form, *, recorded: datetime, query: str = "", token: str | None = None) -> Event:
     """The event of a form; `query` is that of the URL called, `token` Twilio's `I-Twilio-Idempotency-Token`.
 
     Raises InvalidRecord, naming the fields, when the form does not fit the row's bundle.
     """
-    fields = {snake(name): value for name, value in pairs}
+    fields = given.fields
     try:
         bundle = row.bundle.model_validate(fields)
     except ValidationError as error:
         raise InvalidRecord(f"The form does not fit {row.kind}: {_problems(error)}.") from None
     subject = fields.get(row.key)
-    if not subject:
-        raise InvalidRecord(f"The form does not fit {row.kind}: {row.key} is empty.")
+    if not subject or REPLACEMENT in subject:
+        raise InvalidRecord(f"The form does not fit {row.kind}: {row.key} is empty or not text.")
     return Event(
-        id=identity(row.kind, pairs, token),
+        id=identity(row.kind, given.pairs),
         source=f"/twilio/{fields.get('account_sid') or '-'}/{row.resource}",
         type=row.event_type,
         subject=subject,
         time=(getattr(bundle, row.timed_by) if row.timed_by else None) or recorded,
         data=bundle.json_bytes(),
         dataschema=row.dataschema,
-        extensions={"recordedtime": timestamp(recorded), **causes(query)},
+        extensions={"recordedtime": timestamp(recorded), **causes(query), IDEMPOTENCY_ATTRIBUTE: usable_token(token)},
     )
 
 
-def identity(kind: str, pairs: Iterable[tuple[str, str]], token: str | None) -> str:
-    """Equal for repeated deliveries of one callback: Twilio's token, else a hash of kind and form."""
-    if token and len(token) <= LONGEST_TOKEN and token.isascii() and token.isprintable():
-        return token
+def usable_token(token: str | None) -> str | None:
+    """Twilio's `I-Twilio-Idempotency-Token` when it fits a header. It is not signed, so it decides nothing."""
+    return token if token and len(token) <= LONGEST_TOKEN and token.isascii() and token.isprintable() else None
+
+
+def identity(kind: str, pairs: Iterable[tuple[str, str]]) -> str:
+    """A hash of kind and signed fields: equal for repeated deliveries of one callback, and for nothing else."""
     return hashlib.blake2b(orjson.dumps([kind, sorted(set(pairs))]), digest_size=16).hexdigest()
 
 
@@ -74,19 +144,27 @@ def address(
     public_url: str, kind: str, *, command: str, correlation: str, traceparent: str | None = None, overrides: str = ""
 ) -> str:
     """The URL to hand to Twilio for the callbacks of a command; the fragment sets Twilio's retries."""
-    url = f"{public_url.rstrip('/')}/callbacks/{kind}?{COMMAND}={quote(command, safe='')}"
+    url = f"{public_url.rstrip('/')}/callbacks/{kind}?{COMMAND}={quote(command, safe=UNESCAPED)}"
     if correlation != command:
-        url += f"&{CORRELATION}={quote(correlation, safe='')}"
+        url += f"&{CORRELATION}={quote(correlation, safe=UNESCAPED)}"
     if traceparent:
-        url += f"&{TRACE}={quote(traceparent, safe='')}"
+        url += f"&{TRACE}={quote(traceparent, safe=UNESCAPED)}"
     return f"{url}#{overrides}" if overrides else url
 
 
 def causes(query: str) -> dict[str, str | None]:
-    """What our parameters in the URL say: which command caused this, what it belongs to, and the command's trace."""
+    """What our parameters in the URL say: which command caused this, what it belongs to, and the command's trace.
+
+    Raises InvalidRecord when one of them comes twice or is not UTF-8: we hand out no such address.
+    """
     if not query:
         return {}
-    given = dict(parse(query.encode(errors="replace")))
+    given: dict[str, str] = {}
+    for name, value in parse(query.encode()):
+        if name in OURS:
+            if name in given or (REPLACEMENT in value and "%ef%bf%bd" not in query.lower()):
+                raise InvalidRecord(f"The address is not ours: {name} comes twice, or is not UTF-8.")
+            given[name] = value
     command = given.get(COMMAND)
     trace = given.get(TRACE)
     return {

@@ -18,7 +18,7 @@ from connector.receiver.refusals import Refusal, Unfit
 from connector.receiver.sightings import BODY
 from connector.resources.rows import Callback
 from connector.telemetry import CALLBACKS
-from connector.twilio.signature import SETTINGS_HEADER, SIGNATURE_HEADER, Keys, Verdict, verify
+from connector.twilio.signature import SETTINGS_HEADER, SIGNATURE_HEADER, Keys, Verdict, body_hashes, verify
 
 BODY_SECONDS = 5.0
 FORM = "application/x-www-form-urlencoded"
@@ -27,25 +27,29 @@ IDEMPOTENCY_HEADER = "I-Twilio-Idempotency-Token"
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a kind of callback comes in. `base` and the request's target make the URL that Twilio signed."""
+    """Where a kind of callback comes in. `base`, the request's target and perhaps `fragment` are what Twilio signed."""
 
     row: Callback
     topic: str
     base: str
+    fragment: str
     stored: Counter
     encoder: Encoder
 
 
-def routes(rows: Iterable[Callback], *, public_url: str, prefix: str, envelope: Envelope) -> dict[str, Route]:
+def routes(
+    rows: Iterable[Callback], *, public_url: str, prefix: str, envelope: Envelope, overrides: str = ""
+) -> dict[str, Route]:
     """The routes by path; a path in front of ours (`https://host/path`) may come along or be cut off by the proxy."""
     found = {}
     before = urlsplit(public_url).path.rstrip("/")
     origin = public_url.removesuffix(before)
+    fragment = f"#{overrides}" if overrides else ""
     for row in rows:
         topic, stored = f"{prefix}.{row.topic}", CALLBACKS.labels(row.kind, "stored")
         encoder = Encoder.of(row, topic, envelope)
-        found[f"{before}/callbacks/{row.kind}"] = Route(row, topic, origin, stored, encoder)
-        found[f"/callbacks/{row.kind}"] = Route(row, topic, public_url, stored, encoder)
+        found[f"{before}/callbacks/{row.kind}"] = Route(row, topic, origin, fragment, stored, encoder)
+        found[f"/callbacks/{row.kind}"] = Route(row, topic, public_url, fragment, stored, encoder)
     return found
 
 
@@ -110,27 +114,32 @@ class Intake:
     def _from_form(self, route: Route, request: web.BaseRequest, query: str, body: bytes) -> Record:
         if _media_type(request) != FORM:
             raise Refusal(415)
-        pairs = form.parse(body)
-        self._check(route, request, dict(pairs).get("AccountSid"), pairs)
-        return self._record(route, request, pairs, query=query, content=body)
+        given = form.Form.of(form.parse(body))
+        for account in given.accounts:
+            self._check(route, request, account, given.pairs)
+        return self._record(route, request, given, query, content=body)
 
     def _from_query(self, route: Route, request: web.BaseRequest, query: str) -> Record:
-        pairs = form.parse(query.encode(errors="replace"))
-        self._check(route, request, dict(pairs).get("AccountSid"), [])
-        theirs = [pair for pair in pairs if pair[0] not in form.OURS]
-        return self._record(route, request, theirs, query=query, content=query.encode(errors="replace"))
+        given = form.Form.of(form.parse(query.encode()))
+        for account in given.accounts:
+            self._check(route, request, account, [])
+        return self._record(route, request, given, query, content=query.encode())
 
     def _record(
-        self, route: Route, request: web.BaseRequest, pairs: form.Pairs, *, query: str, content: bytes
+        self, route: Route, request: web.BaseRequest, given: form.Form, query: str, *, content: bytes
     ) -> Record:
+        """The record of a form that is signed. Raises Unfit."""
         try:
-            return route.encoder.record(pairs, query=query, token=request.headers.get(IDEMPOTENCY_HEADER))
+            given.refuse_ambiguous()
+            if request.method == "GET":
+                given = given.without_ours()
+            return route.encoder.record(given, query=query, token=request.headers.get(IDEMPOTENCY_HEADER))
         except InvalidRecord as error:
             raise Unfit(str(error), content) from error
 
     def _from_json(self, route: Route, request: web.BaseRequest, body: bytes) -> list[Record]:
         """Every account that the events name must have signed them; where none is named, any of ours."""
-        if _media_type(request) == FORM or (self.keys is not None and "bodySHA256=" not in request.raw_path):
+        if _media_type(request) == FORM or (self.keys is not None and not body_hashes(request.raw_path)):
             raise Refusal(415)
         found, problem = _elements(body)
         named = stream.accounts(found)
@@ -142,7 +151,8 @@ class Intake:
         if problem is not None:
             raise Unfit(str(problem), body) from problem
         recorded = now()
-        return [stream.record(element, route.topic, recorded=recorded) for element in found]
+        token = request.headers.get(IDEMPOTENCY_HEADER)
+        return [stream.record(element, route.topic, recorded=recorded, token=token) for element in found]
 
     def _check(
         self, route: Route, request: web.BaseRequest, account: str | None, pairs: form.Pairs, body: bytes | None = None
@@ -174,7 +184,7 @@ class Intake:
 def _verdict(route: Route, request: web.BaseRequest, pairs: form.Pairs, keys: Keys, body: bytes | None) -> Verdict:
     headers = request.headers
     return verify(
-        route.base + request.raw_path,
+        f"{route.base}{request.raw_path}{route.fragment}",
         pairs,
         headers.get(SIGNATURE_HEADER),
         keys,

@@ -45,8 +45,8 @@ class Receiver:
     """The HTTP server for callbacks.
 
     `publish` returns when all records are acknowledged and raises otherwise, within five seconds. `keys` are what may
-    sign, by account SID; `public_url` is what Twilio calls; `renew` re-reads the keys when a signature is wrong, and
-    says whether they are others now.
+    sign, by account SID; `public_url` is what Twilio calls, `overrides` the fragment of the addresses that we hand out;
+    `renew` re-reads the keys when a signature is wrong, and says whether they are others now.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class Receiver:
         publish: Publish,
         prefix: str,
         envelope: Envelope = "binary",
+        overrides: str = "",
         verify_signatures: bool = True,
         max_body: int = 64 * 1024,
         renew: Callable[[], bool] | None = None,
@@ -69,7 +70,7 @@ class Receiver:
         self._prefix = prefix
         self._intake = Intake(keys if verify_signatures else None, max_body, renew)
         base = (public_url or "").rstrip("/")
-        self._routes = routes(rows, public_url=base, prefix=prefix, envelope=envelope)
+        self._routes = routes(rows, public_url=base, prefix=prefix, envelope=envelope, overrides=overrides)
         self._refusals = Refusals()
         self.sightings = Sightings()
         self._draining = False
@@ -141,7 +142,8 @@ class Receiver:
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         started = time.perf_counter()
-        route = self._routes.get(request.raw_path.partition("?")[0])
+        target = request.raw_path
+        route = self._routes.get(target.partition("?")[0])
         if route is None:
             return self._finished(Refusal(404).answer())
         try:
@@ -161,7 +163,9 @@ class Receiver:
         return stored(request, twiml=route.row.twiml, closes=self._draining)
 
     def _sight(self, request: web.BaseRequest, route: Route, status: int, reason: str = "") -> None:
-        self.sightings.note(request, kind=route.row.kind, base=route.base, status=status, reason=reason)
+        self.sightings.note(
+            request, kind=route.row.kind, base=route.base, fragment=route.fragment, status=status, reason=reason
+        )
 
     def explain(self, sighting: Sighting) -> Explanation:
         """Why the check of a callback ended as it did, with the keys as they are now."""
@@ -176,6 +180,9 @@ class Receiver:
         """What to store. Raises Refusal, or ConnectionError when the caller is gone."""
         if self._refusing:
             raise Refusal(503, "closing")
+        if "#" in request.raw_path or not request.raw_path.isprintable():
+            # A signature ends where a fragment begins: what follows would be read although it is not signed.
+            raise Refusal(400, "no proper target")
         try:
             return await self._intake.records(route, request)
         except Unfit as unfit:

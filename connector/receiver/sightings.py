@@ -31,7 +31,7 @@ BODY = web.RequestKey("body", bytes)
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A callback as it came. `base` + `target` is the URL that was checked; `reason` why it was refused."""
+    """A callback as it came. `base` + `target` + `fragment` is what was checked; `reason` why it was refused."""
 
     number: int
     at: datetime
@@ -47,6 +47,7 @@ class Sighting:
     signature: str = field(default="", repr=False)
     token: str = field(default="", repr=False)
     body: bytes | None = field(default=None, repr=False)
+    fragment: str = ""
 
     @property
     def is_stored(self) -> bool:
@@ -95,7 +96,9 @@ class Sightings:
         self._second = 0
         self._noted = 0
 
-    def note(self, request: web.BaseRequest, *, kind: str, base: str, status: int, reason: str = "") -> None:
+    def note(
+        self, request: web.BaseRequest, *, kind: str, base: str, fragment: str, status: int, reason: str = ""
+    ) -> None:
         """Keep a callback that has just been answered; of a flood, a few each second."""
         if not self._has_room():
             return
@@ -116,6 +119,7 @@ class Sightings:
             signature=headers.get(SIGNATURE_HEADER, ""),
             token=headers.get("I-Twilio-Idempotency-Token", ""),
             body=body if body is None or len(body) <= LARGEST_BODY else None,
+            fragment=fragment,
         )
         (self._refused if reason else self._stored).append(sighting)
 
@@ -156,7 +160,7 @@ def _account(sighting: Sighting, keys: Mapping[str, Keys]) -> str:
 def _explained(sighting: Sighting, base: str, keys: Keys) -> Verdict:
     pairs: Sequence[tuple[str, str]] = sighting.pairs if sighting.method != "GET" else []
     body = None if sighting.method == "GET" or sighting.is_form else sighting.body or b""
-    url = base + sighting.target
+    url = base + sighting.target + sighting.fragment
     return explain(url, pairs, sighting.signature, keys, settings=sighting.settings, body=body)
 
 

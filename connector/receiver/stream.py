@@ -2,25 +2,36 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from connector.errors import InvalidRecord
 from connector.events import STRUCTURED, Headers, Record, timestamp
+from connector.receiver.form import IDEMPOTENCY_ATTRIBUTE, NAMES, usable_token
 
 REQUIRED = ("id", "source", "type", "specversion")
-_ACCOUNT_IN_SOURCE = re.compile(r"/Accounts/(AC[0-9a-f]{32})(?:[/.?]|$)")
+_ACCOUNT = re.compile(r"(?<![0-9A-Za-z])AC[0-9a-f]{32}(?![0-9A-Za-z])")
 _NAME = re.compile(r"[a-z0-9]{1,40}")
+# Extension attributes that only this connector writes.
+_OURS = frozenset({"recordedtime", "correlationid", "causationid", "watch", IDEMPOTENCY_ATTRIBUTE})
 
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose names are different: of two, one reader takes the first and another one the last."""
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise InvalidRecord("An object in the body has one name twice.")
+    return document
+
+
 # The standard library's: it accepts half a surrogate pair, as a text that was cut has, and says where a value ends.
-_DECODER = json.JSONDecoder(parse_constant=_refuse)
+_DECODER = json.JSONDecoder(parse_constant=_refuse, object_pairs_hook=_object)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +59,21 @@ def elements(body: bytes) -> list[Element]:
 
 
 def accounts(found: Iterable[Element]) -> frozenset[str]:
-    """The accounts that the events say they belong to: by their data, else by their source."""
-    return frozenset(account for element in found if (account := _account(element.attributes)))
+    """Every account that the events name: in their source, their subject, or as an account in their data."""
+    return frozenset(account for element in found for account in _accounts(element.attributes))
 
 
-def record(element: Element, topic: str, *, recorded: datetime) -> Record:
+def record(element: Element, topic: str, *, recorded: datetime, token: str | None = None) -> Record:
     """Twilio's document as the value, in CloudEvents' structured mode; its attributes as headers as well."""
     headers: Headers = [
         (f"ce_{name}", value.encode(errors="replace"))
         for name, value in element.attributes.items()
-        if isinstance(value, str) and name != "data" and _NAME.fullmatch(name)
+        if isinstance(value, str) and name != "data" and name not in _OURS and _NAME.fullmatch(name)
     ]
     headers += [("ce_recordedtime", timestamp(recorded).encode()), ("content-type", STRUCTURED)]
-    return Record(topic, element.attributes["id"].encode(errors="replace"), element.raw, headers)
+    if usable := usable_token(token):
+        headers.append((f"ce_{IDEMPOTENCY_ATTRIBUTE}", usable.encode()))
+    return Record(topic, element.attributes["id"].encode(), element.raw, headers)
 
 
 def _slices(document: Any, text: str) -> list[Element]:
@@ -81,17 +94,37 @@ def _slices(document: Any, text: str) -> list[Element]:
 def _check(attributes: Any, number: int) -> None:
     missing = [name for name in REQUIRED if not _is_text(attributes, name)]
     if missing:
-        raise InvalidRecord(f"Event {number} of the body is no CloudEvent: {missing[0]} is missing.")
+        raise InvalidRecord(f"Event {number} of the body is not a CloudEvent: {missing[0]} is missing or not text.")
+    data = attributes.get("data")
+    for names in (attributes, data if isinstance(data, dict) else {}):
+        if len({NAMES[name] for name in names}) != len(names):
+            raise InvalidRecord(f"Event {number} of the body has two names for one field.")
+    if any(isinstance(account, list | dict) for account in _named_accounts(attributes)):
+        raise InvalidRecord(f"Event {number} of the body names an account that is not text.")
 
 
 def _is_text(attributes: Any, name: str) -> bool:
-    return isinstance(attributes, dict) and isinstance(attributes.get(name), str) and bool(attributes[name])
+    """Whether it is a text that UTF-8 can hold: half a surrogate pair would become another character."""
+    value = attributes.get(name) if isinstance(attributes, dict) else None
+    return isinstance(value, str) and bool(value) and value == value.encode(errors="replace").decode()
 
 
-def _account(attributes: dict[str, Any]) -> str | None:
-    data = attributes.get("data")
-    named = data.get("accountSid") or data.get("account_sid") if isinstance(data, dict) else None
-    if isinstance(named, str):
-        return named
-    found = _ACCOUNT_IN_SOURCE.search(attributes["source"])
-    return found[1] if found else None
+def _accounts(attributes: dict[str, Any]) -> Iterator[str]:
+    yield from (account for account in _named_accounts(attributes) if isinstance(account, str))
+    for name in ("source", "subject"):
+        yield from _ACCOUNT.findall(str(attributes.get(name)))
+
+
+def _named_accounts(attributes: dict[str, Any]) -> Iterator[Any]:
+    """The values of every field that is called an account SID, at any depth; what is empty names none."""
+    values: list[Any] = [attributes]
+    while values:
+        value = values.pop()
+        if isinstance(value, list):
+            values += value
+        elif isinstance(value, dict):
+            for name, item in value.items():
+                if item and name.replace("_", "").lower() == "accountsid":
+                    yield item
+                else:
+                    values.append(item)

@@ -30,6 +30,10 @@ EVENT_HEADERS: Document = {
         "ce_causationid": {**TEXT, "description": "The id of the command that caused it."},
         "ce_recordedtime": {**TIME, "description": "When the connector saw it."},
         "ce_watch": {**TEXT, "description": "The watch that published it."},
+        "ce_twilioidempotencytoken": {
+            **TEXT,
+            "description": "Twilio's token of a callback's delivery. It is not signed.",
+        },
         "content-type": TEXT,
         "traceparent": TEXT,
     },

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from yarl import query_to_pairs
+
 Pairs = Iterable[tuple[str, str]]
 Reason = Literal[
     "valid",
@@ -30,7 +32,11 @@ SHA256 = "HMAC_SHA256"
 
 # scheme://, userinfo@, host (brackets around IPv6), :port, the rest.
 _URL = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)([^/?#]*@)?(\[[^/?#\]]*\]|[^/?#:]*)(:\d*)?(.*)$", re.DOTALL)
-_BODY_HASH = re.compile(r"(?:^|&)bodySHA256=([^&]*)")
+# Twilio escapes some characters of a query before it signs it, and others after.
+_ESCAPED_SIP = re.compile("%40|%3[Aa]")
+_ESCAPED_MARKS = re.compile("%2[1789Aa]|%7[Ee]")
+# Of these marks JavaScript escapes none, RFC 3986 all but `~`, Java all but `*`, and others all.
+_MARKS = tuple(re.compile(f"[{marks}]") for marks in ("!'()*", "!'()~", "!'()*~"))
 
 
 def compute(url: str, params: Pairs, token: str) -> str:
@@ -125,19 +131,54 @@ def settings_of(header: str) -> tuple[str, str]:
     return named.get("key", ""), named.get("algorithm", SHA1).upper()
 
 
-def url_variants(url: str) -> list[str]:
-    """The URLs that Twilio may have signed for this one, likeliest first.
+def body_hashes(url: str) -> list[str]:
+    """Every `bodySHA256` in the query of a URL or target."""
+    if "bodySHA256" not in url and "%" not in url:
+        return []
+    query = url.partition("#")[0].partition("?")[2]
+    return [value for name, value in query_to_pairs(query) if name == "bodySHA256"]
 
-    Twilio drops or keeps the port depending on the product, and drops userinfo for messages and calls.
+
+def url_variants(url: str) -> list[str]:
+    """The URLs that Twilio may have signed for this one, likeliest first; all of them say the same.
+
+    Twilio drops or keeps the port depending on the product, drops userinfo for messages and calls, and signs a query
+    before or after it escapes it. The fragment (connection overrides) may be signed or not.
+    Source: Twilio, usage/security; twilio-node, pull requests 621 and 1061.
     """
-    bare = url.partition("#")[0]
+    bare, mark, overrides = url.partition("#")
     parsed = _URL.match(bare)
     if parsed is None:
         return [bare]
-    scheme, user, host, port, rest = parsed.groups(default="")
+    scheme, user, host, port, path = parsed.groups(default="")
     other = "" if port else (":443" if scheme.lower() == "https://" else ":80")
-    users = dict.fromkeys((user, ""))
-    return [f"{scheme}{name}{host}{number}{rest}" for name in users for number in (port, other)]
+    return [
+        f"{scheme}{name}{host}{number}{rest}{fragment}"
+        for fragment in dict.fromkeys(("", mark + overrides))
+        for rest in _spellings(path)
+        for name in dict.fromkeys((user, ""))
+        for number in (port, other)
+    ]
+
+
+def _spellings(rest: str) -> Iterable[str]:
+    """Path and query as they came; then `@:` in the query bare, and `!'()*~` as each kind of writer leaves them."""
+    path, _, query = rest.partition("?")
+    if not query:
+        return dict.fromkeys((rest, path))
+    spellings = []
+    for given in (query, _ESCAPED_SIP.sub(_bare, query)):
+        bare = _ESCAPED_MARKS.sub(_bare, given)
+        spellings += [given, bare, *(marks.sub(_escaped, bare) for marks in _MARKS)]
+    return dict.fromkeys(f"{path}?{spelling}" for spelling in spellings)
+
+
+def _bare(escaped: re.Match[str]) -> str:
+    return chr(int(escaped[0][1:], 16))
+
+
+def _escaped(bare: re.Match[str]) -> str:
+    return f"%{ord(bare[0]):02X}"
 
 
 def verify(
@@ -146,6 +187,7 @@ def verify(
     """Judge a callback. `url` is public URL + raw request target, `settings` the settings header.
 
     A form gives its decoded `pairs` and no `body`; GET neither; any other `body` must be covered by `bodySHA256`.
+    The URL's fragment, which Twilio does not send, may be signed or not.
     """
     refused, algorithm, secrets = _selected(url, signature, keys, settings, body)
     if refused is not None:
@@ -214,8 +256,10 @@ def _secrets(keys: Keys, key: str, algorithm: str) -> Mapping[str, Secret]:
 
 def _uncovered(url: str, body: bytes) -> Reason | None:
     """A body that is no form is covered only through its hash in the signed URL."""
-    found = _BODY_HASH.search(url.partition("#")[0].partition("?")[2])
-    if found is None:
+    hashes = body_hashes(url)
+    if not hashes:
         return "body not covered"
-    same = hmac.compare_digest(hashlib.sha256(body).hexdigest().encode(), _encoded(found[1]))
+    digest = hashlib.sha256(body).hexdigest().encode()
+    # Of two hashes one reader takes the first, another one the last: both must be the body's.
+    same = all(hmac.compare_digest(digest, _encoded(given)) for given in hashes)
     return None if same else "body changed"
