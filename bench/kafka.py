@@ -7,12 +7,12 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Self
-from zlib import crc32
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from connector.dev.broker import Broker
+from connector.kafka import partitioner
 
 # A topic that is new has no leaders for a moment, of which the client complains loudly.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
@@ -159,8 +159,8 @@ async def writer(servers: str) -> AsyncIterator[AIOKafkaProducer]:
 
 
 def partition_of(key: bytes, partitions: int = PARTITIONS) -> int:
-    """Where the preparation puts a key; targets read it and need not agree."""
-    return crc32(key) % partitions
+    """Where the preparation puts a key: as Kafka's default partitioner does."""
+    return partitioner.partition_of(key, partitions)
 
 
 async def preload(producer: AIOKafkaProducer, topic: str, records: Sequence[tuple[bytes, bytes]]) -> None:

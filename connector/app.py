@@ -320,7 +320,6 @@ def _executing(app: App) -> Membership:
     settings = app.settings
     kafka, commands = settings.kafka, settings.commands
     group = f"{kafka.topic_prefix}-command"
-    names = {f"{kafka.topic_prefix}.commands.{name}": name for name in COMMANDS}
     media = f"{kafka.topic_prefix}.recording-media"
     process = Process(
         kafka=kafka,
@@ -335,17 +334,12 @@ def _executing(app: App) -> Membership:
         reply_topics=commands.reply_topics,
         request_timeout=commands.request_timeout,
     )
-    executor = Executor(
-        process,
-        topics=names,
-        max_in_flight=commands.max_in_flight,
-        dedupe_window=commands.dedupe_window,
-    )
+    executor = Executor(process, max_in_flight=commands.max_in_flight, dedupe_window=commands.dedupe_window)
     return Membership(
         kafka,
         role="commands",
         group=group,
-        topics=list(names),
+        topics=list(executor.topics),
         serve=executor.serve,
         stop_seconds=stop_seconds(settings),
     )

@@ -8,15 +8,14 @@ from typing import Any, Literal, NamedTuple
 from connector import privacy
 from connector.errors import InvalidRecord
 from connector.events import Headers, Received, Record, timestamp
-from connector.executor.pending import FORWARDED
 from connector.executor.pending import REPLAY_COUNT as COUNT
 from connector.kafka.control import Verdict
 
 REASON = "dlq.errors."
 # Headers that hold names, ids and times; what else somebody wrote beside a record is content.
-KNOWN = frozenset(
-    {"id", "ce_id", "correlation-id", "connection", "expires-at", "reply-to", "content-type", FORWARDED, COUNT}
-)
+KNOWN = frozenset({"id", "ce_id", "correlation-id", "connection", "expires-at", "reply-to", "content-type", COUNT})
+
+LONGEST_NUMBER = 9
 
 Place = tuple[int, int]
 
@@ -79,8 +78,7 @@ def letter(record: Received) -> Letter:
     named = _named(record)
     reasons = {name.removeprefix(REASON): text for name, text in named.items() if name.startswith(REASON)}
     key = privacy.key((record.key or b"").decode(errors="replace"))
-    count = named.get(COUNT, "")
-    replays = int(count) if count.isdecimal() else 0
+    replays = _number(named.get(COUNT, "")) or 0
     size = len(record.value or b"")
     own = _id(named, reasons, replays)
     return Letter(record.partition, record.offset, record.timestamp, reasons, key, own, size, replays)
@@ -162,9 +160,11 @@ def replay(
     value: bytes | None = None,
     decisions: Decisions | None = None,
     again: bool = False,
+    partitions: int = 0,
 ) -> Record:
     """The record that tries a dead letter again: the original or an edited value, original key and headers, counted.
 
+    It goes to the partition that the letter came from, unless the topic has fewer `partitions`; then its key decides.
     Without an id of its own it gets one that tells which letter it was. Raises InvalidRecord for what did not come from
     one of these topics, and for what was decided already unless `again`.
     """
@@ -172,13 +172,13 @@ def replay(
     refused = refusal(found, topics, decisions)
     if refused and not (again and refused.again):
         raise InvalidRecord(refused.sentence)
-    # Where the original had been sent on from says nothing about this one.
-    left = (COUNT, FORWARDED)
-    kept: Headers = [(name, raw or b"") for name, raw in record.headers if not _is_reason(name) and name not in left]
+    kept: Headers = [(name, raw or b"") for name, raw in record.headers if not _is_reason(name) and name != COUNT]
     if not {"id", "ce_id"} & {name for name, _ in kept}:
         kept.append(("id", f"dead-letter/{record.partition}/{record.offset}".encode()))
     kept.append((COUNT, str(found.replays + decisions.replays(found.place) + 1).encode()))
-    return Record(found.topic, record.key, record.value if value is None else value, kept)
+    came_from = _number(found.reasons.get("partition", ""))
+    partition = came_from if came_from is not None and came_from < partitions else None
+    return Record(found.topic, record.key, record.value if value is None else value, kept, partition)
 
 
 def story_of(again: Record) -> str:
@@ -198,6 +198,11 @@ def _id(named: Mapping[str, str], reasons: Mapping[str, str], replays: int) -> s
 
 def _named(record: Received) -> dict[str, str]:
     return {name: (raw or b"").decode(errors="replace") for name, raw in record.headers}
+
+
+def _number(text: str) -> int | None:
+    """A count or a partition of ours; None for what is no such number."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= LONGEST_NUMBER else None
 
 
 def _is_reason(name: str) -> bool:

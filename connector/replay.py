@@ -103,7 +103,7 @@ async def planned(kafka: KafkaSettings, choice: Choice, *, again: bool = False) 
             missing.pop(found.place, None)
             refused = refusal(found, topics, decisions)
             if refused is None or (again and refused.again):
-                record_again = replay(record, topics, decisions=decisions, again=again)
+                record_again = replay(record, topics, decisions=decisions, again=again, partitions=kafka.partitions)
                 plan.chosen[found.place] = Outcome(found.place, record_again.topic, story_of(record_again))
             elif choice.places:
                 hint = " --again replays it all the same." if refused.again else ""
@@ -173,7 +173,14 @@ class Replayer:
         for original in letters:
             place = (original.partition, original.offset)
             try:
-                record = replay(original, self._topics, value=value, decisions=self._decisions, again=again)
+                record = replay(
+                    original,
+                    self._topics,
+                    value=value,
+                    decisions=self._decisions,
+                    again=again,
+                    partitions=self._kafka.partitions,
+                )
             except InvalidRecord as error:
                 outcomes.append(Outcome(place, refused=str(error)))
                 continue

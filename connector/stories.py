@@ -65,10 +65,8 @@ class Stories:
         named = {header: (raw or b"").decode(errors="replace") for header, raw in headers}
         shown_key = (record.key or b"").decode(errors="replace")
         if kind == "command":
-            place = named.get("forwarded-from") or f"{record.partition}/{record.offset}"
-            story = _own_id(named) or f"{topic}/{place}"
-            detail = "sent on to the partition of its id" if "forwarded-from" in named else ""
-            line = Line(moment, kind, name.partition(".")[2], story, "", "", detail, topic, "", shown_key)
+            story = _own_id(named) or f"{topic}/{record.partition}/{record.offset}"
+            line = Line(moment, kind, name.partition(".")[2], story, "", "", "", topic, "", shown_key)
         else:
             line = self._event(record, moment, kind, name)
         self._began.setdefault(line.story, moment)

@@ -81,12 +81,11 @@ class Executing:
         options = {**given, **self.options}
         group = f"{self.prefix}-command"
         self.process = Process(kafka=self.kafka, group=group, commands=COMMANDS, clients=self.clients, **options)
-        names = {self.topic(f"commands.{name}"): name for name in COMMANDS}
-        executor = Executor(
-            self.process, topics=names, max_in_flight=options["max_in_flight"], dedupe_window=self.dedupe_window
-        )
+        executor = Executor(self.process, max_in_flight=options["max_in_flight"], dedupe_window=self.dedupe_window)
         self.stopping = asyncio.Event()
-        self.membership = Membership(self.kafka, role="commands", group=group, topics=list(names), serve=executor.serve)
+        self.membership = Membership(
+            self.kafka, role="commands", group=group, topics=list(executor.topics), serve=executor.serve
+        )
         self._task = asyncio.create_task(self.membership.run(self.stopping), name="executing")
         return self
 
@@ -109,8 +108,11 @@ class Executing:
     async def break_off(self) -> None:
         """End as a crash would: nothing is finished, nothing committed."""
         if self._task is not None and self.membership is not None:
-            for task in self.membership._tasks.values():
+            owners = list(self.membership._tasks.values())
+            for task in owners:
                 task.cancel()
+            if owners:
+                await asyncio.wait(owners, timeout=WITHIN_SECONDS)
             self.membership.drain_seconds = self.membership._stop_seconds = 0.0
             self._task.cancel()
             await asyncio.wait({self._task})
@@ -137,7 +139,9 @@ class Executing:
 
     async def write(self, record: Record) -> None:
         """Write any record."""
-        await self.producer.send_and_wait(record.topic, record.value, key=record.key, headers=record.headers)
+        await self.producer.send_and_wait(
+            record.topic, record.value, key=record.key, headers=record.headers, partition=record.partition
+        )
 
     async def results(self, count: int, *, command: str = SEND, within: float = WITHIN_SECONDS) -> list[dict[str, Any]]:
         """The results, as soon as there are so many."""

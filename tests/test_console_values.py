@@ -177,9 +177,21 @@ def test_a_replay_keeps_key_bytes_and_headers_and_counts() -> None:
     assert named(twice)["dlq.replay.count"] == b"2"
 
 
-def test_a_replay_is_a_command_of_its_own_wherever_the_original_had_been_sent_on_from() -> None:
-    moved = Given(headers=[*LETTER.headers, ("forwarded-from", b"2/0")])
-    assert "forwarded-from" not in named(letters.replay(moved, TOPICS))
+@pytest.mark.parametrize(
+    ("written", "partition"),
+    [(b"2", 2), (b"5", 5), (b"6", None), (b"-1", None), (b"", None), ("٣".encode(), None), (b"9" * 5000, None)],
+)
+def test_a_replay_goes_where_the_letter_came_from_unless_there_is_no_such_partition(
+    written: bytes, partition: int | None
+) -> None:
+    came = Given(headers=[*LETTER.headers, ("dlq.errors.partition", written)])
+    assert letters.replay(came, TOPICS, partitions=6).partition == partition
+
+
+@pytest.mark.parametrize("count", [b"9" * 5000, "٣".encode(), b"-1", b"x", b""])
+def test_a_count_of_replays_that_is_none_counts_from_the_start(count: bytes) -> None:
+    odd = Given(headers=[*LETTER.headers, ("dlq.replay.count", count)])
+    assert named(letters.replay(odd, TOPICS))["dlq.replay.count"] == b"1"
 
 
 def test_an_edited_replay_differs_in_its_value_alone() -> None:

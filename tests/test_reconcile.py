@@ -152,7 +152,7 @@ async def test_of_many_that_look_alike_each_adopts_another_one(kafka: str, prefi
         running.simulator.fault("error", "CreateMessage", status=503, times=4 - executed)
         running.simulator.fault("lose-answer", "CreateMessage")
         for number in range(4):
-            await running.send(message("the same"), key=f"key-{number}", partition=number % 2)
+            await running.send(message("the same"), key=f"key-{number}")
         results = await running.results(4)
     adopted = [one["bundles"][0]["sid"] for one in results if one["outcome"] == "succeeded"]
     assert len(adopted) == len(set(adopted)) == executed == len(running.created())

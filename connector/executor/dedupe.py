@@ -46,7 +46,7 @@ class Dedupe:
         if start is not None:
             async for entry, offset in journal.entries(self._kafka, self._partition, start=start, end=end):
                 if entry.names_id:
-                    self._ids.note(number_of(entry.topic, entry.id), offset, entry.at)
+                    self._ids.note(number_of(entry.command_topic, entry.id), offset, entry.at)
                     digest = self._ids.digest(through=offset + 1, previous=self.digest_at)
                     if digest is not None:
                         await keep(digest)
@@ -73,19 +73,19 @@ class Dedupe:
         """Commands that a predecessor has begun: nobody else of their ids may go first."""
         for entry in attempts:
             if entry.explicit:
-                self._ids.begin(number_of(entry.topic, entry.id), entry.topic_offset)
+                self._ids.begin(number_of(entry.command_topic, entry.id), entry.topic_offset)
 
-    async def first(self, command: Pending, waiting: Waiting) -> journal.Entry | None:
-        """How an earlier command of the same id ended; None for the first of its id.
+    async def first(self, command: Pending, waiting: Waiting, *, begin: bool = True) -> journal.Entry | None:
+        """How an earlier command of the same id ended; None for the first of its id, which is running from then on.
 
-        One that is still running is waited for.
+        One that is still running is waited for. `begin` is False for a command that will not be executed here.
         """
         if not command.explicit:
             return None
         if not self._loaded.is_set():
             with waiting():
                 await self._loaded.wait()
-        number = number_of(command.topic, command.id)
+        number = number_of(command.origin.topic, command.id)
         others: set[int] = set()
         while True:
             running = self._ids.running(number)
@@ -95,7 +95,8 @@ class Dedupe:
                 continue
             end = self._ids.end_of(number)
             if end is None or end in others:
-                self._ids.begin(number, command.topic_offset)
+                if begin:
+                    self._ids.begin(number, command.topic_offset)
                 return None
             entry = await self._entry(end, waiting)
             if entry is not None and self._is_first(entry, command):
@@ -113,12 +114,12 @@ class Dedupe:
                 await asyncio.sleep(RETRY_SECONDS)
 
     def _is_first(self, entry: journal.Entry, command: Pending) -> bool:
-        same = (entry.topic, entry.id) == (command.topic, command.id) and entry.topic_offset != command.topic_offset
-        return same and datetime.now(UTC) - entry.at <= self._window
+        same = (entry.command_topic, entry.id) == (command.origin.topic, command.id)
+        return same and entry.topic_offset != command.topic_offset and datetime.now(UTC) - entry.at <= self._window
 
     def finished(self, entry: journal.Entry, journal_offset: int) -> None:
         """A command has ended, durably. One that was never sent leaves its id free."""
-        number = number_of(entry.topic, entry.id)
+        number = number_of(entry.command_topic, entry.id)
         if entry.names_id:
             self._ids.note(number, journal_offset, entry.at)
         self._ids.end(number, entry.topic_offset)

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import orjson
@@ -32,12 +32,10 @@ from connector.errors import (
     Unwritable,
 )
 from connector.events import Record, now
-from connector.executor import reconcile, results
+from connector.executor import forwarding, reconcile, results
 from connector.executor.answers import WALKED, Call, Portion, bundle_bytes, portions
-from connector.executor.ids import partition_of_id
 from connector.executor.job import Job
 from connector.executor.owner import Owner, Waiting
-from connector.executor.pending import pending
 from connector.executor.process import LEASE, Process
 from connector.executor.results import Answer
 from connector.kafka import journal
@@ -53,6 +51,10 @@ DELAY_BUDGET = timedelta(hours=1)
 DELAY_SECONDS = (1.0, 2.0, 5.0, 15.0, 30.0, 60.0)
 FIRST_LOOK_SECONDS = 0.25
 LONGEST_LOOK_SECONDS = 10.0
+UNFORWARDABLE = (
+    "The record cannot be sent on to partition {partition}, where commands of its key or id are executed: Kafka "
+    "refuses it there. Make it smaller, or send it there with the partitioner murmur2."
+)
 # Bundles of a list that are held back, so that nearly every list becomes visible as a whole.
 HELD_BYTES = 2 * 1024 * 1024
 
@@ -69,16 +71,7 @@ class Execution:
         self._attempts = 0
         self._perhaps = False
         self._attempted_at = self._started
-        self._command = pending(
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            key=record.key,
-            value=record.value,
-            headers=record.headers,
-            milliseconds=record.timestamp,
-            command=waiting.name,
-        )
+        self._command = process.read(record, waiting.name)
 
     async def run(self) -> None:
         """Return when the command's result is durable."""
@@ -99,6 +92,9 @@ class Execution:
             await self._run()
 
     async def _run(self) -> None:
+        if self._command.origin.topic not in self._process.topics:
+            await self._pass_over()
+            return
         doubt = self._owner.open_attempt(self._command)
         if doubt is not None:
             await self._finish(*await self._answer_in_doubt(doubt))
@@ -108,9 +104,7 @@ class Execution:
         refused = await self._refused_reply()
         first = await self._owner.dedupe.first(self._command, self._owner.waiting)
         if first is not None:
-            await self._finish(
-                await self._answered("first result waits", lambda: self._process.first_answer(self._command, first))
-            )
+            await self._finish_repeat(first)
             return
         try:
             job = self._process.prepare(self._command, refused)
@@ -118,6 +112,17 @@ class Execution:
             await self._reject(error)
             return
         await self._finish(*await self._answer(job))
+
+    async def _pass_over(self) -> None:
+        """A record that a stranger wrote among the forwarded commands: kept as a dead letter, never executed."""
+        error = Rejected(f"It was not sent on by the connector. Write commands to {self._process.prefix}.commands.….")
+        log.error("forwarded command unreadable", position="/".join(map(str, self._command.position)))
+        telemetry.DEAD_LETTERS.labels("command").inc()
+        entry = results.done(self._command, Answer("rejected"))
+        try:
+            await self._owner.finish(self._command, [self._letter(error, whole=True)], entry)
+        except Unwritable:
+            await self._owner.finish(self._command, [self._letter(error, whole=False)], entry)
 
     async def _refused_reply(self) -> Rejected | None:
         """What is wrong with the reply topic that the command names; then nothing is written there."""
@@ -147,19 +152,29 @@ class Execution:
         return max(0.0, (doubt.at + LEASE + self._process.request_timeout - now()).total_seconds())
 
     async def _forwarded(self) -> bool:
-        """Without a key, commands of one id come to any partition: they meet in one, so that a repeat is recognised."""
-        command = self._command
-        home = partition_of_id(command.id, self._process.kafka.partitions)
-        was_sent_here = command.sent_to == (command.partition, command.offset)
-        if command.key is not None or not command.explicit or not was_sent_here or home == command.partition:
+        """Whether the command was sent on, in its order, to the partition where commands of its key or id meet."""
+        command, process = self._command, self._process
+        partition = forwarding.partition_of_command(command, process.kafka.partitions)
+        if command.origin != command.position or partition == command.partition:
             return False
-        record = results.forwarded_record(command, partition=home)
+        # Its id may have been executed here, when commands were not sent on or there were other partitions.
+        first = await self._owner.dedupe.first(command, self._owner.waiting, begin=False)
+        if first is not None:
+            await self._finish_repeat(first)
+            return True
+        record = forwarding.forwarded_record(command, prefix=process.prefix, partition=partition)
         try:
             await self._owner.finish(command, [record], results.forwarded(command))
         except Unwritable as error:
-            log.warning("command not forwarded", id=command.id, reason=f"{error!r:.200}")
-            return False
+            log.warning("command not sent on", id=command.id, reason=f"{error!r:.200}")
+            await self._reject(Rejected(UNFORWARDABLE.format(partition=partition)))
+            return True
+        process.note_forwarded(command)
         return True
+
+    async def _finish_repeat(self, first: journal.Entry) -> None:
+        ask = partial(self._process.first_answer, self._command, first)
+        await self._finish(await self._answered("first result waits", ask))
 
     async def _answered(self, waits: str, ask: Callable[[], Awaitable[Found]]) -> Found:
         """What Kafka says, as soon as it does; until then the log says what waits."""

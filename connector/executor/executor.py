@@ -1,9 +1,9 @@
 """The executor: an owner for each partition number of the command topics that the group assigns to this process."""
 
-from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
 
+from connector.executor import forwarding
 from connector.executor.execution import Execution
 from connector.executor.owner import Owner, Waiting
 from connector.executor.process import Process
@@ -16,15 +16,13 @@ IN_FLIGHT_BYTES = 4096
 
 
 class Executor:
-    """Executes the commands of `topics` (topic -> command's name)."""
+    """Executes the commands of `topics`: those that callers write to, and the one through which they are sent on."""
 
-    def __init__(
-        self, process: Process, *, topics: Mapping[str, str], max_in_flight: int, dedupe_window: timedelta
-    ) -> None:
+    def __init__(self, process: Process, *, max_in_flight: int, dedupe_window: timedelta) -> None:
+        self.topics = {**process.topics, f"{process.prefix}.{forwarding.NAME}": forwarding.NAME}
         self._process = process
-        self._topics = topics
         # What is in flight must be held in any case.
-        self._hold = max(HELD_BYTES // len(topics), max_in_flight * IN_FLIGHT_BYTES) // process.kafka.partitions
+        self._hold = max(HELD_BYTES // len(self.topics), max_in_flight * IN_FLIGHT_BYTES) // process.kafka.partitions
         self._window = dedupe_window
 
     async def serve(self, assignment: Assignment) -> None:
@@ -32,7 +30,7 @@ class Executor:
         owner = Owner(
             assignment,
             kafka=self._process.kafka,
-            topics=self._topics,
+            topics=self.topics,
             work=self._work,
             hold=self._hold,
             dedupe_window=self._window,
@@ -41,7 +39,7 @@ class Executor:
         try:
             await owner.serve()
         finally:
-            for command in self._topics.values():
+            for command in self.topics.values():
                 self._process.note_behind(assignment.partition, command, 0)
 
     async def _work(self, owner: Owner, command: Waiting) -> None:

@@ -16,8 +16,6 @@ SPRING_CORRELATION = "kafka_correlationId"
 SPRING_REPLY = "kafka_replyTopic"
 # How often a dead letter has been replayed; a replay keeps the headers of the original.
 REPLAY_COUNT = "dlq.replay.count"
-# Where a command was sent to before it met others of its id: partition/offset.
-FORWARDED = "forwarded-from"
 # An id travels in the URLs that we hand to Twilio and in several headers of the result.
 LONGEST_ID = 256
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}.{0,100}")
@@ -27,8 +25,8 @@ TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}.{0,
 class Pending:
     """A command that waits for its turn. `command` is its name, `id` its own or `topic/partition/offset`.
 
-    `sent_to` is partition and offset where its caller sent it; `problem` says why it is rejected without looking at its
-    value.
+    `origin` is where its caller wrote it, which differs from where it lies when it was sent on; `milliseconds` is when.
+    `problem` says why it is rejected without looking at its value.
     """
 
     topic: str
@@ -37,7 +35,7 @@ class Pending:
     key: bytes | None
     value: bytes | None
     headers: RawHeaders
-    received: datetime
+    milliseconds: int
     command: str
     id: str
     explicit: bool
@@ -46,7 +44,7 @@ class Pending:
     reply_to: str | None
     expires_text: str | None
     traceparent: str | None
-    sent_to: tuple[int, int]
+    origin: Position
     problem: str | None = None
 
     @property
@@ -58,6 +56,11 @@ class Pending:
     def position(self) -> Position:
         """Which record it is, in all of Kafka."""
         return Position(self.topic, self.partition, self.offset)
+
+    @property
+    def received(self) -> datetime:
+        """When its caller wrote it, as far as the record tells."""
+        return _moment(self.milliseconds)
 
     @property
     def expires_at(self) -> datetime | None:
@@ -91,8 +94,12 @@ def pending(
     headers: RawHeaders,
     milliseconds: int,
     command: str,
+    origin: Position | None = None,
 ) -> Pending:
-    """Read a record; `milliseconds` is its timestamp. The first header of a name counts. Never raises."""
+    """Read a record. The first header of a name counts. Never raises.
+
+    `milliseconds` is its timestamp; `origin` is where its caller wrote it, if it was sent on.
+    """
     named: dict[str, str] = {}
     for name, raw in headers:
         named.setdefault(name, (raw or b"").decode(errors="replace"))
@@ -100,8 +107,8 @@ def pending(
     own = _replayed(given, named.get(REPLAY_COUNT))
     correlation_id = _correlation(named) or (given if own != given else None)
     problem = _too_long(id=own, correlation_id=correlation_id, reply_to=_reply(named))
-    sent_to = _place(named.get(FORWARDED)) or (partition, offset)
-    command_id = own if own and len(own) <= LONGEST_ID else f"{topic}/{sent_to[0]}/{sent_to[1]}"
+    origin = origin or Position(topic, partition, offset)
+    command_id = own if own and len(own) <= LONGEST_ID else "/".join(map(str, origin))
     traceparent = named.get("traceparent", "")
     return Pending(
         topic=topic,
@@ -110,7 +117,7 @@ def pending(
         key=key,
         value=value,
         headers=headers,
-        received=_moment(milliseconds),
+        milliseconds=milliseconds,
         command=command,
         id=command_id,
         explicit=command_id == own,
@@ -119,7 +126,7 @@ def pending(
         reply_to=_reply(named) if problem is None else None,
         expires_text=named.get("expires-at") or None,
         traceparent=traceparent if TRACEPARENT.fullmatch(traceparent) else None,
-        sent_to=sent_to,
+        origin=origin,
         problem=problem,
     )
 
@@ -142,11 +149,6 @@ def _too_long(**texts: str | None) -> str | None:
         if text is not None and len(text) > LONGEST_ID:
             return f"header {name.replace('_', '-')}: has {len(text)} characters, {LONGEST_ID} are the most."
     return None
-
-
-def _place(text: str | None) -> tuple[int, int] | None:
-    found = re.fullmatch(r"([0-9]{1,10})/([0-9]{1,19})", text or "")
-    return (int(found[1]), int(found[2])) if found else None
 
 
 def _moment(milliseconds: int) -> datetime:

@@ -13,13 +13,14 @@ import orjson
 from connector import telemetry
 from connector.errors import ConnectorError, Rejected
 from connector.events import Envelope, now
-from connector.executor import reconcile
+from connector.executor import forwarding, reconcile
 from connector.executor.answers import Store
 from connector.executor.job import Job
-from connector.executor.pending import Pending
+from connector.executor.pending import Pending, pending
 from connector.executor.results import Answer
 from connector.kafka import journal, partitions
 from connector.kafka.claims import Claims
+from connector.kafka.ownership import RawRecord
 from connector.resources.parameters import fill_callbacks, parse
 from connector.resources.rows import Command
 from connector.settings import KafkaSettings
@@ -78,12 +79,41 @@ class Process:
         self._clients = clients
         self._callback_url = callback_url
         self._reply_topics = tuple(reply_topics)
-        self._behind: dict[str, Counter[int]] = {name: Counter() for name in commands}
+        self.topics = {f"{self.prefix}.commands.{name}": name for name in commands}
+        self._behind: dict[str, Counter[int]] = {name: Counter() for name in (*commands, forwarding.NAME)}
+        self._misplaced: set[str] = set()
 
     def note_behind(self, partition: int, command: str, count: int) -> None:
         """So many commands of a partition are not finished; 0 when it is not ours any more."""
         self._behind[command][partition] = count
         telemetry.COMMAND_LAG.labels(command).set(self._behind[command].total())
+
+    # --- reading --------------------------------------------------------------------------------------------------
+    def read(self, record: RawRecord, name: str) -> Pending:
+        """The command of a record; `name` is that of its topic. One that was sent on names its origin."""
+        origin = forwarding.origin_of(record, self.topics) if name == forwarding.NAME else None
+        return pending(
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            key=record.key,
+            value=record.value,
+            headers=origin.headers if origin else record.headers,
+            milliseconds=origin.milliseconds if origin else record.timestamp,
+            command=self.topics[origin.position.topic] if origin else name,
+            origin=origin.position if origin else None,
+        )
+
+    def note_forwarded(self, command: Pending) -> None:
+        """Say once for each topic that its commands take a detour, and how they need not."""
+        if command.key is not None and command.topic not in self._misplaced:
+            self._misplaced.add(command.topic)
+            log.warning(
+                "commands sent on",
+                topic=command.topic,
+                reason="Their producer has another partitioner: they are executed in order, after a detour.",
+                remedy="partitioner=murmur2_random",
+            )
 
     # --- preparing ------------------------------------------------------------------------------------------------
     def prepare(self, command: Pending, refused: Rejected | None = None) -> Job:

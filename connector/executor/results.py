@@ -10,7 +10,7 @@ import orjson
 from connector import tracing
 from connector.errors import Rejected, TwilioError
 from connector.events import Envelope, Event, Record, encode, now, timestamp
-from connector.executor.pending import FORWARDED, SPRING_CORRELATION, Pending
+from connector.executor.pending import SPRING_CORRELATION, Pending
 from connector.kafka import journal
 from connector.kafka.dead_letters import dead_letter
 
@@ -101,9 +101,9 @@ def result_records(command: Pending, answer: Answer, *, prefix: str, envelope: E
         "command": {
             "id": command.id,
             "name": command.command,
-            "topic": command.topic,
-            "partition": command.sent_to[0],
-            "offset": command.sent_to[1],
+            "topic": command.origin.topic,
+            "partition": command.origin.partition,
+            "offset": command.origin.offset,
         },
         "outcome": answer.outcome,
         "bundles": [orjson.Fragment(bundle) for bundle in answer.bundles],
@@ -154,9 +154,9 @@ def rejected_record(command: Pending, error: BaseException, *, prefix: str, grou
         headers=command.headers,
         error=error,
         stage="command",
-        topic=command.topic,
-        partition=command.partition,
-        offset=command.offset,
+        topic=command.origin.topic,
+        partition=command.origin.partition,
+        offset=command.origin.offset,
         group=group,
         occurred=command.received,
     )
@@ -170,13 +170,6 @@ def least_record(command: Pending, answer: Answer, *, prefix: str, envelope: Env
     return record if len(record.key or b"") <= LONGEST_KEY else replace(record, key=None)
 
 
-def forwarded_record(command: Pending, *, partition: int) -> Record:
-    """The command once more, in the partition where commands of its id meet."""
-    place = f"{command.partition}/{command.offset}".encode()
-    headers = [(name, raw or b"") for name, raw in command.headers]
-    return Record(command.topic, None, command.value, [*headers, (FORWARDED, place)], partition=partition)
-
-
 def forwarded(command: Pending) -> journal.Entry:
     """The journal entry of a command that is executed elsewhere."""
     return replace(done(command, Answer("succeeded")), outcome="forwarded")
@@ -184,28 +177,23 @@ def forwarded(command: Pending) -> journal.Entry:
 
 def attempting(command: Pending, *, alike: str) -> journal.Entry:
     """The journal entry that precedes a create."""
-    return journal.Entry(
-        state="attempting",
-        topic=command.topic,
-        offset=command.offset,
-        id=command.id,
-        at=now(),
-        alike=alike,
-        explicit=command.explicit,
-    )
+    return _entry(command, state="attempting", alike=alike)
 
 
 def done(command: Pending, answer: Answer) -> journal.Entry:
     """The journal entry that goes with the final result."""
+    return _entry(command, state="done", outcome=answer.outcome, sid=answer.sid)
+
+
+def _entry(command: Pending, **more: Any) -> journal.Entry:
     return journal.Entry(
-        state="done",
         topic=command.topic,
         offset=command.offset,
         id=command.id,
         at=now(),
-        outcome=answer.outcome,
-        sid=answer.sid,
         explicit=command.explicit,
+        sent_to=command.origin.topic if command.origin != command.position else None,
+        **more,
     )
 
 

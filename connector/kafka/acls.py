@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from connector.kafka.topics import FORWARDED_COMMANDS
 from connector.settings import KafkaSettings
 
 Resource = Literal["topic", "group", "transactional-id"]
@@ -81,10 +82,11 @@ def _of_topics(uses: Uses) -> Iterator[Need]:
     yield "watch", ["cursors", "control"], BOTH
     yield "watch", ["dead-letters"], WRITE
     yield "callbacks", uses.callbacks, WRITE
-    # Without a key, commands of one id are sent on to the partition where they meet; a repeat reads the first result.
-    yield "commands", [*commands, *results, "journal"], BOTH
+    yield "commands", commands, READ
+    # Commands are sent on to the partition where those of their key or id meet; a repeat reads the first result.
+    yield "commands", [FORWARDED_COMMANDS, *results, "journal"], BOTH
     yield "commands", ["dead-letters", *(media if uses.stores_media else [])], WRITE
-    yield "console", [name for name in uses.every if name not in media], READ
+    yield "console", [name for name in uses.every if name not in (*media, FORWARDED_COMMANDS)], READ
     yield "console", [*commands, "control"], WRITE
 
 

@@ -16,7 +16,7 @@ class Topic:
     """A topic that must exist.
 
     `name` is whole; `partitions` must be exact where `exact`, else so many at least. `purpose` is event, command,
-    result, media, dead-letters, cursors, journal or control; `keep_ms` is how long its records are needed.
+    forwarded, result, media, dead-letters, cursors, journal or control; `keep_ms` is how long its records are needed.
     """
 
     name: str
@@ -53,7 +53,7 @@ def wrong_partitions(topic: Topic, actual: Actual) -> str | None:
         return None
     reason = "a watch whose cursor lives beyond would never run" if topic.purpose == "cursors" else ""
     if topic.exact:
-        reason = "command, result and journal topics must agree, or keys lose their order"
+        reason = "command, forwarded, result and journal topics must agree, or keys lose their order"
     if not reason:
         return None
     return (
@@ -144,8 +144,10 @@ def _forgotten(present: Iterable[tuple[Topic, Actual]]) -> str:
 
 
 def _too_small(present: Iterable[tuple[Topic, Actual]]) -> str:
-    """A dead letter must take the largest command, and the reasons beside it."""
+    """A dead letter must take the largest command and the reasons beside it, a forwarded one where it came from."""
     sizes = [(topic, found.number("max.message.bytes", 0)) for topic, found in present]
-    largest = max((size for topic, size in sizes if topic.purpose == "command"), default=0)
-    small = [t.name for t, size in sizes if t.purpose == "dead-letters" and 0 < size < largest + LETTER_OVERHEAD]
-    return _of(small, "max.message.bytes is too small for", "the value of a large command would be left out")
+    least = max((size for topic, size in sizes if topic.purpose == "command"), default=0) + LETTER_OVERHEAD
+    small = [t.name for t, size in sizes if t.purpose in ("dead-letters", "forwarded") and 0 < size < least]
+    return _of(
+        small, "max.message.bytes is too small for", "a large command would be rejected, or kept without its value"
+    )

@@ -38,7 +38,8 @@ class Entry:
     """One step of one command. `topic` and `offset` are the command record's; `at` is the time of the attempt.
 
     `alike` is a fingerprint of what the create looks like at Twilio, equal for equal ones; `sid` is what a finished
-    command made or adopted. `explicit` tells whether the id is the caller's own.
+    command made or adopted. `explicit` tells whether the id is the caller's own. `sent_to` is the command topic that
+    the caller wrote to when the command was sent on; None when the record is the caller's own.
     """
 
     state: Literal["attempting", "withdrawn", "done"]
@@ -50,11 +51,17 @@ class Entry:
     outcome: str | None = None
     sid: str | None = None
     explicit: bool = False
+    sent_to: str | None = None
+
+    @property
+    def command_topic(self) -> str:
+        """The topic whose commands it is one of: an id means one command of these."""
+        return self.sent_to or self.topic
 
     @property
     def key(self) -> str:
         """Topic and command id, the record's key."""
-        return f"{self.topic}/{self.id}"
+        return f"{self.command_topic}/{self.id}"
 
     @property
     def topic_offset(self) -> TopicOffset:

@@ -8,6 +8,7 @@ what is in flight, commits and returns. A `serve` that raises is opened anew, st
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
@@ -287,10 +288,27 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
             return
         # Records would be delivered before the owner has read its state.
         consumer.pause(*assigned)
-        for partition in sorted({where.partition for where in assigned}):
+        for partition in self._whole(assigned):
             assignment = self.assignments[partition] = Assignment(self, partition)
             self._tasks[partition] = asyncio.create_task(self._hold(assignment), name=f"{self.role}-owner-{partition}")
         telemetry.OWNERS.labels(self.role).set(len(self.assignments))
+
+    def _whole(self, assigned: Sequence[TopicPartition]) -> list[int]:
+        """The partition numbers of which this process has every topic.
+
+        Of a number that is shared with a member that reads fewer topics (an older version, while both run) an owner
+        here would fence the one there, and be fenced by it, again and again: the topics that are left wait meanwhile.
+        """
+        counts = Counter(where.partition for where in assigned)
+        shared = sorted(number for number, count in counts.items() if count != len(self.topics))
+        if shared:
+            log.warning(
+                "partitions shared with another member",
+                role=self.role,
+                partitions=shared,
+                reason="It reads other topics than this process, or topics differ in their number of partitions.",
+            )
+        return sorted(number for number, count in counts.items() if count == len(self.topics))
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         """Drain the owners, bounded: the group waits for this, and goes on without us when it takes too long."""

@@ -28,13 +28,16 @@ COMPACT = {"cleanup.policy": "compact", "segment.ms": "3600000", "min.cleanable.
 JOURNAL = {"cleanup.policy": "delete", "retention.ms": str(7 * DAY_MS)}
 CONTROL = {"cleanup.policy": "delete", "retention.ms": str(30 * DAY_MS)}
 KEPT = {"cleanup.policy": "delete"}
-# The largest record that a topic takes by default, and the reasons beside it.
+# Owners send a command on through it to the owner of the partition where commands of its key or id meet.
+FORWARDED_COMMANDS = "forwarded-commands"
+# The largest record that a topic takes by default, and the reasons beside it, or where it came from.
 LETTERS = {"cleanup.policy": "delete", "max.message.bytes": str(1_048_588 + LETTER_OVERHEAD)}
 CONFIG: Mapping[str, Mapping[str, str]] = {
     "cursors": COMPACT,
     "journal": JOURNAL,
     "control": CONTROL,
     "dead-letters": LETTERS,
+    "forwarded": LETTERS,
 }
 
 SETTLE_SECONDS = 10.0
@@ -56,11 +59,15 @@ class Difference:
 
 
 def names(prefix: str, *, events: Iterable[str], commands: Iterable[str]) -> dict[str, str]:
-    """Each topic -> what it is for: event, command, result, media, dead-letters, cursors, journal or control."""
+    """Each topic -> what it is for.
+
+    event, command, result, media, forwarded, dead-letters, cursors, journal or control.
+    """
     found = dict.fromkeys(events, "event")
     for command in commands:
         found |= {f"commands.{command}": "command", f"results.{command}": "result"}
-    found |= {"recording-media": "media"} | {name: name for name in ("dead-letters", "cursors", "journal", "control")}
+    found |= {"recording-media": "media", FORWARDED_COMMANDS: "forwarded"}
+    found |= {name: name for name in ("dead-letters", "cursors", "journal", "control")}
     return {f"{prefix}.{name}": purpose for name, purpose in found.items()}
 
 
@@ -72,7 +79,7 @@ def wanted(
     dedupe_window: timedelta = timedelta(0),
 ) -> list[Topic]:
     """The topics of a configuration; the journal must remember ids for the dedupe window."""
-    exact = {"command", "result", "journal"}
+    exact = {"command", "forwarded", "result", "journal"}
     # Requests are carried out in one order, so control has one partition.
     counts = {"control": 1}
     keep = {"journal": max(DAY_MS, int(dedupe_window.total_seconds() * 1000))}

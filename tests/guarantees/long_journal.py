@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from connector.executor.ids import Ids, number_of
 from connector.executor.offsets import Commit
 from connector.kafka import journal
 from connector.kafka.journal import Entry
+from connector.kafka.partitioner import partition_of
 from connector.simulator import OTHER_PHONE_NUMBER, PHONE_NUMBER, Simulator
 from tests.running import Connector, configuration, wait_for_records
 
@@ -141,13 +143,18 @@ async def measure(entries: int, window: timedelta, *, forgotten: bool = False) -
             ready = time.monotonic() - began
             for partition in range(PARTITIONS):
                 headers = [("id", f"new-{partition}".encode())]
-                await producer.send_and_wait(TOPIC, MESSAGE, key=b"key", partition=partition, headers=headers)
+                await producer.send_and_wait(TOPIC, MESSAGE, key=_key_of(partition), headers=headers)
             await wait_for_records(kafka, f"{PREFIX}.results.send-message", PARTITIONS, within=300)
             executed = time.monotonic() - began
             return {"ready s": ready, "executed s": executed, "peak MiB": _peak(process)}
         finally:
             await producer.stop()
             await process.stop()
+
+
+def _key_of(partition: int) -> bytes:
+    """A key whose commands are executed there."""
+    return next(key for number in count() if partition_of(key := b"key-%d" % number, PARTITIONS) == partition)
 
 
 def _peak(process: Connector) -> float:

@@ -34,7 +34,7 @@ async def _load(playing: Scene) -> AsyncIterator[list[str]]:
             while not stop.is_set():
                 number = len(sent)
                 sent.append(f"c{number}")
-                tasks.create_task(playing.send(sent[-1], key=f"k{number % 50}", partition=number % 2))
+                tasks.create_task(playing.send(sent[-1], key=f"k{number % 50}"))
                 await asyncio.sleep(max(0, start + number / COMMANDS_PER_SECOND - loop.time()))
 
     sent: list[str] = []

@@ -151,7 +151,7 @@ async def test_an_orderly_stop_leaves_nothing_in_doubt(
         playing.simulator.fault("slow-answer", "CreateMessage", seconds=0.8, jitter=0.3)
         await playing.start(playing.first, without=without)
         for number in range(40):
-            await playing.send(f"c{number}", key=f"key-{number}", partition=number % 2)
+            await playing.send(f"c{number}", key=f"key-{number}")
         await until(lambda: len(playing.executed()) >= 20)
         assert await playing.first.stop() == 0
         await playing.start(playing.second, without=without)
@@ -172,7 +172,7 @@ async def test_a_process_that_joins_puts_nothing_in_doubt(
         playing.simulator.fault("slow-answer", "CreateMessage", seconds=0.6, jitter=0.3)
         await playing.start(playing.first, without=without)
         for number in range(60):
-            await playing.send(f"c{number}", key=f"key-{number % 12}", partition=number % 2)
+            await playing.send(f"c{number}", key=f"key-{number % 12}")
         joining = asyncio.create_task(playing.start(playing.second, without=without))
         results = await playing.results(60)
         await joining
@@ -191,7 +191,7 @@ async def test_a_frozen_process_executes_nothing_more_of_what_was_taken_from_it(
         playing.simulator.fault("latency", "CreateMessage", seconds=0.15, jitter=0.1)
         await playing.start(playing.first)
         for number in range(120):
-            await playing.send(f"c{number}", key=f"key-{number % 6}", partition=number % 2)
+            await playing.send(f"c{number}", key=f"key-{number % 6}")
         await until(lambda: len(playing.executed()) > 10)
         playing.first.send_signal(signal.SIGSTOP)
         # Once the requests that were under way have come to an end, it can have executed nothing more.

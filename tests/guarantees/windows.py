@@ -39,14 +39,12 @@ class Scene:
         """Start a process without a safeguard, or with a stop."""
         await process.start(module=LAUNCHER, environment={"WITHOUT": without, "HOLD": hold})
 
-    async def send(self, command_id: str, *, key: str = "key", partition: int = 0, body: str = "") -> None:
+    async def send(self, command_id: str, *, key: str = "key", body: str = "") -> None:
         """Send a message whose body is the command's id, unless another is given."""
         # Nobody listens for status callbacks here.
         value = {"to": OTHER_PHONE_NUMBER, "from": PHONE_NUMBER, "body": body or command_id, "status_callback": None}
         topic, headers = f"{self.prefix}.commands.send-message", [("id", command_id.encode())]
-        await self.producer.send_and_wait(
-            topic, orjson.dumps(value), key=key.encode(), headers=headers, partition=partition
-        )
+        await self.producer.send_and_wait(topic, orjson.dumps(value), key=key.encode(), headers=headers)
 
     def executed(self, *, by: Connector | None = None) -> list[str]:
         """The bodies of the messages that Twilio made, in their order; those of one process."""
