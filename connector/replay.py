@@ -14,9 +14,8 @@ from types import TracebackType
 from typing import Self
 
 from connector.errors import InvalidRecord, Superseded, Unavailable
-from connector.events import BEGINNING, Received, Record
-from connector.kafka import control, stream
-from connector.kafka.tail import records_at
+from connector.events import BEGINNING, Position, Received, Record
+from connector.kafka import control, reading
 from connector.kafka.transactions import Transactions
 from connector.letters import Decisions, Place, fields, letter, refusal, replay, story_of
 from connector.resources import COMMANDS
@@ -81,13 +80,13 @@ async def chosen(kafka: KafkaSettings, choice: Choice, decisions: Decisions) -> 
     """The letters of a choice that are there now, in the order of time. Raises Unavailable."""
     topic = f"{kafka.topic_prefix}.dead-letters"
     if choice.places:
-        found = await records_at(kafka, [(topic, *place) for place in choice.places])
+        found = await reading.records_at(kafka, [Position(topic, *place) for place in choice.places])
         for record in found.values():
             if choice.takes(record, decisions):
                 yield record
         return
     since = choice.since or BEGINNING
-    async with aclosing(stream.follow(kafka, [topic], since=since, until_end=True)) as records:
+    async with aclosing(reading.follow(kafka, [topic], since=since, until_end=True)) as records:
         async for record in records:
             if choice.takes(record, decisions):
                 yield record

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from connector.events import Record
-from connector.kafka import stream
+from connector.kafka import produce
 from tests.running import Connector
 
 CUSTOMER = "+15557654321"
@@ -49,7 +49,7 @@ class Console:
         raw = value if isinstance(value, bytes) else json.dumps(value).encode()
         named = [(name, text.encode()) for name, text in headers.items()]
         topic = f"{self.settings.topic_prefix}.commands.send-message"
-        await stream.send(self.settings, Record(topic, CUSTOMER.encode(), raw, named))
+        await produce.send(self.settings, Record(topic, CUSTOMER.encode(), raw, named))
 
     async def story(self, name: str, state: str) -> Any:
         """The whole story of a command that has come to a state."""

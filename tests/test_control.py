@@ -10,7 +10,7 @@ from typing import Any
 
 from connector.events import Record
 from connector.kafka.control import Request, ask
-from connector.kafka.stream import send
+from connector.kafka.produce import send
 from connector.simulator import Simulator
 from tests.running import Connector, configuration, headers_of, read_all, running, values, wait_for_records
 from tests.test_metrics import scrape

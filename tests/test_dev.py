@@ -13,7 +13,7 @@ from connector.dev import broker, session
 from connector.dev.broker import Broker, free_port
 from connector.errors import Unavailable
 from connector.events import Record
-from connector.kafka import stream, topics
+from connector.kafka import produce, topics
 from connector.settings import load
 from connector.simulator import ACCOUNT_SID, AUTH_TOKEN
 from tests.running import until
@@ -61,7 +61,7 @@ async def test_traffic_is_shown_although_the_broker_does_not_know_its_topics_yet
     await asyncio.wait({showing}, timeout=2)
     assert not showing.done()
     await topics.apply(settings.kafka, topics_of(settings))
-    await stream.send(settings.kafka, Record(f"{prefix}.commands.get", None, b"{}", [("id", b"c-1")]))
+    await produce.send(settings.kafka, Record(f"{prefix}.commands.get", None, b"{}", [("id", b"c-1")]))
     await until(lambda: "command get" in shown.getvalue())
     showing.cancel()
     await asyncio.wait({showing})

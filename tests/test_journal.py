@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connector.events import Position
 from connector.executor.ids import MAX_IDS, Ids, number_of, partition_of_id
-from connector.kafka import journal, partitions, topics
+from connector.kafka import journal, reading, topics
 from connector.kafka.claims import Claims, View
 from connector.kafka.journal import Digest, Entry, State
 from connector.kafka.transactions import Transactions
@@ -78,9 +79,9 @@ def test_commands_of_two_partitions_are_never_taken_for_one() -> None:
     view = View()
     view.note(entry("done", 7, sid="SM1"), partition=0)
     view.note(entry("done", 7, sid="SM2"), partition=1)
-    assert view.taken((TOPIC, 0, 7)) == {"SM2"}
-    assert view.taken((TOPIC, 1, 7)) == {"SM1"}
-    assert view.taken((TOPIC, 2, 7)) == {"SM1", "SM2"}
+    assert view.taken(Position(TOPIC, 0, 7)) == {"SM2"}
+    assert view.taken(Position(TOPIC, 1, 7)) == {"SM1"}
+    assert view.taken(Position(TOPIC, 2, 7)) == {"SM1", "SM2"}
 
 
 def test_open_attempts_of_others_that_look_alike_are_told() -> None:
@@ -90,7 +91,7 @@ def test_open_attempts_of_others_that_look_alike_are_told() -> None:
     view.note(entry(offset=2, alike="other"), partition=1)
     view.note(entry(offset=3, alike="same"), partition=1)
     view.note(entry("withdrawn", 3, alike="same"), partition=1)
-    assert view.others((TOPIC, 0, 1), "same") == {(TOPIC, 1, 1): NOW}
+    assert view.others(Position(TOPIC, 0, 1), "same") == {(TOPIC, 1, 1): NOW}
 
 
 # --- ids --------------------------------------------------------------------------------------------------------------
@@ -164,7 +165,7 @@ async def _write(settings: KafkaSettings, *found: Entry, partition: int = 0) -> 
 
 async def test_restoring_reads_from_the_low_water_mark_to_the_end(settings: KafkaSettings) -> None:
     offsets = await _write(settings, entry(offset=0), entry("done", 0), entry(offset=1), entry(offset=2))
-    end = await partitions.high_watermark(settings, journal.topic_of(settings), 0)
+    end = await reading.end_of(settings, journal.topic_of(settings), 0)
     state = await journal.restore(settings, 0, low=offsets[1], end=end)
     assert state.records == 3
     assert {where: offset for where, (_, offset) in state.open.items()} == {
@@ -200,7 +201,7 @@ async def test_single_entries_and_digests_are_found_by_their_offsets(settings: K
     assert await journal.entry_at(settings, 0, entry_offset) == entry(offset=2)
     assert await journal.entry_at(settings, 0, previous) is None
     assert await journal.entry_at(settings, 0, 10_000) is None
-    end = await partitions.high_watermark(settings, journal.topic_of(settings), 0)
+    end = await reading.end_of(settings, journal.topic_of(settings), 0)
     assert (await journal.restore(settings, 0, low=0, end=end)).records == 3
 
 
@@ -213,5 +214,5 @@ async def test_claims_are_those_of_all_partitions(settings: KafkaSettings) -> No
         assert view.owners == {"SM0": (TOPIC, 0, 0)}
         await _write(settings, entry(offset=0, alike="a"), partition=1)
         view = await claims.view(now)
-        assert view.others((TOPIC, 0, 0), "a") == {(TOPIC, 1, 0): NOW}
+        assert view.others(Position(TOPIC, 0, 0), "a") == {(TOPIC, 1, 0): NOW}
     assert claims._consumer is None

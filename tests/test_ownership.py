@@ -12,7 +12,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from connector.errors import Superseded, Unavailable
 from connector.events import Record
-from connector.kafka import stream, topics
+from connector.kafka import produce, topics
 from connector.kafka.fitness import Topic
 from connector.kafka.ownership import Assignment, Membership, RawRecord, offsets_in
 from connector.kafka.transactions import Transactions
@@ -125,7 +125,7 @@ async def test_whoever_held_the_partition_before_is_refused(settings: KafkaSetti
 
 async def test_records_come_when_the_owner_is_ready_and_not_before(settings: KafkaSettings) -> None:
     for number in range(20):
-        await stream.send(settings, Record(f"{settings.topic_prefix}.one", b"key", str(number).encode()))
+        await produce.send(settings, Record(f"{settings.topic_prefix}.one", b"key", str(number).encode()))
     owners = Owners("a", [])
     async with member(settings, owners):
         await until(lambda: len(owners.received) == 20)
@@ -189,8 +189,8 @@ async def test_a_lock_proves_its_membership_without_anything_to_read(settings: K
     owners = Owners("a", [])
     async with member(settings, owners, lock_only=True) as membership:
         await until(_holds(owners, PARTITIONS))
-        before = membership._proved
-        await until(lambda: membership._proved > before, within=10)
+        before = membership.watchdog.known
+        await until(lambda: membership.watchdog.known > before, within=10)
         assert membership.alive
 
 
@@ -234,7 +234,7 @@ async def test_one_owner_that_is_stuck_among_others_that_work_is_opened_again(se
         await until(lambda: opened.count(0) == 2, within=20)
         steady = len(opened)
         assert membership.alive
-        await asyncio.sleep(1.5 * membership._stuck_seconds)
+        await asyncio.sleep(1.5 * membership.watchdog.patience)
         assert len(opened) <= steady + PARTITIONS
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import connector
 from connector.events import BEGINNING, now
-from connector.kafka import clients, control, journal, partitions, reading, stream, tail, topics
+from connector.kafka import clients, control, journal, reading, topics
 from connector.kafka.fitness import Topic
 from connector.kafka.ownership import Assignment, Membership
 from connector.kafka.produce import send_batches
@@ -67,7 +67,7 @@ async def _owner(settings: KafkaSettings, turns: Turns) -> None:
 
 
 async def _between(settings: KafkaSettings, turns: Turns) -> None:
-    async for batch in partitions.read(settings, journal.topic_of(settings), 0, end=MANY):
+    async for batch in reading.between(settings, journal.topic_of(settings), 0, end=MANY):
         turns.take(len(batch))
 
 
@@ -78,13 +78,13 @@ async def _entries(settings: KafkaSettings, turns: Turns) -> None:
 
 async def _past(settings: KafkaSettings, turns: Turns) -> None:
     names = [journal.topic_of(settings), f"{settings.topic_prefix}.control"]
-    async for _ in stream.follow(settings, names, since=BEGINNING, until_end=True):
+    async for _ in reading.follow(settings, names, since=BEGINNING, until_end=True):
         turns.take()
 
 
 async def _newest(settings: KafkaSettings, turns: Turns) -> None:
-    depths = {journal.topic_of(settings): tail.Depth(records=MANY)}
-    async with aclosing(tail.batches(settings, depths, behind=MANY)) as batches:
+    starts = {journal.topic_of(settings): reading.Start(records=MANY)}
+    async with aclosing(reading.newest(settings, starts, behind=MANY)) as batches:
         async for batch in batches:
             turns.take(len(batch.records))
             if turns.total == MANY:

@@ -14,7 +14,7 @@ from connector.events import Record
 from connector.executor.executor import Executor
 from connector.executor.media import topic_store
 from connector.executor.process import Process
-from connector.kafka import stream, topics
+from connector.kafka import produce, topics
 from connector.kafka.ownership import Membership
 from connector.resources import WATCHES, commands
 from connector.resources.fields import Text, Timestamp
@@ -125,7 +125,7 @@ async def test_a_made_up_resource_is_commanded_and_watched(
             tasks.create_task(membership.run(stop))
         # A first start is from then on: what exists before is not new.
         await until(lambda: "parcels" in owners.running and owners.running["parcels"].cursor is not None)
-        await stream.send(settings, Record(f"{prefix}.commands.ship-parcel", b"k", b'{"to": "Ada"}'))
+        await produce.send(settings, Record(f"{prefix}.commands.ship-parcel", b"k", b'{"to": "Ada"}'))
         (result,) = values(await wait_for_records(kafka, f"{prefix}.results.ship-parcel", 1))
         (parcel,) = await wait_for_records(kafka, f"{prefix}.parcels", 1)
         stop.set()

@@ -13,9 +13,9 @@ from connector.admin.feed import Feed
 from connector.admin.parts import SHOWN, Json, Parts, answering, as_json, body_of
 from connector.admin.ring import Step, Story
 from connector.errors import InvalidRecord
-from connector.events import Received, Record, now, timestamp
+from connector.events import Position, Received, Record, now, timestamp
 from connector.kafka import control
-from connector.kafka.tail import records_at
+from connector.kafka.reading import records_at
 from connector.resources import COMMANDS
 
 BUNDLES = 3
@@ -59,8 +59,8 @@ class Commands:
             return as_json(missing, status=404 if known is None else 200)
         if known == f"{len(story.steps) + story.dropped}/{story.state(now())}":
             return {"same": True}
-        places = [(step.place.topic, step.place.partition, step.place.offset) for step in story.steps]
-        places = [place for place in places if not place[0].endswith(".journal")]
+        places = [Position(step.place.topic, step.place.partition, step.place.offset) for step in story.steps]
+        places = [place for place in places if not place.topic.endswith(".journal")]
         records = await records_at(self._parts.settings().kafka, places)
         return story_detail(story, records, now())
 
@@ -128,11 +128,11 @@ def story_json(story: Story, now: datetime) -> Json:
     }
 
 
-def story_detail(story: Story, records: Mapping[tuple[str, int, int], Received], now: datetime) -> Json:
+def story_detail(story: Story, records: Mapping[Position, Received], now: datetime) -> Json:
     """A whole story; of each record what may be shown."""
     steps = []
     for step in sorted(story.steps, key=lambda step: step.at):
-        record = records.get((step.place.topic, step.place.partition, step.place.offset))
+        record = records.get(Position(step.place.topic, step.place.partition, step.place.offset))
         steps.append({**step_json(step), "shown": None if record is None else _shown(record, step)})
     return {**story_json(story, now), "dropped": story.dropped, "timeline": steps}
 

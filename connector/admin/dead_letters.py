@@ -8,9 +8,9 @@ from aiohttp import web
 from connector import letters
 from connector.admin.parts import BY, SHOWN, Parts, answering, body_of
 from connector.errors import InvalidRecord
-from connector.events import Received
+from connector.events import Position, Received
 from connector.kafka import control
-from connector.kafka.tail import records_at
+from connector.kafka.reading import records_at
 from connector.replay import Replayer, command_topics
 
 PLACE = "/api/dead-letters/{partition:[0-9]+}/{offset:[0-9]+}"
@@ -49,7 +49,7 @@ class DeadLetters:
 
     async def _letter_record(self, request: web.Request) -> tuple[tuple[int, int], Received]:
         place = int(request.match_info["partition"]), int(request.match_info["offset"])
-        where = (f"{self._parts.prefix}.dead-letters", *place)
+        where = Position(f"{self._parts.prefix}.dead-letters", *place)
         found = await records_at(self._parts.settings().kafka, [where])
         if where not in found:
             raise web.HTTPNotFound

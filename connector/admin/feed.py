@@ -19,7 +19,7 @@ from connector.admin.ring import Place, Ring, Step
 from connector.errors import InvalidRecord, Unavailable
 from connector.events import Received
 from connector.kafka import control, cursors, journal
-from connector.kafka.tail import Batch, Depth, batches
+from connector.kafka.reading import Batch, Start, newest
 from connector.letters import Letter, letter
 from connector.settings import KafkaSettings
 from connector.stories import Stories
@@ -28,12 +28,12 @@ from connector.watcher.status import Brief, brief
 log = telemetry.logger(__name__)
 
 BACK = timedelta(minutes=5)
-PAST = Depth(records=200, back=BACK)
-DEPTHS: Mapping[str, Depth] = {
-    "dead-letters": Depth(records=200),
-    "control": Depth(records=2_000),
+PAST = Start(records=200, since=BACK)
+STARTS: Mapping[str, Start] = {
+    "dead-letters": Start(records=200),
+    "control": Start(records=2_000),
     # Every watch that runs writes its cursor at least once a minute; a cursor may be as large as a record can be.
-    "cursors": Depth(records=20, back=timedelta(minutes=2)),
+    "cursors": Start(records=20, since=timedelta(minutes=2)),
 }
 LETTERS = 1_000
 VERDICTS = 5_000
@@ -96,8 +96,8 @@ class Feed:
             self._reset()
 
     async def _read(self) -> None:
-        depths = {topic: DEPTHS.get(flow, PAST) for topic, flow in self._flows.items()}
-        async with aclosing(batches(self._kafka, depths)) as found:
+        starts = {topic: STARTS.get(flow, PAST) for topic, flow in self._flows.items()}
+        async with aclosing(newest(self._kafka, starts)) as found:
             async for batch in found:
                 self.problem = None
                 self._take(batch)

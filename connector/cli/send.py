@@ -3,7 +3,7 @@
 import json
 import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -199,11 +199,11 @@ def _show(order: Order, prefix: str, output: Format) -> int:
 
 async def _post(order: Order, kafka: "KafkaSettings") -> None:
     from connector.events import Record
-    from connector.kafka import stream
+    from connector.kafka import produce
 
     headers = [(name, text.encode()) for name, text in order.headers.items()]
     key = order.key.encode() if order.key else None
-    await stream.send(kafka, Record(f"{kafka.topic_prefix}.commands.{order.command.name}", key, order.raw, headers))
+    await produce.send(kafka, Record(f"{kafka.topic_prefix}.commands.{order.command.name}", key, order.raw, headers))
 
 
 async def _converse(order: Order, kafka: "KafkaSettings", timeout: float, output: Format) -> str:  # noqa: ASYNC109
@@ -211,13 +211,11 @@ async def _converse(order: Order, kafka: "KafkaSettings", timeout: float, output
     from contextlib import aclosing
 
     from connector.errors import Unavailable
-    from connector.kafka import stream
 
     outcome = ""
     hint = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, _tell_that_it_waits)
     try:
-        command = stream.command(kafka, order.command.name, order.raw, key=order.key, headers=order.headers)
-        async with asyncio.timeout(timeout), aclosing(command) as results:
+        async with asyncio.timeout(timeout), aclosing(_results(order, kafka)) as results:
             async for result in results:
                 hint.cancel()
                 _print(result, output)
@@ -230,6 +228,28 @@ async def _converse(order: Order, kafka: "KafkaSettings", timeout: float, output
     finally:
         hint.cancel()
     return outcome
+
+
+async def _results(order: Order, kafka: "KafkaSettings") -> AsyncGenerator[dict[str, Any], None]:
+    """Send the command and yield its results until the last one."""
+    from dataclasses import replace
+
+    from connector.events import decode
+    from connector.kafka import clients, reading
+
+    command_id = order.headers.get("id") or str(uuid.uuid4())
+    topic = f"{kafka.topic_prefix}.results.{order.command.name}"
+    async with clients.reading(kafka) as consumer:
+        await reading.assign(consumer, {topic: reading.END})
+        await _post(replace(order, headers={**order.headers, "id": command_id}), kafka)
+        async for record in reading.records(consumer):
+            if command_id.encode() not in (record.value or b""):
+                continue
+            result = decode(record.value, record.headers).data
+            if result["command"]["id"] == command_id:
+                yield result
+                if result["last"]:
+                    return
 
 
 def _tell_that_it_waits() -> None:

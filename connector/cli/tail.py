@@ -4,8 +4,9 @@ import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
+import orjson
 import typer
 
 from connector.cli.completion import FIELDS, condition_fields, topic_names, topics_to_show
@@ -94,30 +95,48 @@ async def _selected(
     kafka: "KafkaSettings", topics: list[str], conditions: "list[Condition]", *, since: datetime | None, until_end: bool
 ) -> "Selected":
     """The lines that fulfil the conditions, with their records."""
-    from connector.kafka import stream
+    from connector.kafka import reading
     from connector.stories import Selection, Stories
 
     stories, selection = Stories(kafka.topic_prefix), Selection(conditions)
     names = [f"{kafka.topic_prefix}.{topic}" for topic in topics]
-    async with aclosing(stream.follow(kafka, names, since=since, until_end=until_end)) as records:
+    async with aclosing(reading.follow(kafka, names, since=since, until_end=until_end)) as records:
         async for record in records:
             for item in selection.take(stories.line(record), record):
                 yield stories, *item
 
 
 async def _show(source: "Selected", output: Format, limit: int | None) -> None:
-    from connector.kafka import stream
-
     shown, count = console(), 0
     async with aclosing(source) as found:
         async for stories, line, record in found:
             if output is Format.json:
-                typer.echo(json.dumps({"story": line.story, **stream.as_json(record)}, ensure_ascii=False))
+                typer.echo(json.dumps({"story": line.story, **_as_json(record)}, ensure_ascii=False))
             else:
                 shown.print(stories.render(line))
             count += 1
             if count == limit:
                 return
+
+
+def _as_json(record: "Received") -> dict[str, Any]:
+    """A record for machines: its position, key, headers and value as text or JSON."""
+    return {
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "timestamp": record.timestamp,
+        "key": record.key.decode(errors="replace") if record.key is not None else None,
+        "headers": {name: (raw or b"").decode(errors="replace") for name, raw in record.headers},
+        "value": _value(record.value),
+    }
+
+
+def _value(raw: bytes | None) -> Any:
+    try:
+        return None if raw is None else orjson.loads(raw)
+    except ValueError:
+        return f"{len(raw or b'')} bytes"
 
 
 def _topic(name: str, prefix: str, known: list[str]) -> str:

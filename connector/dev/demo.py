@@ -7,7 +7,7 @@ import random
 import uuid
 
 from connector.events import Record
-from connector.kafka import stream
+from connector.kafka import produce
 from connector.settings import Settings
 from connector.simulator import PHONE_NUMBER, Simulator
 
@@ -35,4 +35,4 @@ async def traffic(settings: Settings, simulator: Simulator) -> None:
 async def _send(settings: Settings, value: dict[str, str], *, key: str) -> None:
     topic = f"{settings.kafka.topic_prefix}.commands.send-message"
     headers = [("id", str(uuid.uuid4()).encode())]
-    await stream.send(settings.kafka, Record(topic, key.encode(), json.dumps(value).encode(), headers))
+    await produce.send(settings.kafka, Record(topic, key.encode(), json.dumps(value).encode(), headers))

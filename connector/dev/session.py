@@ -19,7 +19,7 @@ from connector.dev.broker import Broker, free_port
 from connector.dev.demo import traffic
 from connector.errors import Unavailable
 from connector.events import now
-from connector.kafka import stream, topics
+from connector.kafka import reading, topics
 from connector.settings import Settings, load_with_origins
 from connector.simulator import Simulator
 from connector.stories import Stories
@@ -147,7 +147,7 @@ async def _show(settings: Settings, console: Console) -> None:
         while True:
             # A broker that has just started may take longer to know its new topics than a reader waits.
             with contextlib.suppress(Unavailable):
-                async for record in stream.follow(settings.kafka, shown, since=since):
+                async for record in reading.follow(settings.kafka, shown, since=since):
                     console.print(stories.render(stories.line(record)))
                     since = datetime.fromtimestamp((record.timestamp + 1) / 1000, UTC)
             await asyncio.sleep(AGAIN_SECONDS)

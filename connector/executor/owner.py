@@ -23,7 +23,7 @@ from connector.executor.media import MediaWriter
 from connector.executor.offsets import Commit, Progress
 from connector.executor.pending import Pending
 from connector.executor.writer import Writer
-from connector.kafka import journal, partitions
+from connector.kafka import journal, reading
 from connector.kafka.journal import TopicOffset
 from connector.kafka.offset_set import OffsetSet
 from connector.kafka.ownership import Assignment, RawRecord
@@ -163,7 +163,7 @@ class Owner:
         commits = {topic: (base, offsets.decode(base, text)) for topic, (base, text) in held.items()}
         known = [commit for _, commit in commits.values() if commit is not None]
         lines = journal.topic_of(self._kafka)
-        bounds = await partitions.bounds(self._kafka, [lines, *self._topics], self.assignment.partition)
+        bounds = await reading.bounds(self._kafka, [lines, *self._topics], self.assignment.partition)
         end = bounds[lines][1]
         # Without a commit all of the journal counts, unless no command is left that it could speak of.
         is_empty = not commits and all(bounds[topic][0] == bounds[topic][1] for topic in self._topics)

@@ -18,7 +18,7 @@ from connector.executor.answers import Store
 from connector.executor.job import Job
 from connector.executor.pending import Pending, pending
 from connector.executor.results import Answer
-from connector.kafka import journal, partitions
+from connector.kafka import journal, reading
 from connector.kafka.claims import Claims
 from connector.kafka.ownership import RawRecord
 from connector.resources.parameters import fill_callbacks, parse
@@ -206,16 +206,15 @@ class Process:
 
     async def _first_bundles(self, command: Pending, finished_at: datetime) -> Sequence[bytes]:
         topic, partition = f"{self.prefix}.results.{command.command}", command.partition
-        start = await partitions.offset_at(self.kafka, topic, partition, finished_at - RESULT_SPREAD)
+        start = await reading.offset_at(self.kafka, topic, partition, finished_at - RESULT_SPREAD)
         if start is None:
             return ()
         # Committed does not mean visible yet: up to the end, whatever is still open there.
-        end = min(await partitions.high_watermark(self.kafka, topic, partition), start + RESULT_RECORDS)
+        end = min(await reading.end_of(self.kafka, topic, partition), start + RESULT_RECORDS)
         # Most records are told apart without parsing them.
         quoted = orjson.dumps(command.id)
-        reading = partitions.read(self.kafka, topic, partition, start=start, end=end)
-        async with aclosing(reading):
-            async for batch in reading:
+        async with aclosing(reading.between(self.kafka, topic, partition, start=start, end=end)) as batches:
+            async for batch in batches:
                 for item in batch:
                     if item.value is not None and quoted in item.value:
                         bundles = _bundles_of(item.value, command.id)

@@ -1,17 +1,17 @@
 """What commands of all partitions have claimed or are attempting: who reconciles must not take another's resource."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka import AIOKafkaConsumer
 
 from connector.errors import Unavailable
 from connector.events import Position
-from connector.kafka import clients, journal, reading
+from connector.kafka import clients, failures, journal, reading
+from connector.kafka.reading import Ends, Start
 from connector.settings import KafkaSettings
 
 READ_SECONDS = 30.0
@@ -74,12 +74,13 @@ class Claims:
         """What is committed now, from this time on. Raises Unavailable."""
         async with self._lock:
             try:
-                async with asyncio.timeout(READ_SECONDS):
-                    consumer = await self._positioned(since - MARGIN)
-                    await self._catch_up(consumer)
-            except (KafkaError, OSError, TimeoutError) as error:
+                with failures.reading("The journals cannot be read"):
+                    async with asyncio.timeout(READ_SECONDS):
+                        consumer = await self._positioned(since - MARGIN)
+                        await self._catch_up(consumer)
+            except Unavailable:
                 await self._close()
-                raise Unavailable(f"The journals cannot be read: {error!r:.200}") from error
+                raise
         return self._view
 
     async def _positioned(self, since: datetime) -> AIOKafkaConsumer:
@@ -88,14 +89,7 @@ class Claims:
         await self._close()
         consumer = await self._stack.enter_async_context(clients.reading(self._kafka))
         self._uncommitted = await self._stack.enter_async_context(clients.reading(self._kafka, committed=False))
-        topic = journal.topic_of(self._kafka)
-        places = [TopicPartition(topic, partition) for partition in range(self._kafka.partitions)]
-        consumer.assign(places)
-        starts = await consumer.offsets_for_times(dict.fromkeys(places, int(since.timestamp() * 1000)))
-        ends: Mapping[TopicPartition, int] = await consumer.end_offsets(places)
-        for place in places:
-            start = starts.get(place)
-            consumer.seek(place, start.offset if start is not None else ends[place])
+        await reading.assign(consumer, {journal.topic_of(self._kafka): Start(since=since)})
         self._consumer, self._since, self._view = consumer, since, View()
         return consumer
 
@@ -104,11 +98,11 @@ class Claims:
 
         That of an owner that is gone is ended by its successor, or by the broker when its time is over.
         """
-        ends: Mapping[TopicPartition, int] = await self._uncommitted.end_offsets(list(consumer.assignment()))
-        while any([await consumer.position(place) < end for place, end in ends.items()]):
-            for place, batch in (await reading.fetch(consumer)).items():
+        ends: Ends = await self._uncommitted.end_offsets(list(consumer.assignment()))
+        while await reading.unread(consumer, ends):
+            for partition, batch in (await reading.fetch(consumer)).items():
                 for entry, _ in journal.decoded(batch):
-                    self._view.note(entry, place.partition)
+                    self._view.note(entry, partition.partition)
 
     async def _close(self) -> None:
         self._consumer = None

@@ -14,13 +14,13 @@ from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
 import orjson
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 from connector import telemetry
 from connector.errors import InvalidRecord, Unavailable
 from connector.events import Record, now, timestamp
-from connector.kafka import clients, failures, partitions, reading, stream
+from connector.kafka import clients, produce, reading
+from connector.kafka.reading import Start
 from connector.settings import KafkaSettings
 
 log = telemetry.logger(__name__)
@@ -35,6 +35,11 @@ ANSWER_SECONDS = 15.0
 Action = Literal["pause", "resume", "rewind", "rescan"]
 ACTIONS: tuple[str, ...] = get_args(Action)
 Decision = Literal["discarded", "replayed"]
+
+
+def topic_of(kafka: KafkaSettings) -> str:
+    """The topic's whole name."""
+    return f"{kafka.topic_prefix}.{TOPIC}"
 
 
 def new_id() -> str:
@@ -146,7 +151,7 @@ def _moment(text: str) -> datetime:
 
 async def end(kafka: KafkaSettings) -> int:
     """Where the next record goes. Raises Unavailable."""
-    return await partitions.high_watermark(kafka, f"{kafka.topic_prefix}.{TOPIC}", PARTITION)
+    return await reading.end_of(kafka, topic_of(kafka), PARTITION)
 
 
 async def decided(kafka: KafkaSettings, *, fenced: bool = False) -> tuple[dict[tuple[int, int], list[Verdict]], int]:
@@ -155,9 +160,9 @@ async def decided(kafka: KafkaSettings, *, fenced: bool = False) -> tuple[dict[t
     `fenced` waits for what is being written: for whoever has ended other writers of verdicts before. Raises
     Unavailable.
     """
-    topic, found, oldest = f"{kafka.topic_prefix}.{TOPIC}", dict[tuple[int, int], list[Verdict]](), 0
-    start, stop = await _bounds(kafka, committed=not fenced)
-    async with aclosing(partitions.read(kafka, topic, PARTITION, start=start, end=stop)) as batches:
+    topic, found, oldest = topic_of(kafka), dict[tuple[int, int], list[Verdict]](), 0
+    start, end = (await reading.bounds(kafka, [topic], PARTITION, committed=not fenced))[topic]
+    async with aclosing(reading.between(kafka, topic, PARTITION, start=start, end=end)) as batches:
         async for batch in batches:
             oldest = oldest or batch[0].timestamp
             for record in batch:
@@ -168,46 +173,28 @@ async def decided(kafka: KafkaSettings, *, fenced: bool = False) -> tuple[dict[t
     return found, (oldest or int(time.time() * 1000)) if start else 0
 
 
-async def _bounds(kafka: KafkaSettings, *, committed: bool) -> tuple[int, int]:
-    """The first offset that is left, and the end: of what is committed, or of all."""
-    place = TopicPartition(f"{kafka.topic_prefix}.{TOPIC}", PARTITION)
-    async with clients.reading(kafka, committed=committed) as consumer:
-        with failures.reading(f"{place.topic} cannot be read"):
-            starts, ends = await consumer.beginning_offsets([place]), await consumer.end_offsets([place])
-    return starts[place], ends[place]
-
-
 async def follow(kafka: KafkaSettings, start: int) -> AsyncGenerator[tuple[int, Entry], None]:
-    """Committed entries from this offset on, with their offsets; for ever. What is no entry is logged and left out.
+    """Committed entries from this offset on, with their offsets; for ever. What is not an entry is logged and left out.
 
     Raises Unavailable when no broker answers at the start.
     """
-    async with _reading(kafka, start) as entries:
-        async for found in entries:
-            yield found
+    async with _reading(kafka, Start(offset=start)) as entries:
+        async for entry in entries:
+            yield entry
 
 
 @asynccontextmanager
-async def _reading(kafka: KafkaSettings, start: int | None) -> AsyncIterator[AsyncIterator[tuple[int, Entry]]]:
-    """Entries from an offset on, or from the present end, which is fixed on entering."""
-    place = TopicPartition(f"{kafka.topic_prefix}.{TOPIC}", PARTITION)
+async def _reading(kafka: KafkaSettings, start: Start) -> AsyncIterator[AsyncIterator[tuple[int, Entry]]]:
+    """Entries from there on, which is fixed on entering."""
     async with clients.reading(kafka) as consumer:
-        consumer.assign([place])
-        try:
-            consumer.seek(place, (await consumer.end_offsets([place]))[place] if start is None else start)
-        except KafkaError as error:
-            raise Unavailable(clients.reason(error)) from error
-        async with aclosing(_entries(consumer, place)) as entries:
+        await reading.assign(consumer, {topic_of(kafka): start})
+        async with aclosing(_entries(consumer)) as entries:
             yield entries
 
 
-async def _entries(consumer: AIOKafkaConsumer, place: TopicPartition) -> AsyncGenerator[tuple[int, Entry], None]:
-    while True:
-        try:
-            fetched = await reading.fetch(consumer)
-        except KafkaError as error:
-            raise Unavailable(f"{place.topic} cannot be read: {error!r:.200}") from error
-        for record in fetched.get(place, ()):
+async def _entries(consumer: AIOKafkaConsumer) -> AsyncGenerator[tuple[int, Entry], None]:
+    async with aclosing(reading.records(consumer)) as records:
+        async for record in records:
             try:
                 yield record.offset, _entry_of(record)
             except (InvalidRecord, ValueError, OverflowError, OSError) as error:
@@ -225,8 +212,8 @@ async def ask(kafka: KafkaSettings, request: Request, *, seconds: float = ANSWER
     Raises Unavailable when none came in time; the request stays and is carried out when an owner reads it.
     """
     try:
-        async with asyncio.timeout(seconds), _reading(kafka, None) as entries:
-            await stream.send(kafka, encode(kafka.topic_prefix, request))
+        async with asyncio.timeout(seconds), _reading(kafka, reading.END) as entries:
+            await produce.send(kafka, encode(kafka.topic_prefix, request))
             async for _, entry in entries:
                 if isinstance(entry, Answer) and entry.id == request.id:
                     return entry

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from connector.events import BEGINNING, Record
-from connector.kafka import partitions, stream
+from connector.kafka import reading
 from connector.settings import KafkaSettings
 
 TOPIC = "cursors"
@@ -27,11 +27,10 @@ def record(prefix: str, watch: str, cursor: bytes, *, partition: int) -> Record:
 async def restore(kafka: KafkaSettings, partition: int) -> dict[str, bytes]:
     """The cursor of each watch of a partition, as JSON bytes. The fencing producer must be open. Raises Unavailable."""
     topic = f"{kafka.topic_prefix}.{TOPIC}"
-    end = await partitions.high_watermark(kafka, topic, partition)
+    end = await reading.end_of(kafka, topic, partition)
     held: dict[bytes, bytes | None] = {}
-    if end:
-        async for batch in partitions.read(kafka, topic, partition, end=end):
-            held |= {item.key: item.value for item in batch if item.key is not None}
+    async for batch in reading.between(kafka, topic, partition, end=end):
+        held |= {item.key: item.value for item in batch if item.key is not None}
     return _by_name(held)
 
 
@@ -39,7 +38,7 @@ async def latest(kafka: KafkaSettings) -> dict[str, bytes]:
     """The present cursor of every watch, as JSON bytes, without being its owner. Raises Unavailable."""
     topic = f"{kafka.topic_prefix}.{TOPIC}"
     held: dict[bytes, bytes | None] = {}
-    async for item in stream.follow(kafka, [topic], since=BEGINNING, until_end=True):
+    async for item in reading.follow(kafka, [topic], since=BEGINNING, until_end=True):
         if item.key is not None:
             held[item.key] = item.value
     return _by_name(held)

@@ -17,7 +17,7 @@ import orjson
 from aiokafka import ConsumerRecord
 
 from connector.events import Headers, Record, timestamp
-from connector.kafka import partitions
+from connector.kafka import reading
 from connector.kafka.offset_set import OffsetSet
 from connector.settings import KafkaSettings
 
@@ -172,21 +172,16 @@ async def restore(kafka: KafkaSettings, partition: int, *, low: int, end: int) -
 
 async def since(kafka: KafkaSettings, partition: int, start: int) -> list[ConsumerRecord]:
     """Every committed record from `start` on. The fencing producer must be open. Raises Unavailable."""
-    end = await partitions.high_watermark(kafka, topic_of(kafka), partition)
-    found: list[ConsumerRecord] = []
-    if start < end:
-        async for batch in partitions.read(kafka, topic_of(kafka), partition, start=start, end=end):
-            found += batch
-    return found
+    end = await reading.end_of(kafka, topic_of(kafka), partition)
+    batches = reading.between(kafka, topic_of(kafka), partition, start=start, end=end)
+    return [record async for batch in batches for record in batch]
 
 
 async def entries(
     kafka: KafkaSettings, partition: int, *, start: int, end: int
 ) -> AsyncGenerator[EntryAndOffset, None]:
     """The entries of [start, end) and their journal offsets. Raises Unavailable."""
-    if start >= end:
-        return
-    async for batch in partitions.read(kafka, topic_of(kafka), partition, start=start, end=end):
+    async for batch in reading.between(kafka, topic_of(kafka), partition, start=start, end=end):
         for entry, offset in decoded(batch):
             yield entry, offset
 
@@ -199,7 +194,7 @@ def decoded(batch: Iterable[ConsumerRecord]) -> Iterable[EntryAndOffset]:
 async def digests(kafka: KafkaSettings, partition: int, *, newest: int) -> AsyncGenerator[Digest, None]:
     """The digest at this offset and those before it, as long as they exist. Raises Unavailable."""
     offset: int | None = newest
-    async with partitions.seeking(kafka, topic_of(kafka), partition) as record_at:
+    async with reading.seeking(kafka, topic_of(kafka), partition) as record_at:
         while offset is not None:
             record = await record_at(offset)
             if record is None or record.key != DIGEST_KEY:
@@ -211,11 +206,11 @@ async def digests(kafka: KafkaSettings, partition: int, *, newest: int) -> Async
 
 async def entry_at(kafka: KafkaSettings, partition: int, offset: int) -> Entry | None:
     """The entry at an offset, None when it is gone. Raises Unavailable."""
-    async with partitions.seeking(kafka, topic_of(kafka), partition) as record_at:
+    async with reading.seeking(kafka, topic_of(kafka), partition) as record_at:
         record = await record_at(offset)
     return decode(record.value) if record is not None and record.key != DIGEST_KEY else None
 
 
 async def offset_of(kafka: KafkaSettings, partition: int, moment: datetime) -> int | None:
     """The offset of the first entry that is not older than the moment; None when there is none. Raises Unavailable."""
-    return await partitions.offset_at(kafka, topic_of(kafka), partition, moment)
+    return await reading.offset_at(kafka, topic_of(kafka), partition, moment)

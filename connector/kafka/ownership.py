@@ -20,6 +20,7 @@ from connector import telemetry
 from connector.errors import ConnectorError, Superseded, Unavailable
 from connector.kafka import clients, failures, reading
 from connector.kafka.transactions import Transactions
+from connector.kafka.watchdog import Watchdog
 from connector.settings import KafkaSettings
 
 log = telemetry.logger(__name__)
@@ -32,8 +33,6 @@ COMMIT_SECONDS = 5.0
 ANSWER_SECONDS = 5.0
 # Joining a group waits for the other members at the longest for a rebalance timeout.
 JOIN_MARGIN_SECONDS = 10.0
-# Session timeouts without a sign that the group knows us, after which the client is rebuilt.
-STUCK_SESSIONS = 3
 # Of the time to drain, what an owner has for its work; the rest is for a commit and the end of its clients.
 WORKING_SHARE = 0.75
 
@@ -53,7 +52,6 @@ class Assignment:
         self.work_until = float("inf")
         self.deliver: Deliver | None = None
         self.offsets: Offsets = {}
-        self.proved = time.monotonic()
         self._membership = membership
 
     @property
@@ -77,8 +75,8 @@ class Assignment:
     def start_reading(self, offsets: Mapping[str, int], deliver: Deliver) -> None:
         """Deliver records from these offsets on; `deliver` must not raise."""
         if self.held:
-            self.proved = time.monotonic()
             self.deliver = deliver
+            self._membership.watchdog.begins_to_read(self.partition, time.monotonic())
             self._membership.seek(self.partition, offsets)
             self.resume(offsets)
 
@@ -136,13 +134,16 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
         # The group goes on without a member that has not come back by the rebalance timeout.
         self.drain_seconds = clients.rebalance_seconds(kafka) / 2
         self._stop_seconds = min(stop_seconds or self.drain_seconds, self.drain_seconds)
-        self._stuck_seconds = clients.session_seconds(kafka) * STUCK_SESSIONS
+        self.watchdog = Watchdog(
+            session=clients.session_seconds(kafka),
+            joining=clients.rebalance_seconds(kafka) + JOIN_MARGIN_SECONDS,
+            is_lock=lock_only,
+            started=time.monotonic(),
+        )
         self._serve = serve
         self._lock_only = lock_only
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._consumer: AIOKafkaConsumer | None = None
-        self._rejoining_since: float | None = None
-        self._proved = self._healthy = self._turned = time.monotonic()
 
     # --- life -----------------------------------------------------------------------------------------------------
     async def run(self, stop: asyncio.Event) -> None:
@@ -169,69 +170,52 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
         consumer = clients.member(self.kafka, group=self.group, topics=self.topics, listener=self)
         self._consumer = consumer
         try:
-            patience = clients.rebalance_seconds(self.kafka) + JOIN_MARGIN_SECONDS
-            await self._started(consumer, patience)
+            await self._started(consumer)
             prover = asyncio.create_task(self._prove_regularly(), name=f"{self.role}-prover")
             try:
                 await self._poll(consumer, stop)
             finally:
                 prover.cancel()
         finally:
-            self._rejoining_since = None
             await self._leave(self.assignments, self._stop_seconds)
             self._consumer = None
             await clients.end(consumer, timeout=3)
 
-    async def _started(self, consumer: AIOKafkaConsumer, patience: float) -> None:
-        self._turned = time.monotonic()
+    async def _started(self, consumer: AIOKafkaConsumer) -> None:
+        self.watchdog.turns(time.monotonic())
         try:
-            await clients.start(consumer, timeout=patience)
+            await clients.start(consumer, timeout=self.watchdog.joining)
         except Unavailable:
-            # Kafka is away: waiting is all that can be done, and a restart would do no more.
-            self._healthy = time.monotonic()
+            self.watchdog.finds_no_broker(time.monotonic())
             raise
-        self._proved = self._turned = time.monotonic()
+        self.watchdog.joins(time.monotonic())
 
     async def _poll(self, consumer: AIOKafkaConsumer, stop: asyncio.Event) -> None:
         while not stop.is_set():
             batches = await reading.fetch(consumer)
-            self._turned = time.monotonic()
-            for where, records in batches.items():
-                assignment = self.assignments.get(where.partition)
+            self.watchdog.turns(time.monotonic())
+            for (topic, partition), records in batches.items():
+                assignment = self.assignments.get(partition)
                 if assignment is not None and assignment.deliver is not None and not assignment.leaving.is_set():
-                    assignment.deliver(where.topic, records)
+                    assignment.deliver(topic, records)
             await self._check_progress()
 
     # --- whether the group knows us -------------------------------------------------------------------------------
     async def _check_progress(self) -> None:
-        """A client can be stuck without any error. Raises Unavailable when it seems so: it is rebuilt then.
+        """Raise Unavailable when the client seems to be stuck: it is rebuilt then.
 
-        While Kafka is away there is nothing better than to wait: nobody else can take over, and what the owners hold in
-        memory is written when it is back.
+        While Kafka is away there is nothing better than to wait: no other process can take over, and what the owners
+        hold in memory is written when Kafka is back.
         """
-        now = time.monotonic()
-        since = self._rejoining_since
-        if since is not None:
-            if now - since > clients.rebalance_seconds(self.kafka) + JOIN_MARGIN_SECONDS:
-                raise Unavailable(f"Joining the group again has taken {now - since:.0f} s.")
-            self._proved = now
-        elif not self.assignments:
-            self._proved = self._healthy = now
-        elif now - self._last_proof() > self._stuck_seconds:
+        now, watchdog = time.monotonic(), self.watchdog
+        if watchdog.is_rejoining_too_long(now):
+            raise Unavailable(f"Joining the group again has taken more than {watchdog.joining:.0f} s.")
+        if not self.assignments and watchdog.rejoining is None:
+            watchdog.waits_for_owners(now)
+        elif watchdog.is_doubtful(now):
             if await self._kafka_answers():
-                raise Unavailable(f"No commit of some partition was accepted for {self._stuck_seconds:.0f} s.")
-            self._proved = self._healthy = time.monotonic()
-            for assignment in self.assignments.values():
-                assignment.proved = self._proved
-
-    def _last_proof(self) -> float:
-        """The last sign that the group knows us and that no owner is stuck: that of the owner which waits longest."""
-        reading = (
-            ()
-            if self._lock_only
-            else [assignment.proved for assignment in self.assignments.values() if assignment.deliver]
-        )
-        return min(reading, default=self._proved)
+                raise Unavailable(f"No commit of some partition was accepted for {watchdog.patience:.0f} s.")
+            watchdog.finds_no_broker(time.monotonic())
 
     async def _kafka_answers(self) -> bool:
         """Whether a new client finds a broker that knows the partitions' leaders."""
@@ -251,9 +235,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
             await asyncio.sleep(clients.session_seconds(self.kafka) / 3)
             if self._lock_only and self.assignments:
                 await self.commit(next(iter(self.assignments)), dict.fromkeys(self.topics, (0, "")))
-            elif not any(assignment.deliver for assignment in self.assignments.values()):
-                # They are being opened, which has deadlines of its own.
-                self._proved = self._healthy = time.monotonic()
+            elif not self.watchdog.readers:
+                self.watchdog.waits_for_owners(time.monotonic())
 
     async def _prove(self, assignment: Assignment) -> None:
         """Return when the group has confirmed that it gives us this partition, or when it is left.
@@ -272,18 +255,13 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
     @property
     def alive(self) -> bool:
         """False when the loop does not turn, or when rebuilt clients get no commit accepted though Kafka answers."""
-        now = time.monotonic()
-        joining = clients.rebalance_seconds(self.kafka) + JOIN_MARGIN_SECONDS
-        is_turning = now - self._turned < joining + 2 * self._stuck_seconds
-        # Joining proves little: a client that joins, is never heard and is rebuilt would go on so for ever.
-        return is_turning and now - self._healthy < joining + 3 * self._stuck_seconds
+        return self.watchdog.is_alive(time.monotonic())
 
     # --- what the group says --------------------------------------------------------------------------------------
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
         """Open an owner for each partition number. Runs between heartbeats, so it only starts tasks."""
         consumer = self._consumer
-        self._rejoining_since = None
-        self._proved = time.monotonic()
+        self.watchdog.gains_partitions(time.monotonic())
         if consumer is None:
             return
         # Records would be delivered before the owner has read its state.
@@ -312,7 +290,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         """Drain the owners, bounded: the group waits for this, and goes on without us when it takes too long."""
-        self._rejoining_since = time.monotonic()
+        self.watchdog.loses_partitions(time.monotonic())
         gone = {where.partition for where in revoked}
         await self._leave(
             {number: assignment for number, assignment in self.assignments.items() if number in gone},
@@ -335,6 +313,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
         for partition in leaving:
             self.assignments.pop(partition, None)
             self._tasks.pop(partition, None)
+            self.watchdog.ends_reading(partition)
         telemetry.OWNERS.labels(self.role).set(len(self.assignments))
 
     async def _hold(self, assignment: Assignment) -> None:
@@ -363,6 +342,9 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
 
     async def _close(self, assignment: Assignment) -> None:
         assignment.deliver = None
+        # One that was left may have a successor in this process.
+        if self.assignments.get(assignment.partition) is assignment:
+            self.watchdog.ends_reading(assignment.partition)
         assignment.pause(self.topics)
         await assignment.transactions.close()
 
@@ -415,10 +397,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
         except (KafkaError, IllegalStateError, TimeoutError) as error:
             log.debug("commit refused", role=self.role, partition=partition, reason=f"{error!r:.120}")
             return False
-        self._proved = time.monotonic()
-        if partition in self.assignments:
-            self.assignments[partition].proved = self._proved
-        self._healthy = self._last_proof()
+        self.watchdog.is_accepted(partition, time.monotonic())
         return True
 
 

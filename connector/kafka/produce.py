@@ -10,8 +10,9 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata
 
 from connector.events import Record
-from connector.kafka import clients
+from connector.kafka import clients, failures
 from connector.kafka.partitioner import partition_of
+from connector.settings import KafkaSettings
 
 
 @dataclass(slots=True)
@@ -76,3 +77,14 @@ def _partition(record: Record, counts: dict[str, int]) -> int:
         return record.partition
     count = counts[record.topic]
     return partition_of(record.key, count) if record.key is not None else randrange(count)  # noqa: S311 - spreading
+
+
+async def send(kafka: KafkaSettings, record: Record) -> None:
+    """Write one record with a producer of its own and wait for its acknowledgement. Raises Unavailable, Unwritable."""
+    producer = await clients.start(clients.producer(kafka))
+    try:
+        with failures.writing(f"A record for {record.topic} was not acknowledged"):
+            async with asyncio.timeout(clients.START_SECONDS):
+                await send_batches(producer, [record])
+    finally:
+        await clients.end(producer)

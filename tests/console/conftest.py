@@ -17,7 +17,7 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 
 from connector.dev.demo import traffic
 from connector.events import Record
-from connector.kafka import stream
+from connector.kafka import produce
 from connector.simulator import Simulator
 from tests.running import Connector, configuration, running
 
@@ -110,7 +110,7 @@ async def _reject(process: Connector) -> None:
     value = json.dumps({"to": "nobody", "from": "+15550100001", "body": "This one is rejected."}).encode()
     for number in range(4):
         topic = f"{process.settings.kafka.topic_prefix}.commands.send-message"
-        await stream.send(process.settings.kafka, Record(topic, b"k", value, [("id", f"rejected-{number}".encode())]))
+        await produce.send(process.settings.kafka, Record(topic, b"k", value, [("id", f"rejected-{number}".encode())]))
 
 
 @pytest_asyncio.fixture(loop_scope="module", autouse=True)
