@@ -219,7 +219,8 @@ class App:
 
     def _admin(self, feed: Feed, session: aiohttp.ClientSession) -> AdminServer:
         token = self.settings.admin.token
-        guard = self.guard = Guard(token.get_secret_value() if token else None)
+        # A worker's socket is its supervisor's alone, which has the guard.
+        self.guard = Guard(token.get_secret_value() if token else None) if self.place is None else None
         parts = Parts(
             settings=lambda: self.settings,
             rows=lambda: effective(self.loaded) if self.loaded else (),
@@ -230,9 +231,9 @@ class App:
             receiver=self.receiver,
             session=session,
             feed=feed,
-            needs_token=guard.needs_token,
+            needs_token=token is not None,
         )
-        return AdminServer(live=self.dead, ready=self.unready, guard=guard, console=Console(parts))
+        return AdminServer(live=self.dead, ready=self.unready, guard=self.guard, console=Console(parts))
 
     def _apply_secrets(self, loaded: Loaded, former_seconds: float) -> None:
         """Use these secrets from now on; what the former keys signed is accepted for so long."""

@@ -15,16 +15,19 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import aiohttp
 from aiohttp import web
 
 from connector import telemetry
-from connector.admin.relay import LARGEST_REQUEST, Worker
+from connector.admin.port import Runner
+from connector.admin.relay import Worker
+from connector.admin.security import Guard
 from connector.admin.server import accepted, verdict, version
 from connector.admin.sums import classic, counted, summed
 from connector.catalog import check_topics
 from connector.errors import ConfigurationError, ConnectorError, Unavailable
 from connector.exposition import OPENMETRICS, preferred
-from connector.settings import Loaded, Settings
+from connector.settings import Loaded, Settings, reread_secrets
 
 log = telemetry.logger(__name__)
 
@@ -141,6 +144,8 @@ class Supervisor:
             Child(number, [*command, "--workers", str(count)], Path(self._folder.name) / f"{number}.sock")
             for number in range(1, count + 1)
         ]
+        token = self._settings.admin.token
+        self._guard = Guard(token.get_secret_value() if token else None)
         self.stop = asyncio.Event()
 
     @property
@@ -151,7 +156,7 @@ class Supervisor:
         """Run until SIGTERM or SIGINT, then let all drain. Raises what keeps them from starting."""
         await port_is_free(self._settings)
         await check_topics(self._settings, self._loaded)
-        runner = web.AppRunner(self._admin(), access_log=None, shutdown_timeout=1.0)
+        runner = Runner(self._admin(), shutdown_timeout=1.0)
         await runner.setup()
         self._listen_to_signals()
         try:
@@ -172,12 +177,12 @@ class Supervisor:
                 await child.worker.close()
             self._folder.cleanup()
 
-    async def _open(self, runner: web.AppRunner) -> None:
+    async def _open(self, runner: Runner) -> None:
         """Open the admin port when all workers serve; with it the connector is started."""
         while not all([await child.is_ready() for child in self.children]):  # noqa: ASYNC110 - other processes
             await asyncio.sleep(LOOK_SECONDS)
         admin = self._settings.admin
-        await web.TCPSite(runner, admin.host, admin.port).start()
+        await runner.listen(admin.host, admin.port)
         log.info("workers started", workers=len(self.children), admin=admin.port)
 
     async def _end(self, children: "Sequence[asyncio.Task[None]]") -> None:
@@ -195,7 +200,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
-        loop.add_signal_handler(signal.SIGHUP, self._signal, signal.SIGHUP)
+        loop.add_signal_handler(signal.SIGHUP, self._renew)
 
     def _stop(self) -> None:
         """The first time all drain; the second time all end."""
@@ -203,15 +208,27 @@ class Supervisor:
             self._signal(signal.SIGKILL)
         self.stop.set()
 
+    def _renew(self) -> None:
+        """Let the workers re-read their secrets, and re-read the console's token."""
+        self._signal(signal.SIGHUP)
+        try:
+            self._loaded = reread_secrets(self._loaded)
+        except ConfigurationError as error:
+            log.warning("secrets not renewed", problems=error.problems)
+            return
+        if (token := self._settings.admin.token) is not None:
+            self._guard.replace_token(token.get_secret_value())
+
     def _signal(self, number: signal.Signals) -> None:
         for child in self.children:
             child.signal(number)
 
     # --- the admin port -------------------------------------------------------------------------------------------
     def _admin(self) -> web.Application:
-        app = web.Application(client_max_size=LARGEST_REQUEST)
+        app = web.Application(middlewares=[self._guard.middleware])
         app.add_routes(
             [
+                *self._guard.routes(),
                 web.get("/livez", self._livez),
                 web.get("/readyz", self._readyz),
                 web.get("/metrics", self._metrics),
@@ -253,7 +270,8 @@ class Supervisor:
         """The console of the first worker that is ready."""
         for child in self.children:
             if await child.is_ready():
-                return await child.worker.relay(request)
+                with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                    return await child.worker.relay(request)
         return verdict(["No worker is ready."])
 
 

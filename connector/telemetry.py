@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sys
+import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -19,6 +20,9 @@ from connector.exposition import TEXT, text
 disable_created_metrics()  # type: ignore[no-untyped-call]  # untyped in the library
 REGISTRY = CollectorRegistry()
 LOOK_SECONDS = 0.5
+
+SAMPLE_SECONDS = 10.0
+KINDS_REMEMBERED = 1_000
 
 LATENCIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -86,6 +90,7 @@ DEAD_LETTERS = _counter("dead_letters", "Records written to the dead letters, by
 KAFKA_PRODUCE_SECONDS = _histogram(
     "kafka_produce_seconds", "From handing records to the client to the broker's acknowledgement."
 )
+ADMIN_REFUSED = _counter("admin_refused", "Requests that the admin port refused, by HTTP status.", "status")
 OWNERS = _gauge("owners", "Partitions owned by this process.", "role")
 BUILD_INFO = _gauge("build_info", "Always 1; the version is the label.", "version")
 BUILD_INFO.labels(__version__).set(1)
@@ -112,6 +117,35 @@ async def measure_loop() -> None:
 def logger(name: str) -> Any:
     """The structured logger of a module; call it with an event and fields: `log.info("polled", watch=…, rows=…)`."""
     return structlog.get_logger(name)
+
+
+class Sampled:
+    """Log lines that callers can cause at will: one of each kind every ten seconds, with the number left out since."""
+
+    def __init__(self, log: Any, event: str) -> None:
+        self._log = log
+        self._event = event
+        self._next: dict[tuple[Any, ...], float] = {}
+        self._unsaid: dict[tuple[Any, ...], int] = {}
+
+    def warning(self, **fields: Any) -> None:
+        """Log a warning; lines with the same fields are of one kind."""
+        self._tell(self._log.warning, fields)
+
+    def error(self, *, exc_info: BaseException | None, **fields: Any) -> None:
+        """The same as an error with its traceback."""
+        self._tell(self._log.error, fields, exc_info=exc_info)
+
+    def _tell(self, say: Any, fields: Mapping[str, Any], **more: Any) -> None:
+        kind, moment = tuple(fields.values()), time.monotonic()
+        if moment < self._next.get(kind, 0):
+            self._unsaid[kind] = self._unsaid.get(kind, 0) + 1
+            return
+        if len(self._next) >= KINDS_REMEMBERED:
+            self._next.clear()
+            self._unsaid.clear()
+        self._next[kind] = moment + SAMPLE_SECONDS
+        say(self._event, **fields, unsaid=self._unsaid.pop(kind, 0), **more)
 
 
 def said_by(**names: Any) -> AbstractContextManager[Any]:

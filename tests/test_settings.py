@@ -260,6 +260,13 @@ SENTENCES = [
         "FILE:1: admin.token: is missing: others can reach host 0.0.0.0; give one, or listen on 127.0.0.1",
     ),
     (
+        "admin: {host: 0.0.0.0, token: '   fifteen-letters   '}",
+        (
+            "FILE:1: admin.token: is shorter than 16 characters, and others can reach host 0.0.0.0: give one that "
+            "cannot be guessed, such as openssl rand -hex 24 prints, or listen on 127.0.0.1"
+        ),
+    ),
+    (
         "admin: {host: 'a b'}",
         "FILE:1: admin.host: 'a b' is not a host to listen on: write 0.0.0.0, say",
     ),
@@ -593,6 +600,11 @@ def test_development_allows_http_and_unverified_callbacks() -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "[::1]", "localhost"])
 def test_the_admin_port_needs_no_token_on_loopback(host: str) -> None:
     assert made(admin={"host": host}).admin.token is None
+
+
+def test_on_loopback_a_token_may_be_short_and_elsewhere_it_has_16_characters() -> None:
+    assert made(admin={"token": "x"}).admin.token is not None
+    assert made(admin={"host": "10.0.0.1", "token": "x" * 16}).admin.token is not None
 
 
 def test_topics_begin_with_the_prefix() -> None:

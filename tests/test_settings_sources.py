@@ -359,7 +359,7 @@ LEAVES: dict[str, st.SearchStrategy[str]] = {
     "callbacks.connection_overrides": st.sampled_from(["", "rc=5", "rc=5&rp=all"]),
     "callbacks.max_body": st.sampled_from(["64KiB", "1MiB", "2048"]),
     "commands.reply_topics": st.lists(st.from_regex(r"\A[a-z.*]{1,5}\Z"), max_size=3).map(",".join),
-    "admin.token": st.from_regex(r"\A[A-Za-z0-9]{1,20}\Z"),
+    "admin.token": st.from_regex(r"\A[A-Za-z0-9]{16,20}\Z"),
     "log.level": st.sampled_from(["debug", "error"]),
     "shutdown_grace": st.integers(1, 3600).map(lambda seconds: f"{seconds}s"),
 }

@@ -15,12 +15,13 @@ from connector.admin.commands import Commands, step_json
 from connector.admin.dead_letters import DeadLetters
 from connector.admin.feed import FLOWS, Feed
 from connector.admin.parts import Json, Parts, answering, as_json
-from connector.admin.security import protect
+from connector.admin.security import protect, still_admitted
 from connector.admin.watches import Watches
 from connector.events import now, timestamp
 from connector.settings import Row
 
 TICK_SECONDS = 1.0
+UNREAD_SECONDS = 10.0
 STREAMS = 32
 ACTIVITY = 14
 
@@ -58,13 +59,17 @@ class Console:
         self._streams += 1
         try:
             await answer.prepare(request)
-            while not self._closing.is_set():
+            while not self._closing.is_set() and still_admitted(request):
                 self._parts.feed.look()
                 document = orjson.dumps(self._tick())
-                await answer.write(b"event: tick\ndata: " + document + b"\n\n")
+                async with asyncio.timeout(UNREAD_SECONDS):
+                    await answer.write(b"event: tick\ndata: " + document + b"\n\n")
                 await _wait(self._closing, TICK_SECONDS)
         except ConnectionError:
             pass
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
         finally:
             self._streams -= 1
         return answer

@@ -9,6 +9,7 @@ import orjson
 from aiohttp import ClientSession, web
 
 from connector.admin.feed import Feed
+from connector.admin.port import LARGEST_BODY, Refused, note, read_body
 from connector.errors import ConnectorError, InvalidRecord, Unavailable
 from connector.events import Record
 from connector.receiver.receiver import Receiver
@@ -17,7 +18,6 @@ from connector.settings import Row, Settings, parse_instant
 Json = dict[str, Any]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-LARGEST_BODY = 1024 * 1024
 BY = "console"
 """Who asked, in what is written to the control topic."""
 SHOWN = 200
@@ -58,6 +58,9 @@ def answering(handler: Callable[[web.Request], Awaitable[Any]]) -> Handler:
             found = await handler(request)
         except web.HTTPNotFound:
             return as_json({"error": "There is no such thing here (any more)."}, status=404)
+        except Refused as refused:
+            note(refused.status, refused.sentence)
+            return as_json({"error": refused.sentence}, status=refused.status)
         except Unavailable as error:
             return as_json({"error": str(error)}, status=503)
         except (ConnectorError, ValueError) as error:
@@ -68,10 +71,8 @@ def answering(handler: Callable[[web.Request], Awaitable[Any]]) -> Handler:
 
 
 async def body_of(request: web.Request) -> Json:
-    """The request's JSON object. Raises InvalidRecord."""
-    if (request.content_length or 0) > LARGEST_BODY:
-        raise InvalidRecord("That is larger than a record may be.")
-    raw = await request.read()
+    """The request's JSON object. Raises InvalidRecord for what is none, Refused for what does not arrive."""
+    raw = await read_body(request, most=LARGEST_BODY)
     try:
         document = orjson.loads(raw or b"{}")
     except orjson.JSONDecodeError as error:

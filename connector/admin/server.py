@@ -13,6 +13,7 @@ from aiohttp import web
 from connector import __version__, telemetry
 from connector.admin import assets
 from connector.admin.console import Console
+from connector.admin.port import Runner
 from connector.admin.security import Guard
 from connector.exposition import preferred
 
@@ -22,7 +23,10 @@ CLOSE_SECONDS = 2.0
 
 
 class AdminServer:
-    """`live` and `ready` return a sentence for each problem; none means well. Without `console` there is none."""
+    """`live` and `ready` return a sentence for each problem; none means well. Without `console` there is none.
+
+    Without `guard` whoever connects may see everything: a worker's socket is its supervisor's, which has the guard.
+    """
 
     def __init__(
         self, *, live: Problems, ready: Problems, guard: Guard | None = None, console: Console | None = None
@@ -30,9 +34,8 @@ class AdminServer:
         self._live = live
         self._ready = ready
         self._console = console
-        self._runner: web.AppRunner | None = None
-        guard = guard or Guard(None)
-        self.app = web.Application(middlewares=[guard.middleware], client_max_size=2 * 1024 * 1024)
+        self._runner: Runner | None = None
+        self.app = web.Application(middlewares=[guard.middleware] if guard else [])
         self.app.add_routes(
             [
                 web.get("/livez", self._livez),
@@ -41,23 +44,21 @@ class AdminServer:
                 web.get("/version", version),
             ]
         )
+        if guard is not None:
+            self.app.add_routes(guard.routes())
         if console is not None:
-            self.app.add_routes(
-                [*console.routes(), web.post("/logout", guard.log_out), web.get("/{path:.*}", assets.serve)]
-            )
+            self.app.add_routes([*console.routes(), web.get("/{path:.*}", assets.serve)])
 
     async def start(self, *, host: str, port: int) -> int:
-        """Listen; returns the port. Raises OSError when it is taken."""
-        runner = await self._set_up()
-        await web.TCPSite(runner, host, port).start()
-        return int(runner.addresses[0][1])
+        """Listen; returns the port. Raises Unavailable when that is not possible."""
+        return await (await self._set_up()).listen(host, port)
 
     async def start_on(self, socket: Path) -> None:
         """Listen on a Unix socket, as a worker does for its supervisor."""
-        await web.UnixSite(await self._set_up(), socket).start()
+        await (await self._set_up()).listen_on(socket)
 
-    async def _set_up(self) -> web.AppRunner:
-        self._runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=CLOSE_SECONDS)
+    async def _set_up(self) -> Runner:
+        self._runner = Runner(self.app, shutdown_timeout=CLOSE_SECONDS)
         await self._runner.setup()
         return self._runner
 

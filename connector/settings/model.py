@@ -28,6 +28,7 @@ from connector.settings.units import Duration, Size
 from connector.settings.watches import WatchSettings, default_watches
 
 Role = Literal["watch", "callbacks", "commands"]
+SHORTEST_TOKEN = 16
 ROLES: tuple[Role, ...] = ("watch", "callbacks", "commands")
 
 Host = Annotated[str, Matches(r"[A-Za-z0-9.:_-]+|\[[0-9A-Fa-f:.]+\]", "is not a host to listen on: write 0.0.0.0, say")]
@@ -124,16 +125,26 @@ class AdminSettings(Section):
     host: Host = Field(default="127.0.0.1", description="Interface to listen on.")
     port: Port = Field(default=9090, description="Port to listen on; 0 lets the system choose.")
     token: Credential | None = Field(
-        default=None, description="Bearer token of the console and its data; required when host is not loopback."
+        default=None,
+        description="Bearer token of the console and its data; required, and of 16 characters at least, when host is "
+        "not loopback.",
     )
 
     def findings(self) -> Iterator[Finding]:
-        """A port that others can reach needs a token."""
+        """A port that others can reach needs a token that cannot be guessed."""
         return asked(self._open_port())
 
     def _open_port(self) -> Iterator[Finding]:
-        if self.token is None and not is_loopback(self.host):
+        if is_loopback(self.host):
+            return
+        if self.token is None:
             sentence = f"is missing: others can reach host {self.host}; give one, or listen on 127.0.0.1"
+            yield Finding(("token",), sentence)
+        elif len(self.token.get_secret_value()) < SHORTEST_TOKEN:
+            sentence = (
+                f"is shorter than {SHORTEST_TOKEN} characters, and others can reach host {self.host}: give one that "
+                "cannot be guessed, such as openssl rand -hex 24 prints, or listen on 127.0.0.1"
+            )
             yield Finding(("token",), sentence)
 
 
