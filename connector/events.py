@@ -80,6 +80,14 @@ def now() -> datetime:
     return datetime.fromtimestamp(time.time_ns() // 1_000_000 / 1000, UTC)
 
 
+def moment_of(milliseconds: int) -> datetime:
+    """The time of a record, UTC; its producer may give any number: now for one that is not a time."""
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return now()
+
+
 def attributes(event: Event) -> dict[str, str]:
     """The event's attributes and extensions by name, without those that have no value."""
     named = {

@@ -122,7 +122,9 @@ def prefix(request: pytest.FixtureRequest, cleaner: AdminClient) -> Iterator[str
     worker = getattr(request.config, "workerinput", {}).get("workerid", "main")
     prefix = f"t{os.getpid()}-{worker}-{next(_numbers)}"
     yield prefix
-    if names := [name for name in cleaner.list_topics(timeout=30).topics if name.startswith(f"{prefix}.")]:
+    if names := [
+        name for name in cleaner.list_topics(timeout=30).topics if name.startswith((f"{prefix}.", f"{prefix}-"))
+    ]:
         cleaner.delete_topics(names)
 
 

@@ -9,13 +9,14 @@ from typing import Any
 
 import orjson
 from aiokafka import AIOKafkaProducer, ConsumerRecord
+from aiokafka.admin import NewTopic
 from pydantic import SecretStr
 
 from connector.events import Record
 from connector.executor.executor import Executor
 from connector.executor.media import topic_store
 from connector.executor.process import Process
-from connector.kafka import topics
+from connector.kafka import clients, topics
 from connector.kafka.ownership import Membership
 from connector.resources import COMMANDS
 from connector.settings import KafkaSettings
@@ -127,15 +128,26 @@ class Executing:
         partition: int | None = None,
         **headers: str,
     ) -> str:
-        """Send a command; its place: `partition/offset`. Underscores in headers stand for hyphens."""
+        """Send a command; its place: `partition/offset`. Underscores in headers stand for hyphens, but in Spring's."""
         written = await self.producer.send_and_wait(
             self.topic(f"commands.{command}"),
             value if isinstance(value, bytes) or value is None else orjson.dumps(value),
             key=key.encode() if key is not None else None,
-            headers=[(name.replace("_", "-"), text.encode()) for name, text in headers.items()],
+            headers=[
+                (name if name.startswith("kafka_") else name.replace("_", "-"), text.encode())
+                for name, text in headers.items()
+            ],
             partition=partition,
         )
         return f"{written.partition}/{written.offset}"
+
+    async def create_topic(self, name: str, *, partitions: int = 1, **config: str) -> str:
+        """Another topic than ours, with dots for underscores in its settings; returns its whole name."""
+        topic = f"{self.prefix}-{name}"
+        async with clients.administration(self.kafka) as admin:
+            settings = {setting.replace("_", "."): text for setting, text in config.items()}
+            await admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=settings)])
+        return topic
 
     async def write(self, record: Record) -> None:
         """Write any record."""
@@ -155,6 +167,10 @@ class Executing:
         """The bodies of the messages that Twilio made, in their order."""
         entries = self.simulator.journal.of(operation)
         return [dict(entry.parameters).get("Body", "") for entry in entries if entry.executed]
+
+
+def _header(name: str) -> str:
+    return name if name.startswith("kafka_") else name.replace("_", "-")
 
 
 @contextlib.asynccontextmanager

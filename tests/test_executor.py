@@ -1,15 +1,17 @@
 """Commands from topic to result: order, retries, refusals, repeats, replies."""
 
 import asyncio
+import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from tests.executing import Executing, executing, message
-from tests.running import headers_of, until
+from tests.running import headers_of, until, wait_for_records
 
 
 async def test_commands_of_a_key_are_executed_in_their_order_and_keys_in_parallel(kafka: str, prefix: str) -> None:
@@ -207,14 +209,34 @@ async def test_deleting_again_succeeds(kafka: str, prefix: str) -> None:
 
 
 async def test_a_reply_goes_to_an_allowed_topic_as_well(kafka: str, prefix: str) -> None:
-    async with executing(kafka, prefix, reply_topics=[f"{prefix}.events.*", f"{prefix}.dead*"]) as running:
-        await running.send(message("one"), reply_to=f"{prefix}.dead-letters", id="one")
-        await running.send(message("two"), reply_to=f"{prefix}.events.missing", id="two")
-        one, two = await running.results(2)
-        reply = (await running.records("dead-letters", 2))[0]
-    assert (one["outcome"], two["outcome"]) == ("succeeded", "rejected")
-    assert "does not exist" in two["error"]["message"]
-    assert headers_of(reply)["ce_id"] == "one"
+    async with executing(kafka, prefix, reply_topics=[f"{prefix}-*"]) as running:
+        topic = await running.create_topic("replies", partitions=3)
+        await running.send(message("one"), reply_to=topic, id="one")
+        await running.send(message("two"), reply_to=f"{prefix}-missing", id="two")
+        await running.send(message("three"), kafka_replyTopic=topic, kafka_replyPartition="\0\0\0\2", id="three")
+        await running.send(message("four"), kafka_replyTopic=topic, kafka_replyPartition="1", id="four")
+        await running.send(message("five"), kafka_replyTopic=topic, kafka_replyPartition="3", id="five")
+        results = await running.results(5)
+        replies = {headers_of(reply)["ce_id"]: reply for reply in await wait_for_records(kafka, topic, 3)}
+    assert [one["outcome"] for one in results] == ["succeeded", "rejected", "succeeded", "succeeded", "rejected"]
+    assert "does not exist" in results[1]["error"]["message"]
+    assert "has 3 partitions" in results[4]["error"]["message"]
+    assert replies.keys() == {"one", "three", "four"}
+    assert (replies["three"].partition, replies["four"].partition) == (2, 1)
+    assert dict(replies["three"].headers)["kafka_replyPartition"] == b"\0\0\0\2"
+
+
+async def test_a_reply_never_goes_to_a_topic_of_ours(kafka: str, prefix: str) -> None:
+    ours = ["journal", "cursors", "control", "dead-letters", "commands.send-message", "results.send-message", "replies"]
+    async with executing(kafka, prefix, reply_topics=["*"]) as running:
+        for name in ours:
+            await running.send(message(name), reply_to=running.topic(name))
+            await running.send(message(name), kafka_replyTopic=running.topic(name))
+        results = await running.results(2 * len(ours))
+        assert running.created() == []
+        assert await running.records("control", 0) == []
+    assert {one["outcome"] for one in results} == {"rejected"}
+    assert all("one of the connector's own" in one["error"]["message"] for one in results)
 
 
 async def test_nothing_is_written_to_a_topic_that_is_not_allowed_not_even_that_it_is_not(
@@ -231,14 +253,33 @@ async def test_nothing_is_written_to_a_topic_that_is_not_allowed_not_even_that_i
     assert [one["outcome"] for one in results] == ["succeeded", "rejected", "duplicate"]
 
 
-async def test_spring_s_correlation_comes_back_as_it_came(kafka: str, prefix: str) -> None:
+async def test_spring_s_correlation_comes_back_as_it_came_and_is_a_uuid_elsewhere(kafka: str, prefix: str) -> None:
     async with executing(kafka, prefix) as running:
         raw = bytes(range(200, 216))
         await running.producer.send_and_wait(
             running.topic("commands.send-message"), b'{"to": 1}', headers=[("kafka_correlationId", raw)]
         )
         (record,) = await running.records("results.send-message", 1)
-    assert dict(record.headers)["kafka_correlationId"] == raw
+    headers = dict(record.headers)
+    assert headers["kafka_correlationId"] == raw
+    assert headers["correlation-id"] == headers["ce_correlationid"] == str(uuid.UUID(bytes=raw)).encode()
+
+
+async def test_ids_are_bytes_and_the_last_one_counts(kafka: str, prefix: str) -> None:
+    async with executing(kafka, prefix) as running:
+        topic = running.topic("commands.send-message")
+        longs = [number.to_bytes(8, "big") for number in (128, 129, 130)]
+        given = [*longs, longs[0], uuid.UUID(int=255).bytes, b"order-9"]
+        for number, raw in enumerate(given):
+            headers = [("id", b"first"), ("id", raw)]
+            await running.producer.send_and_wait(topic, orjson.dumps(message(str(number))), key=b"k", headers=headers)
+        results = await running.results(len(given))
+    assert [one["command"]["id"] for one in results] == [
+        *(f"{number:016x}" for number in (128, 129, 130, 128)),
+        str(uuid.UUID(int=255)),
+        "order-9",
+    ]
+    assert [one["outcome"] for one in results] == [*["succeeded"] * 3, "duplicate", *["succeeded"] * 2]
 
 
 async def test_a_long_list_comes_in_pages_of_less_than_half_a_mebibyte(kafka: str, prefix: str) -> None:

@@ -173,6 +173,25 @@ def test_a_message_that_twilio_accepts_is_accepted(change: dict[str, Any]) -> No
     read("send-message", {**MESSAGE_OUT, **change})
 
 
+@pytest.mark.parametrize("written", [{"1": "ü", "2": 5}, '{"1": "ü", "2": 5}', ' {"1": "\\u00fc", "2": 5}\n'])
+def test_content_variables_are_an_object_or_its_json_text(written: Any) -> None:
+    given_ = {**MESSAGE_OUT, "body": None, "content_sid": "HX" + "a" * 32, "content_variables": written}
+    operation, parameters = read("send-message", given_)
+    assert dict(operation.request(parameters).form or ())["ContentVariables"] == '{"1":"ü","2":5}'
+
+
+@pytest.mark.parametrize("written", ["", "null", "[]", "5", "{", "'{}'", "{'1': 'x'}", ["{}"], 5])
+def test_content_variables_that_are_neither_are_rejected(written: Any) -> None:
+    given_ = {**MESSAGE_OUT, "body": None, "content_sid": "HX" + "a" * 32, "content_variables": written}
+    assert "content_variables is neither an object nor the JSON text of one" in refusal("send-message", given_)
+
+
+def test_content_variables_that_cannot_be_written_are_rejected() -> None:
+    deep = '{"a":' * 300 + "1" + "}" * 300
+    given_ = {**MESSAGE_OUT, "body": None, "content_sid": "HX" + "a" * 32, "content_variables": deep}
+    assert refusal("send-message", given_) == "send-message: content_variables nests too deeply."
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -260,6 +279,39 @@ def test_machine_detection_is_understood_as_older_descriptions_write_it(written:
 )
 def test_parameters_that_make_no_sense_are_rejected(name: str, value: Any, sentence: str) -> None:
     assert f"{name}: {sentence}" in refusal(name, value)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"persistent_action": [1] * 30_000},
+            "persistent_action[0] is no text; persistent_action[1] is no text … and 29,998 more.",
+        ),
+        ({"persistent_action": ["fine"] * 30 + [1] * 300}, "there are 300 mistakes."),
+        ({f"field_{number}": 1 for number in range(1000)}, "field_0 is unknown; field_1 is unknown … and 998 more."),
+        ({f"field_{number}": 1 for number in range(11)}, "field_0 is unknown; field_1 is unknown … and 9 more."),
+        ({"x" * 900_000: 1}, "a field is unknown."),
+        ({"\x1b]0;title\x07": 1}, "a field is unknown."),
+    ],
+)
+def test_what_is_said_about_many_or_large_mistakes_is_bounded(change: dict[str, Any], sentence: str) -> None:
+    assert refusal("send-message", {**MESSAGE_OUT, **change}) == f"send-message: {sentence}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("get", {"resource": "x" * 900_000}),
+        ("get", {"resource": [["x" * 900_000]]}),
+        ("call-api", {"url": "/", "headers": {"x" * 900_000: 1}}),
+        ("call-api", {"url": "/", "headers": {f"{number}" * 9_000: 1 for number in range(90)}}),
+    ],
+)
+def test_a_name_that_is_content_is_not_shown_and_what_is_said_is_bounded(name: str, value: Any) -> None:
+    said = refusal(name, value)
+    assert "xxx" not in said
+    assert len(said.encode()) < 500
 
 
 # --- call-api ----------------------------------------------------------------------------------------------------

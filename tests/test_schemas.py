@@ -9,7 +9,7 @@ import jsonschema_rs
 import orjson
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from connector.errors import Rejected
@@ -157,6 +157,8 @@ def test_a_command_is_accepted_exactly_when_it_fits_its_schema(name: str) -> Non
     @settings(max_examples=150, deadline=None)
     @given(attempts(name))
     def agree(value: dict[str, Any]) -> None:
+        # What the text of an object must be, a schema cannot say.
+        assume(not isinstance(value.get("content_variables"), str))
         assert accepted(name, value) == check.is_valid(value)
 
     agree()

@@ -97,7 +97,8 @@ async def test_after_a_failure_it_must_be_opened_again(settings: KafkaSettings, 
 async def test_a_topic_that_does_not_exist_is_the_record_s_fault(
     settings: KafkaSettings, transactions: Transactions
 ) -> None:
-    assert not await transactions.has_topic(f"{settings.topic_prefix}.missing")
+    assert await transactions.partitions_of(f"{settings.topic_prefix}.missing") == 0
+    assert await transactions.partitions_of(f"{settings.topic_prefix}.one") == 2
     with pytest.raises(Unwritable):
         await transactions.write([record(settings, b"1", topic="missing")])
 

@@ -126,9 +126,9 @@ class Execution:
 
     async def _refused_reply(self) -> Rejected | None:
         """What is wrong with the reply topic that the command names; then nothing is written there."""
-        has_topic = self._owner.assignment.transactions.has_topic
+        partitions_of = self._owner.assignment.transactions.partitions_of
         refused = await self._answered(
-            "reply topic waits", lambda: self._process.refused_reply(self._command, has_topic)
+            "reply topic waits", lambda: self._process.refused_reply(self._command, partitions_of)
         )
         if refused is not None:
             self._command = replace(self._command, reply_to=None)

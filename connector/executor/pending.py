@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from connector.errors import Rejected
-from connector.events import Position, now
+from connector.events import Position, moment_of
+from connector.identity import by_name, identity, shown, text_of
 from connector.kafka.journal import TopicOffset
 
 RawHeaders = Sequence[tuple[str, bytes | None]]
@@ -14,10 +15,20 @@ RawHeaders = Sequence[tuple[str, bytes | None]]
 # Spring's names for a reply; they are echoed as they came.
 SPRING_CORRELATION = "kafka_correlationId"
 SPRING_REPLY = "kafka_replyTopic"
+SPRING_PARTITION = "kafka_replyPartition"
+SPRING = (SPRING_CORRELATION, SPRING_REPLY, SPRING_PARTITION)
 # How often a dead letter has been replayed; a replay keeps the headers of the original.
 REPLAY_COUNT = "dlq.replay.count"
 # An id travels in the URLs that we hand to Twilio and in several headers of the result.
 LONGEST_ID = 256
+# Characters of an id take up to four bytes.
+LONGEST_ECHO = 4 * LONGEST_ID
+# Spring writes the partition as an integer of Java's, others its digits.
+INT_BYTES = 4
+LONGEST_PARTITION = 10
+REPLY = ("reply-to", SPRING_REPLY)
+# Names of things that have one, and a time: they are text, or nothing that there is.
+TEXTS = ("connection", *REPLY, "expires-at")
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}.{0,100}")
 
 
@@ -25,7 +36,8 @@ TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}.{0,
 class Pending:
     """A command that waits for its turn. `command` is its name, `id` its own or `topic/partition/offset`.
 
-    `origin` is where its caller wrote it, which differs from where it lies when it was sent on; `milliseconds` is when.
+    `echoed` are the headers that its result repeats; `origin` is where its caller wrote it, which differs from where it
+    lies when it was sent on; `milliseconds` is when.
     `problem` says why it is rejected without looking at its value.
     """
 
@@ -42,6 +54,8 @@ class Pending:
     correlation_id: str
     connection: str
     reply_to: str | None
+    reply_partition: int | None
+    echoed: Sequence[tuple[str, bytes]]
     expires_text: str | None
     traceparent: str | None
     origin: Position
@@ -60,7 +74,7 @@ class Pending:
     @property
     def received(self) -> datetime:
         """When its caller wrote it, as far as the record tells."""
-        return _moment(self.milliseconds)
+        return moment_of(self.milliseconds)
 
     @property
     def expires_at(self) -> datetime | None:
@@ -96,20 +110,19 @@ def pending(
     command: str,
     origin: Position | None = None,
 ) -> Pending:
-    """Read a record. The first header of a name counts. Never raises.
+    """Read a record. The last header of a name counts. Never raises.
 
     `milliseconds` is its timestamp; `origin` is where its caller wrote it, if it was sent on.
     """
-    named: dict[str, str] = {}
-    for name, raw in headers:
-        named.setdefault(name, (raw or b"").decode(errors="replace"))
-    given = named.get("id") or named.get("ce_id")
+    named = by_name(headers)
+    given = _first(named, "id", "ce_id")
     own = _replayed(given, named.get(REPLAY_COUNT))
-    correlation_id = _correlation(named) or (given if own != given else None)
-    problem = _too_long(id=own, correlation_id=correlation_id, reply_to=_reply(named))
+    correlation_id = _first(named, "correlation-id", "ce_correlationid", SPRING_CORRELATION)
+    correlation_id = correlation_id or (given if own != given else None)
     origin = origin or Position(topic, partition, offset)
     command_id = own if own and len(own) <= LONGEST_ID else "/".join(map(str, origin))
-    traceparent = named.get("traceparent", "")
+    problem = _too_long(id=own, correlation_id=correlation_id) or _problem(named)
+    traceparent = text_of(named.get("traceparent", b"")) or ""
     return Pending(
         topic=topic,
         partition=partition,
@@ -122,26 +135,25 @@ def pending(
         id=command_id,
         explicit=command_id == own,
         correlation_id=correlation_id if correlation_id and len(correlation_id) <= LONGEST_ID else command_id,
-        connection=named.get("connection") or "default",
-        reply_to=_reply(named) if problem is None else None,
-        expires_text=named.get("expires-at") or None,
+        connection=_first(named, "connection") or "default",
+        reply_to=_first(named, *REPLY) if problem is None else None,
+        reply_partition=_partition(named.get(SPRING_PARTITION, b"")),
+        echoed=[(name, named[name]) for name in SPRING if name in named and len(named[name]) <= LONGEST_ECHO],
+        expires_text=_first(named, "expires-at"),
         traceparent=traceparent if TRACEPARENT.fullmatch(traceparent) else None,
         origin=origin,
         problem=problem,
     )
 
 
-def _replayed(given: str | None, count: str | None) -> str | None:
+def _first(named: Mapping[str, bytes], *names: str) -> str | None:
+    """The first of these headers that says something."""
+    return next((identity(named[name]) for name in names if named.get(name)), None)
+
+
+def _replayed(given: str | None, count: bytes | None) -> str | None:
     """The id of a replay: another one, since what was rejected counts as seen and would not run under the same."""
-    return f"{given}#replay-{count}" if given and count else given
-
-
-def _correlation(named: Mapping[str, str]) -> str | None:
-    return named.get("correlation-id") or named.get("ce_correlationid") or named.get(SPRING_CORRELATION) or None
-
-
-def _reply(named: Mapping[str, str]) -> str | None:
-    return named.get("reply-to") or named.get(SPRING_REPLY) or None
+    return f"{given}#replay-{identity(count)}" if given and count else given
 
 
 def _too_long(**texts: str | None) -> str | None:
@@ -151,9 +163,23 @@ def _too_long(**texts: str | None) -> str | None:
     return None
 
 
-def _moment(milliseconds: int) -> datetime:
-    """The time of a record; whoever writes it may give any number."""
-    try:
-        return datetime.fromtimestamp(milliseconds / 1000, UTC)
-    except (ValueError, OverflowError, OSError):
-        return now()
+def _problem(named: Mapping[str, bytes]) -> str | None:
+    """What is wrong with headers that must be text of some length."""
+    for name in TEXTS:
+        raw = named.get(name, b"")
+        if len(raw) > LONGEST_ID:
+            return f"header {name}: has {len(raw)} bytes, {LONGEST_ID} are the most."
+        if text_of(raw) is None:
+            return f"header {name}: {shown(raw)} is not text."
+    raw = named.get(SPRING_PARTITION, b"")
+    if raw and _partition(raw) is None:
+        return f"header {SPRING_PARTITION}: {shown(raw)} is not the number of a partition."
+    return None
+
+
+def _partition(raw: bytes) -> int | None:
+    """The number of a partition: its digits, or four bytes of Java's."""
+    if raw.isdigit() and len(raw) <= LONGEST_PARTITION:
+        return int(raw)
+    number = int.from_bytes(raw, "big", signed=True) if len(raw) == INT_BYTES else -1
+    return number if number >= 0 else None

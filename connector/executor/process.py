@@ -16,7 +16,7 @@ from connector.events import Envelope, now
 from connector.executor import forwarding, reconcile
 from connector.executor.answers import Store
 from connector.executor.job import Job
-from connector.executor.pending import Pending, pending
+from connector.executor.pending import SPRING_PARTITION, Pending, pending
 from connector.executor.results import Answer
 from connector.kafka import journal, reading
 from connector.kafka.claims import Claims
@@ -159,18 +159,23 @@ class Process:
             raise Rejected(f"header connection: {command.connection[:60]!r} is not configured; known: {known}.")
         return client
 
-    async def refused_reply(self, command: Pending, has_topic: Callable[[str], Awaitable[bool]]) -> Rejected | None:
+    async def refused_reply(self, command: Pending, partitions_of: Callable[[str], Awaitable[int]]) -> Rejected | None:
         """Why nothing may be written to the reply topic that the command names, if it names one. Raises Unavailable."""
-        topic = command.reply_to
+        topic, partition = command.reply_to, command.reply_partition
         if topic is None:
             return None
+        if topic.startswith(f"{self.prefix}."):
+            return Rejected(f"header reply-to: topic {topic[:120]!r} is one of the connector's own.")
         if not any(fnmatchcase(topic, pattern) for pattern in self._reply_topics):
             return Rejected(
                 f"header reply-to: topic {topic[:120]!r} is not allowed; add a pattern to commands.reply_topics."
             )
         # A record for a topic that does not exist would end the transaction of everybody.
-        if not await has_topic(topic):
+        count = await partitions_of(topic)
+        if not count:
             return Rejected(f"header reply-to: topic {topic[:120]!r} does not exist.")
+        if partition is not None and partition >= count:
+            return Rejected(f"header {SPRING_PARTITION}: topic {topic[:120]!r} has {count} partitions, from 0.")
         return None
 
     # --- in doubt -------------------------------------------------------------------------------------------------

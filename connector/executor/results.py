@@ -10,7 +10,7 @@ import orjson
 from connector import tracing
 from connector.errors import Rejected, TwilioError
 from connector.events import Envelope, Event, Record, encode, now, timestamp
-from connector.executor.pending import SPRING_CORRELATION, Pending
+from connector.executor.pending import Pending
 from connector.kafka import journal
 from connector.kafka.dead_letters import dead_letter
 
@@ -132,17 +132,13 @@ def result_records(command: Pending, answer: Answer, *, prefix: str, envelope: E
         },
     )
     encoded = encode(event, f"{prefix}.results.{command.command}", None, envelope=envelope)
-    headers = [*encoded.headers, ("correlation-id", command.correlation_id.encode()), *_spring(command)]
+    headers = [*encoded.headers, ("correlation-id", command.correlation_id.encode()), *command.echoed]
     # The command's own partition: results of a key stay in the order of its commands, whatever partitioner the caller
     # has.
     results = [Record(encoded.topic, command.key, encoded.value, headers, partition=command.partition)]
     if command.reply_to:
-        results.append(Record(command.reply_to, command.key, encoded.value, headers))
+        results.append(Record(command.reply_to, command.key, encoded.value, headers, partition=command.reply_partition))
     return results
-
-
-def _spring(command: Pending) -> list[tuple[str, bytes]]:
-    return [(name, raw or b"") for name, raw in command.headers if name == SPRING_CORRELATION]
 
 
 def rejected_record(command: Pending, error: BaseException, *, prefix: str, group: str, whole: bool = True) -> Record:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
+from connector.bounds import MESSAGE_BYTES, WORD_BYTES, bounded
 from connector.events import Record, now, timestamp
 
 TOPIC = "dead-letters"
@@ -40,5 +41,10 @@ def dead_letter(
         **(twilio or {}),
     }
     kept = [(name, raw or b"") for name, raw in headers if not name.startswith(PREFIX)]
-    added = [(PREFIX + name, str(item).encode()) for name, item in described.items() if item not in (None, "")]
+    bounds = {"message": MESSAGE_BYTES}
+    added = [
+        (PREFIX + name, bounded(str(item), bounds.get(name, WORD_BYTES)).encode())
+        for name, item in described.items()
+        if item not in (None, "")
+    ]
     return Record(f"{prefix}.{TOPIC}", key, value, [*kept, *added])

@@ -105,18 +105,19 @@ class Transactions:
         with failures.writing(f"A transaction of {self.transactional_id} failed"):
             yield producer
 
-    async def has_topic(self, topic: str) -> bool:
-        """Whether the topic exists, without creating it. Raises Unavailable.
+    async def partitions_of(self, topic: str) -> int:
+        """How many partitions the topic has, 0 when it does not exist; it is not created. Raises Unavailable.
 
         All topics are asked for: the client waits long for one that it is told to look for, and goes on looking.
         """
         if self._producer is None:
             raise Unavailable(f"The producer {self.transactional_id} has been given up; open another.")
         client = self._producer.client
-        if client.cluster.partitions_for_topic(topic):
-            return True
-        with failures.reading(f"Kafka does not tell its topics to {self.transactional_id}"):
-            return bool((await client.fetch_all_metadata()).partitions_for_topic(topic))
+        known = client.cluster.partitions_for_topic(topic)
+        if not known:
+            with failures.reading(f"Kafka does not tell its topics to {self.transactional_id}"):
+                known = (await client.fetch_all_metadata()).partitions_for_topic(topic)
+        return len(known or ())
 
     async def close(self) -> None:
         """End the producer; an open transaction is left to the successor."""

@@ -8,6 +8,7 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
+import orjson
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -130,6 +131,20 @@ def _with_offset(value: date) -> date:
     return value
 
 
+def _json_object(value: Any) -> Any:
+    """An object, also from its JSON text."""
+    try:
+        found = orjson.loads(value) if isinstance(value, str) else value
+        orjson.dumps(found)
+    except orjson.JSONDecodeError:
+        raise ValueError("is neither an object nor the JSON text of one") from None
+    except orjson.JSONEncodeError:
+        raise ValueError("nests too deeply") from None
+    if not isinstance(found, dict):
+        raise ValueError("is neither an object nor the JSON text of one")  # noqa: TRY004 - pydantic reports ValueError
+    return found
+
+
 def sid(*prefixes: str) -> Shape:
     """What makes a SID of one of the prefixes: two letters and 32 hexadecimal digits."""
     return Shape(
@@ -161,6 +176,12 @@ Moment = Annotated[
     BeforeValidator(_moment),
     AfterValidator(_with_offset),
     WithJsonSchema({"type": "string", "anyOf": [{"format": "date"}, {"format": "date-time"}]}),
+]
+_ObjectText = Annotated[
+    str, Field(pattern=r"^\s*\{[\s\S]*\}\s*$", json_schema_extra={"contentMediaType": "application/json"})
+]
+JsonObject = Annotated[
+    dict[str, Any], BeforeValidator(_json_object, json_schema_input_type=dict[str, Any] | _ObjectText)
 ]
 Filter = Annotated[str, StringConstraints(min_length=1)]
 Limit = Annotated[int | None, Field(ge=1, description="At most so many; left out: all.")]

@@ -3,19 +3,25 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any
 
 import orjson
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from connector.bounds import bounded, listed
 from connector.errors import Rejected
 from connector.resources.models import Parameters, public_names, snake
 from connector.resources.rows import Command, Operation
-from connector.resources.rules import listed
+from connector.resources.rules import listed as listed_names
 
 # What is shown of the name of an unknown field; another one may be content that has come to the wrong place.
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\[\]-]{0,39}")
+# Beyond so many mistakes they are counted, and only the first are put into words; so many members of a list or object
+# are looked at for them.
+MOST_MISTAKES = 100
+LOOKED_AT = 20
 
 # pydantic's word for the error -> ours; the rest is said in pydantic's words. None of them quotes the value.
 SENTENCES: Mapping[str, str] = {
@@ -56,10 +62,42 @@ def parse(command: Command, value: bytes | None) -> tuple[Operation, Parameters]
         # From the bytes once more: strictness is JSON's then, where a time is a text.
         return operation, operation.parameters.model_validate_json(value or b"", strict=True)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=True, include_input=False)
-        sentences = [_sentence(item, operation.parameters) for item in found]
-        faults = "; ".join(dict.fromkeys(sentences))
-        raise Rejected(f"{command.name}: {faults}{'' if faults.endswith('?') else '.'}") from None
+        raise Rejected(f"{command.name}: {_sentences(error, operation.parameters, given)}") from None
+
+
+def _sentences(error: ValidationError, model: type[Parameters], given: Mapping[str, Any]) -> str:
+    """What is wrong, in one bounded sentence."""
+    total = error.error_count()
+    if total <= MOST_MISTAKES:
+        sentences = list(dict.fromkeys(_worded(error, model)))
+        faults = listed(sentences)
+    else:
+        # Half a million mistakes fit a record; to describe them all would take seconds.
+        faults = listed(_first_mistakes(model, given), total)
+    return bounded(faults if faults.endswith("?") else f"{faults}.")
+
+
+def _worded(error: ValidationError, model: type[Parameters]) -> list[str]:
+    found = error.errors(include_url=False, include_context=True, include_input=False)
+    return [_sentence(item, model) for item in found]
+
+
+def _first_mistakes(model: type[Parameters], given: Mapping[str, Any]) -> list[str]:
+    """The mistakes in the beginning of each list and object."""
+    known = set(public_names(model).values()) | set(public_names(model))
+    unknown = list(islice((name for name in given if name not in known), LOOKED_AT))
+    short = {name: _beginning(item) for name, item in given.items() if name in known} | dict.fromkeys(unknown)
+    try:
+        model.model_validate_json(orjson.dumps(short), strict=True)
+    except ValidationError as error:
+        return _worded(error, model)
+    return []
+
+
+def _beginning(value: Any) -> Any:
+    if isinstance(value, list):
+        return value[:LOOKED_AT]
+    return dict(islice(value.items(), LOOKED_AT)) if isinstance(value, dict) else value
 
 
 def fill_callbacks(operation: Operation, parameters: Parameters, urls: Callable[[str], str]) -> Parameters:
@@ -97,12 +135,12 @@ def _operation(command: Command, given: Mapping[str, Any]) -> Operation:
     if None in command.operations:
         return command.operations[None]
     named = {str(name): operation for name, operation in command.operations.items()}
-    known = listed(tuple(sorted(named)), "or")
+    known = listed_names(tuple(sorted(named)), "or")
     resource = given.get("resource")
     if resource is None:
         raise Rejected(f"{command.name}: resource is missing, one of {known}.")
     if not isinstance(resource, str) or resource not in named:
-        hint = _nearest(str(resource), named)
+        hint = _nearest(resource, named) if isinstance(resource, str) else None
         meant = f"did you mean {hint}?" if hint else f"one of {known} is expected."
         raise Rejected(f"{command.name}: resource is unknown, {meant}")
     return named[resource]
@@ -114,9 +152,10 @@ def _sentence(found: ErrorDetails, model: type[Parameters]) -> str:
     context = found.get("ctx", {})
     match found["type"]:
         case "extra_forbidden":
+            if not NAME.fullmatch(name):
+                return "a field is unknown"
             nearest = _nearest(snake(name), public_names(model).values())
-            shown = name if NAME.fullmatch(name) else "a field"
-            return f"{shown} is unknown" + (f", did you mean {nearest}?" if nearest else "")
+            return f"{name} is unknown" + (f", did you mean {nearest}?" if nearest else "")
         case "value_error":
             return f"{name} {context['error']}".strip()
         case kind if kind in SENTENCES:
@@ -126,8 +165,20 @@ def _sentence(found: ErrorDetails, model: type[Parameters]) -> str:
 
 
 def _path(location: tuple[int | str, ...]) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
+    """`media_url[3]`. What is not a name may be content: it is not shown, unless it stands alone."""
+    if len(location) == 1:
+        return str(location[0])
+    return "".join(_part(part) for part in location).removeprefix(".")
+
+
+def _part(part: int | str) -> str:
+    if isinstance(part, int):
+        return f"[{part}]"
+    return f".{part}" if NAME.fullmatch(part) else "[…]"
 
 
 def _nearest(name: str, known: Iterable[str]) -> str | None:
+    """The name that was meant. Comparing takes long for long names, and none is long."""
+    if not NAME.fullmatch(name):
+        return None
     return next(iter(get_close_matches(name, list(known), n=1)), None)

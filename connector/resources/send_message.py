@@ -1,6 +1,6 @@
 """Sending a message, and what Twilio calls back about it. Twilio: messaging/api/message-resource."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
@@ -10,6 +10,7 @@ from connector.resources.fields import (
     CallbackUrl,
     ContentSid,
     Count,
+    JsonObject,
     MessagingServiceSid,
     Optional,
     Sender,
@@ -75,7 +76,8 @@ class SendMessage(Parameters):
         ContentSid | None, Field(description="Content template; then leave out body and media_url.")
     ] = None
     content_variables: Annotated[
-        dict[str, Any] | None, Field(description="Variables of the template; needs content_sid.")
+        JsonObject | None,
+        Field(description="Variables of the template, as an object or as its JSON text; needs content_sid."),
     ] = None
     status_callback: Annotated[CallbackUrl | None, Field(description="Left out: ours; null: none.")] = None
     application_sid: Annotated[

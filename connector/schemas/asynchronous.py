@@ -47,8 +47,8 @@ COMMAND_HEADERS: Document = {
         "expires-at": {**TIME, "description": "Not to be executed afterwards."},
         "reply-to": {
             **TEXT,
-            "description": "A further topic for the result. It must exist and be allowed in the configuration; "
-            "else the command is rejected, and nothing is written there.",
+            "description": "A further topic for the result. It must exist, must not be one of the connector's own, and "
+            "must be allowed in the configuration; else the command is rejected, and nothing is written there.",
         },
         "traceparent": TEXT,
     },

@@ -14,6 +14,7 @@ from connector.resources.rows import Request
 
 FORM = "application/x-www-form-urlencoded"
 
+LONGEST_REMEMBERED = 500
 # What RFC 3986 allows in path and query goes out byte for byte; paging links break when they are normalised.
 _AS_IT_IS = "%/?:@!$&'()*+,;=[]~"
 # Ours to say, whatever a command's headers hold.
@@ -57,10 +58,14 @@ def encode(request: Request, *, base: str, account_sid: str, authorization: str)
 def _url(request: Request, base: str, account_sid: str) -> URL:
     if not request.path.startswith("/"):
         raise Rejected("The URL of an API call starts with '/': the host is the connection's.")
+    # A path of a caller's may be as long as a record: those are not remembered.
+    address = (_address if len(request.path) <= LONGEST_REMEMBERED else _address.__wrapped__)(
+        base, request.path, account_sid
+    )
     if not request.query:
-        return _address(base, request.path, account_sid)
+        return address
     separator = "&" if "?" in request.path else "?"
-    return URL(f"{_address(base, request.path, account_sid)}{separator}{_form(request.query)}", encoded=True)
+    return URL(f"{address}{separator}{_form(request.query)}", encoded=True)
 
 
 @lru_cache(maxsize=1024)
