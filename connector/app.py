@@ -24,12 +24,10 @@ from connector.admin.parts import Parts
 from connector.admin.security import Guard
 from connector.admin.server import AdminServer
 from connector.catalog import check_topics, command_schemas, flows_of, register_schemas
-from connector.events import Record
 from connector.executor.executor import Executor
 from connector.executor.media import object_store, topic_store
 from connector.executor.pending import Pending
 from connector.executor.process import Process
-from connector.kafka.dead_letters import dead_letter
 from connector.kafka.ownership import Membership
 from connector.kafka.probe import Probe
 from connector.kafka.publisher import Publisher
@@ -40,9 +38,10 @@ from connector.secrets import Secrets
 from connector.settings import Connection, KafkaSettings, Loaded, Settings, WatchSettings, effective
 from connector.twilio.client import TwilioClient, open_session
 from connector.twilio.pacing import Pacing
-from connector.twilio.paging import pages
 from connector.twilio.signature import Keys
 from connector.watcher.owner import WatchOwners
+from connector.watcher.reading import TwilioSource
+from connector.watcher.records import Publication
 from connector.watcher.watcher import Commit, Watcher
 
 log = telemetry.logger(__name__)
@@ -294,26 +293,15 @@ def _watching(app: App) -> Membership:
 def watcher_of(watch: WatchSettings, client: TwilioClient, kafka: KafkaSettings, commit: Commit) -> Watcher:
     """The engine of a watch, or of a back-fill."""
     row = WATCHES[watch.resource]
-
-    async def fetch(request: Any) -> Any:
-        return (await client.request(request)).json()
-
-    return Watcher(
-        watch,
-        row,
+    publication = Publication(
+        name=watch.name,
+        watch=row,
         account_sid=client.account_sid,
         prefix=kafka.topic_prefix,
-        pages=lambda request: pages(client, request, items=row.items),
-        fetch=fetch,
-        commit=commit,
-        dead_letter=partial(_row_dead_letter, prefix=kafka.topic_prefix, group=f"{kafka.topic_prefix}-watch"),
         envelope=kafka.envelope,
+        changes=watch.emit == "changes",
     )
-
-
-def _row_dead_letter(value: bytes, error: BaseException, *, stage: str, prefix: str, group: str) -> Record:
-    telemetry.DEAD_LETTERS.labels(stage).inc()
-    return dead_letter(prefix, key=None, value=value, headers=(), error=error, stage=stage, group=group)
+    return Watcher(watch, publication, TwilioSource(client, row), commit)
 
 
 def _executing(app: App) -> Membership:

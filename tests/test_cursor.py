@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from connector.resources.rows import Watch
 from connector.watcher import catch_up, following
 from connector.watcher.advance import FOLLOWED_LIMIT, SEEN_LIMIT, Found, Gathered, advance
-from connector.watcher.cursor import DAY, Cursor, Seen, first
+from connector.watcher.cursor import DAY, NOT_PUBLISHED, Cursor, Seen, first
 from connector.watcher.oldest import Capacity
 from connector.watcher.walk import Bounds, Sweep, date_filters
-from tests.watch_model import CAPPED, EPOCH, FIXED, MOVING, PLAIN, PRECISE, Item, Listing, Process, at, write
+from tests.watch_model import CAPPED, EPOCH, FIXED, MOVING, PLAIN, PRECISE, Item, Listing, Process, at, publication
 
 OVERLAP = 60
 DAY_SECONDS = 86_400
@@ -304,7 +304,7 @@ def row(sid: str, created: datetime, **fields: Any) -> dict[str, Any]:
 
 
 def found(sid: str, created: datetime, **fields: Any) -> Found:
-    return Found(created, sid, "created", "", False, write(row(sid, created, **fields), "created"))  # noqa: FBT003 - a tuple's field
+    return publication(MOVING).found(row(sid, created, **fields), sid, created, "created", versioned=False)
 
 
 ROW_BYTES = len(found("TY0", NOW).row.data)
@@ -317,7 +317,7 @@ def live(**fields: Any) -> Cursor:
 
 def sweep_of(cursor: Cursor, *pages: list[dict[str, Any]], watch: Watch = MOVING, changes: bool = False) -> Sweep:
     """A sweep that has read these pages with its first query."""
-    sweep = Sweep(cursor, watch, write=write, changes=changes)
+    sweep = Sweep(cursor, publication(watch, changes=changes))
     next(sweep.queries())
     for page in pages:
         sweep.read(page, NOW)
@@ -377,7 +377,7 @@ def test_more_rows_in_the_present_second_than_a_cursor_holds_are_all_remembered(
 
 @pytest.mark.parametrize("capacity", [Capacity(3), Capacity(rows=100, bytes=3 * ROW_BYTES), Capacity(3, bytes=10**6)])
 def test_a_walk_keeps_the_oldest_rows_when_there_are_too_many(capacity: Capacity) -> None:
-    sweep = Sweep(live(), MOVING, write=write, changes=False, capacity=capacity)
+    sweep = Sweep(live(), publication(MOVING), capacity=capacity)
     next(sweep.queries())
     sweep.read([row(f"TY{number}", NOW - timedelta(seconds=number)) for number in range(10)], NOW)
     gathered = sweep.gathered()
@@ -388,7 +388,7 @@ def test_a_walk_keeps_the_oldest_rows_when_there_are_too_many(capacity: Capacity
 
 
 def test_a_row_that_is_larger_than_the_memory_for_rows_is_published_all_the_same() -> None:
-    sweep = Sweep(live(), MOVING, write=write, changes=False, capacity=Capacity(bytes=1))
+    sweep = Sweep(live(), publication(MOVING), capacity=Capacity(bytes=1))
     next(sweep.queries())
     sweep.read([row(f"TY{number}", NOW - timedelta(seconds=number)) for number in range(10)], NOW)
     gathered = sweep.gathered()
@@ -397,7 +397,7 @@ def test_a_row_that_is_larger_than_the_memory_for_rows_is_published_all_the_same
 
 
 def test_a_row_that_is_shown_twice_takes_its_room_once() -> None:
-    sweep = Sweep(live(), MOVING, write=write, changes=False, capacity=Capacity(bytes=2 * ROW_BYTES))
+    sweep = Sweep(live(), publication(MOVING), capacity=Capacity(bytes=2 * ROW_BYTES))
     next(sweep.queries())
     for _ in range(5):
         sweep.read([row("TY2", NOW), row("TY1", NOW)], NOW)
@@ -407,7 +407,7 @@ def test_a_row_that_is_shown_twice_takes_its_room_once() -> None:
 
 
 def test_a_walk_of_one_page_needs_no_second_look() -> None:
-    sweep = Sweep(live(), MOVING, write=write, changes=False)
+    sweep = Sweep(live(), publication(MOVING))
     queries = sweep.queries()
     assert next(queries) == Bounds()
     sweep.read([row("TY1", NOW - DAY)], NOW)
@@ -415,7 +415,7 @@ def test_a_walk_of_one_page_needs_no_second_look() -> None:
 
 
 def test_an_empty_page_does_not_end_a_walk() -> None:
-    sweep = Sweep(live(), MOVING, write=write, changes=False)
+    sweep = Sweep(live(), publication(MOVING))
     next(sweep.queries())
     assert sweep.read([], NOW)
     assert sweep.read([row("TY1", NOW)], NOW)
@@ -548,7 +548,9 @@ def test_a_followed_row_is_let_go_when_it_is_final_and_priced_or_gone() -> None:
     priced = row("TY2", created, status="done", price="-0.1")
     fingerprints = {"TY1": MOVING.fingerprint(unpriced), "TY2": "old", "TY3": "old", "TY4": "old"}
     followed = {sid: Seen(created, fingerprint, is_open=True) for sid, fingerprint in fingerprints.items()}
-    step = following.settle(live(followed=followed), {"TY1": unpriced, "TY2": priced, "TY3": None}, MOVING, write=write)
+    step = following.settle(
+        live(followed=followed), {"TY1": unpriced, "TY2": priced, "TY3": None}, publication(MOVING, changes=True)
+    )
     assert [(item.sid, item.kind) for item in step.fresh] == [("TY2", "updated")]
     assert set(step.cursor.followed) == {"TY1", "TY4"}
 
@@ -563,6 +565,48 @@ def test_a_followed_row_that_moves_to_the_top_of_the_list_is_updated_from_there(
     assert step.cursor.since == cursor.since
 
 
-def test_rows_published_before_changes_were_asked_for_are_not_updated() -> None:
+def test_a_row_published_before_changes_were_asked_for_is_updated_when_it_changes() -> None:
+    waiting, done = row("TY1", NOW, status="waiting"), row("TY1", NOW, status="done")
+    published = Seen(NOW, MOVING.fingerprint(waiting))
+    assert sids(sweep_of(live(seen={"TY1": published}), [waiting], changes=True).gathered()) == []
+    (found,) = sweep_of(live(seen={"TY1": published}), [done], changes=True).gathered().found
+    assert (found.sid, found.kind, found.fingerprint) == ("TY1", "updated", MOVING.fingerprint(done))
+
+
+def test_of_a_row_in_an_unknown_version_the_present_one_is_remembered_and_a_later_one_published() -> None:
     cursor = live(seen={"TY1": Seen(NOW)})
+    gathered = sweep_of(cursor, [row("TY1", NOW, status="waiting")], changes=True).gathered()
+    step = advance(cursor, gathered, watch=MOVING, overlap=LONG, limit=10)
+    assert (sids(gathered), step.must_write) == ([], True)
+    written = Cursor.from_json(step.cursor.to_json())
+    assert written.seen["TY1"].is_open
+    assert sids(sweep_of(written, [row("TY1", NOW, status="done")], changes=True).gathered()) == ["TY1"]
+
+
+def test_a_row_that_was_there_before_the_watch_is_never_updated() -> None:
+    cursor = Cursor.from_json(first(NOW, present=[("TY1", NOW)]).to_json())
     assert sids(sweep_of(cursor, [row("TY1", NOW, status="done")], changes=True).gathered()) == []
+
+
+@EXAMPLES
+@given(histories(watches=st.just(MOVING)), st.integers(1, 20))
+def test_when_changes_are_asked_for_what_is_within_the_overlap_is_published_up_to_its_last_version(
+    history: History, switched_at: int
+) -> None:
+    process, actions = history
+    for crash, pause, write_idle in actions[:switched_at]:
+        process.poll(crash=crash, write_idle=write_idle)
+        process.listing.now += pause
+    process.crash()
+    remembered = {sid for sid, seen in process.open().seen.items() if seen.fingerprint != NOT_PUBLISHED}
+    process.changes = True
+    live_through(process, actions[switched_at:])
+    end = max([process.listing.now, *(item.sent or 0 for item in process.listing.items)])
+    while process.listing.now < end + 6 * DAY_SECONDS:
+        process.drain()
+        process.listing.now += DAY_SECONDS / 2
+    published = versions(process)
+    for item in process.listing.items:
+        if item.sid in remembered and item.deleted is None:
+            final = MOVING.fingerprint(process.listing.row(item))
+            assert published[item.sid][-1].endswith(final), item

@@ -9,11 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector import events
-from connector.errors import InvalidRecord
 from connector.events import Envelope, Event, Record, Series, encode
 from connector.resources import WATCHES
 from connector.watcher.advance import Found, Kind
-from connector.watcher.records import Form
+from connector.watcher.records import Publication, identity
 
 ACCOUNT, OTHER = (f"AC{digit * 32}" for digit in "01")
 CREATED = datetime(2026, 11, 24, 13, tzinfo=UTC)
@@ -34,15 +33,11 @@ def test_a_record_of_a_series_is_the_record_of_its_event(
         assert series.record(name, subject, time, b'{"a": 1}') == encode(event, "topic", subject, envelope=envelope)
 
 
-def dead_letter(value: bytes, error: InvalidRecord, *, stage: str) -> Record:
-    return Record("dead-letters", None, value, [("stage", stage.encode()), ("message", str(error).encode())])
+PUBLICATION = Publication(name="w", watch=WATCHES["messages"], account_sid=ACCOUNT, prefix="p")
 
 
-FORM = Form(name="w", watch=WATCHES["messages"], account_sid=ACCOUNT, prefix="p", dead_letter=dead_letter)
-
-
-def found(row: dict[str, Any], kind: Kind = "created", fingerprint: str = "") -> Found:
-    return Found(CREATED, row["sid"], kind, fingerprint, is_open=False, row=FORM.written(row, kind))
+def found(row: Any, kind: Kind = "created", fingerprint: str = "") -> Found:
+    return PUBLICATION.found(row, identity(row), CREATED, kind)._replace(fingerprint=fingerprint)
 
 
 def headers(record: Record) -> dict[str, str]:
@@ -58,7 +53,7 @@ def test_rows_of_several_accounts_and_kinds_keep_their_order_and_their_headers()
         found({"sid": "SM4"}),
         found({"sid": "SM5"}, "updated", "0b"),
     ]
-    records, dead_letters = FORM.records(rows)
+    records, dead_letters = PUBLICATION.records(rows)
     assert dead_letters == 1
     told = [headers(record) for record in records]
     assert [item.get("ce_id") for item in told] == ["SM1", "SM2@0a", None, "SM4", "SM5@0b"]
@@ -66,16 +61,16 @@ def test_rows_of_several_accounts_and_kinds_keep_their_order_and_their_headers()
     assert [item["ce_source"] for item in told if "ce_source" in item] == sources
     times = [item.get("ce_time") for item in told]
     assert times == [at := events.timestamp(CREATED), "2026-11-24T14:00:00Z", None, at, at]
-    assert records[2].topic == "dead-letters"
+    assert records[2].topic == "p.dead-letters"
     assert records[2].value == b'{"sid":"SM3","num_media":"many"}'
 
 
 WAITING = """
 import resource
-from tests.test_records import FORM
+from tests.test_records import found
 row = {"sid": "SM1", "body": "x" * 500}
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-kept = [FORM.written(row, "created") for _ in range(20_000)]
+kept = [found(row).row for _ in range(20_000)]
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
@@ -84,10 +79,10 @@ def test_rows_that_wait_take_little_more_memory_than_their_text() -> None:
     # Some kinds of buffers keep several times their content; only the process as a whole tells.
     ran = subprocess.run([sys.executable, "-c", WAITING], capture_output=True, text=True, check=True)  # noqa: S603 - ours
     bytes_of_a_row = int(ran.stdout) * 1024 / 20_000
-    assert bytes_of_a_row < 3 * len(FORM.written({"sid": "SM1", "body": "x" * 500}, "created").data)
+    assert bytes_of_a_row < 3 * len(found({"sid": "SM1", "body": "x" * 500}).row.data)
 
 
 def test_a_series_is_recorded_when_it_is_made() -> None:
-    (record,), _ = FORM.records([found({"sid": "SM1"})])
+    (record,), _ = PUBLICATION.records([found({"sid": "SM1"})])
     recorded = datetime.fromisoformat(headers(record)["ce_recordedtime"])
     assert abs(datetime.now(UTC) - recorded) < timedelta(minutes=1)

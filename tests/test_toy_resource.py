@@ -9,7 +9,6 @@ import pytest
 from aiohttp import web
 from pydantic import Field, SecretStr
 
-from connector.errors import InvalidRecord
 from connector.events import Record
 from connector.executor.executor import Executor
 from connector.executor.media import topic_store
@@ -24,8 +23,9 @@ from connector.settings import KafkaSettings, WatchSettings
 from connector.settings.watches import FILTERS
 from connector.simulator import ACCOUNT_SID
 from connector.twilio.client import TwilioClient, open_session
-from connector.twilio.paging import pages
 from connector.watcher.owner import WatchOwners
+from connector.watcher.reading import TwilioSource
+from connector.watcher.records import Publication
 from connector.watcher.watcher import Commit, Watcher
 from tests.running import read_all, until, values, wait_for_records
 
@@ -90,16 +90,9 @@ async def test_a_made_up_resource_is_commanded_and_watched(
     stop = asyncio.Event()
 
     def build(name: str, commit: Commit) -> Watcher:
-        return Watcher(
-            WatchSettings(resource="parcels", name=name),
-            PARCELS,
-            account_sid=ACCOUNT_SID,
-            prefix=prefix,
-            pages=lambda request: pages(client, request, items=PARCELS.items),
-            fetch=lambda _request: _never(),
-            commit=commit,
-            dead_letter=_no_dead_letter,
-        )
+        publication = Publication(name=name, watch=PARCELS, account_sid=ACCOUNT_SID, prefix=prefix)
+        watch = WatchSettings(resource="parcels", name=name)
+        return Watcher(watch, publication, TwilioSource(client, PARCELS), commit)
 
     process = Process(
         kafka=settings,
@@ -147,11 +140,3 @@ def test_no_engine_names_a_resource() -> None:
     quoted = [f"{mark}{word}{mark}" for word in words for mark in "'\""]
     named = [(path.name, word) for path in engines for word in quoted if word in path.read_text()]
     assert named == []
-
-
-async def _never() -> Any:
-    raise AssertionError("a parcel is never fetched by itself")
-
-
-def _no_dead_letter(value: bytes, error: InvalidRecord, *, stage: str) -> Record:
-    raise AssertionError(f"{stage}: {error}: {len(value)} bytes")

@@ -2,9 +2,10 @@
 
 import asyncio
 import weakref
-from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import groupby
@@ -12,154 +13,40 @@ from typing import Any
 
 import orjson
 import pytest
-from structlog.testing import capture_logs
 
 from connector import events, telemetry
-from connector.errors import BadCredentials, InvalidRecord, NotExecuted, Refused, Superseded, TwilioError, Unavailable
+from connector.errors import BadCredentials, NotExecuted, Refused, Superseded, Unavailable
 from connector.events import Record
 from connector.resources import WATCHES
 from connector.resources.rows import Request
 from connector.settings import WatchSettings
 from connector.simulator import Simulator
-from connector.twilio.paging import Page, WalkInterrupted, pages
-from connector.watcher.advance import Written
+from connector.twilio.paging import Page, WalkInterrupted
+from connector.watcher.advance import Found
 from connector.watcher.catch_up import backfill
 from connector.watcher.cursor import DAY, Cursor, Seen, first
 from connector.watcher.oldest import Capacity
 from connector.watcher.pace import LONGEST_RETRY_SECONDS, Pace
-from connector.watcher.reading import Reader
+from connector.watcher.reading import Reader, TwilioSource
+from connector.watcher.records import Publication
 from connector.watcher.watcher import Watcher
 from tests.twilio_servers import connected
-
-ACCOUNT = "AC" + "0" * 32
-WITHIN = 10.0
-NOW = datetime(2026, 11, 24, 12, 0, 30, tzinfo=UTC)
-QUICK = "20ms"
-
-
-def sid(number: int, prefix: str = "SM") -> str:
-    return f"{prefix}{number:032x}"
-
-
-def message(number: int, created: datetime = NOW, **fields: Any) -> dict[str, Any]:
-    """A message as the list shows it."""
-    date = format_datetime(created)
-    row = {"sid": sid(number), "account_sid": ACCOUNT, "date_created": date, "date_sent": date, "status": "delivered"}
-    return row | {"price": "-0.0075", "body": "secret text", "date_updated": date} | fields
-
-
-class Twilio:
-    """One list, newest first, that a test writes; `failures` are raised by the next requests.
-
-    `unlisted` rows can only be fetched.
-    """
-
-    def __init__(self, *rows: dict[str, Any], now: datetime = NOW) -> None:
-        self.rows = list(rows)
-        self.unlisted: list[dict[str, Any]] = []
-        self.now = now
-        self.failures: deque[TwilioError] = deque()
-        self.requests: list[Request] = []
-        self.fetched: list[str] = []
-        self.on_request: Callable[[Request], None] = lambda _request: None
-
-    async def pages(self, request: Request) -> AsyncIterator[Page]:
-        size = int(dict(request.query)["PageSize"])
-        for start in range(0, max(len(self.rows), 1), size):
-            self.requests.append(request)
-            if self.failures:
-                raise self.failures.popleft()
-            self.on_request(request)
-            await asyncio.sleep(0)
-            yield Page(self.rows[start : start + size], self.now)
-
-    async def fetch(self, request: Request) -> Mapping[str, Any]:
-        wanted = request.path.rpartition("/")[2].removesuffix(".json")
-        self.fetched.append(wanted)
-        for row in (*self.rows, *self.unlisted):
-            if row["sid"] == wanted:
-                return row
-        raise Refused("gone", status=404, code=20404)
-
-
-class Kafka:
-    """What the transactions of a watch have written; `failures` are raised by the next ones."""
-
-    def __init__(self) -> None:
-        self.transactions: list[tuple[Sequence[Record], Cursor]] = []
-        self.failures: deque[Exception] = deque()
-        self.written = asyncio.Event()
-
-    async def commit(self, records: Sequence[Record], cursor: Cursor) -> None:
-        if self.failures:
-            raise self.failures.popleft()
-        await asyncio.sleep(0)
-        self.transactions.append((records, Cursor.from_json(cursor.to_json())))
-        self.written.set()
-
-    @property
-    def records(self) -> list[Record]:
-        return [record for records, _ in self.transactions for record in records]
-
-    @property
-    def sids(self) -> list[str]:
-        return [(record.key or b"").decode() for record in self.records]
-
-    @property
-    def cursor(self) -> Cursor | None:
-        return self.transactions[-1][1] if self.transactions else None
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until a transaction makes it true; a failure tells what is there."""
-        try:
-            async with asyncio.timeout(WITHIN):
-                while not condition():
-                    self.written.clear()
-                    await self.written.wait()
-        except TimeoutError:
-            pytest.fail(
-                f"after {WITHIN} s there are {len(self.transactions)} transactions with {len(self.sids)} records"
-            )
-
-
-def dead_letter(value: bytes, error: InvalidRecord, *, stage: str) -> Record:
-    return Record("t.dead-letters", None, value, [("stage", stage.encode()), ("message", str(error).encode())])
-
-
-def watcher(twilio: Twilio, kafka: Kafka, **settings: Any) -> Watcher:
-    given = {"resource": "messages", "name": "inbox", "interval": QUICK} | settings
-    capacity = Capacity(given.pop("capacity", 20_000))
-    given_pages, given_commit = given.pop("pages", None), given.pop("commit", None)
-    return Watcher(
-        WatchSettings(**given),
-        WATCHES[given["resource"]],
-        account_sid=ACCOUNT,
-        prefix="t",
-        pages=given_pages or twilio.pages,
-        fetch=twilio.fetch,
-        commit=given_commit or kafka.commit,
-        dead_letter=dead_letter,
-        capacity=capacity,
-    )
-
-
-@asynccontextmanager
-async def running(watch: Watcher, cursor: Cursor | None = None) -> AsyncIterator[asyncio.Task[None]]:
-    """The watch at work; at the end it is told to stop, and must."""
-    stop = asyncio.Event()
-    task = asyncio.create_task(watch.run(cursor, stop))
-    try:
-        yield task
-    finally:
-        stop.set()
-        async with asyncio.timeout(WITHIN):
-            await asyncio.wait([task])
-
-
-@contextmanager
-def logged() -> Iterator[list[Any]]:
-    with capture_logs() as lines:
-        yield lines
+from tests.watching import (
+    ACCOUNT,
+    NOW,
+    QUICK,
+    WITHIN,
+    Kafka,
+    Twilio,
+    ending,
+    logged,
+    message,
+    publication,
+    running,
+    sid,
+    wait_for,
+    watcher,
+)
 
 
 async def test_the_first_start_writes_a_cursor_and_publishes_nothing_older() -> None:
@@ -218,12 +105,13 @@ async def test_in_a_window_the_next_page_is_asked_for_before_the_present_one_is_
     told: list[str] = []
     twilio.on_request = lambda _request: told.append("asked")
 
-    def write(row: Mapping[str, Any], _kind: str) -> Written:
-        told.append("looked at")
-        return Written(orjson.dumps(row))
+    class Telling(Publication):
+        def found(self, *row: Any, **options: Any) -> Found:
+            told.append("looked at")
+            return super().found(*row, **options)
 
     settings, row = WatchSettings(resource="messages"), WATCHES["messages"]
-    reader = Reader(settings, row, pages=twilio.pages, fetch=twilio.fetch, write=write)
+    reader = Reader(settings, Telling(name="inbox", watch=row, account_sid=ACCOUNT, prefix="t"), twilio)
     cursor = backfill(row, since=NOW - 2 * DAY, until=NOW - DAY, now=NOW)
     sweep = await reader.walk(cursor, asyncio.Event())
     assert len(sweep.gathered().found) == 2500
@@ -235,12 +123,12 @@ class Rows(list[dict[str, Any]]):
     """A page's rows of which one can tell whether anybody still holds them."""
 
 
-class Held:
-    """The pages of a list, and how many of them are in memory."""
+class Held(Twilio):
+    """A list, and how many of its pages are in memory."""
 
-    def __init__(self, twilio: Twilio) -> None:
+    def __init__(self, *rows: dict[str, Any]) -> None:
+        super().__init__(*rows)
         self.shown: list[weakref.ref[Rows]] = []
-        self._twilio = twilio
 
     @property
     def count(self) -> int:
@@ -248,7 +136,7 @@ class Held:
 
     async def pages(self, request: Request) -> AsyncIterator[Page]:
         """Each page comes when the one before is not held any more."""
-        async for page in self._twilio.pages(request):
+        async for page in super().pages(request):
             await wait_for(lambda: self.count == 0)
             rows = Rows(page.rows)
             self.shown.append(weakref.ref(rows))
@@ -256,16 +144,34 @@ class Held:
             del rows
 
 
+class Hanging(Twilio):
+    """A list whose third page never comes."""
+
+    def __init__(self, *rows: dict[str, Any]) -> None:
+        super().__init__(*rows)
+        self.fetching = self.asked = 0
+
+    async def pages(self, request: Request) -> AsyncIterator[Page]:
+        walk = super().pages(request)
+        yield await anext(walk)
+        yield await anext(walk)
+        self.fetching, self.asked = self.fetching + 1, self.asked + 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.fetching -= 1
+
+
 @pytest.mark.parametrize("is_live", [True, False])
 async def test_a_page_that_was_looked_at_is_not_held_while_the_next_one_comes(is_live: bool) -> None:  # noqa: FBT001
     newest = NOW if is_live else NOW - 2 * DAY + timedelta(hours=6)
-    twilio = Twilio(*(message(number, newest - timedelta(seconds=number)) for number in range(2500)))
-    held, row = Held(twilio), WATCHES["messages"]
+    held, row = (
+        Held(*(message(number, newest - timedelta(seconds=number)) for number in range(2500))),
+        WATCHES["messages"],
+    )
 
-    def write(row: Mapping[str, Any], _kind: str) -> Written:
-        return Written(orjson.dumps(row))
-
-    reader = Reader(WatchSettings(resource="messages"), row, pages=held.pages, fetch=twilio.fetch, write=write)
+    settings = WatchSettings(resource="messages")
+    reader = Reader(settings, publication(settings), held)
     live = first(NOW, since=NOW - timedelta(hours=1))
     cursor = live if is_live else backfill(row, since=NOW - 2 * DAY, until=NOW - DAY, now=NOW)
     sweep = await reader.walk(cursor, asyncio.Event())
@@ -274,15 +180,14 @@ async def test_a_page_that_was_looked_at_is_not_held_while_the_next_one_comes(is
 
 
 async def test_no_page_is_held_while_a_first_cursor_waits_to_be_written() -> None:
-    twilio, kafka = Twilio(*(message(number) for number in range(10))), Kafka()
-    held = Held(twilio)
+    held, kafka = Held(*(message(number) for number in range(10))), Kafka()
     during: list[int] = []
 
     async def commit(records: Sequence[Record], cursor: Cursor) -> None:
         during.append(held.count)
         await kafka.commit(records, cursor)
 
-    async with running(watcher(twilio, kafka, pages=held.pages, commit=commit)):
+    async with running(watcher(held, kafka, commit)):
         await kafka.until(lambda: kafka.cursor is not None)
     assert held.shown
     assert during == [0]
@@ -292,29 +197,17 @@ async def test_nothing_is_fetched_while_a_transaction_is_open() -> None:
     wanted = [message(number, NOW - 3 * DAY) for number in range(1000)]
     # The second page ends the walk of a window, when the third has been asked for; that one never comes.
     older = [message(number, NOW - 300 * DAY) for number in range(1000, 4000)]
-    twilio, kafka = Twilio(*wanted, *older), Kafka()
-    fetching, hanging = 0, 0
+    twilio, kafka = Hanging(*wanted, *older), Kafka()
     during: list[int] = []
 
-    async def walked(request: Request) -> AsyncIterator[Page]:
-        nonlocal fetching, hanging
-        walk = twilio.pages(request)
-        yield await anext(walk)
-        yield await anext(walk)
-        fetching, hanging = fetching + 1, hanging + 1
-        try:
-            await asyncio.Event().wait()
-        finally:
-            fetching -= 1
-
     async def commit(records: Sequence[Record], cursor: Cursor) -> None:
-        during.append(fetching)
+        during.append(twilio.fetching)
         await kafka.commit(records, cursor)
-        during.append(fetching)
+        during.append(twilio.fetching)
 
-    async with running(watcher(twilio, kafka, start=NOW - 4 * DAY, limit=100, pages=walked, commit=commit)):
+    async with running(watcher(twilio, kafka, commit, start=NOW - 4 * DAY, limit=100)):
         await kafka.until(lambda: len(kafka.sids) >= 1000)
-    assert hanging
+    assert twilio.asked
     assert set(during) == {0}
 
 
@@ -357,10 +250,10 @@ async def test_an_odd_row_goes_to_the_dead_letters_in_the_same_transaction() -> 
     records = kafka.transactions[1][0]
     assert [record.topic for record in records] == ["t.messages", "t.dead-letters", "t.messages"]
     assert orjson.loads(records[1].value or b"") == odd
-    message_text = dict(records[1].headers)["message"].decode()
+    message_text = dict(records[1].headers)["dlq.errors.message"].decode()
     assert "num_segments (int_parsing)" in message_text
     assert "many" not in message_text
-    assert dict(records[1].headers)["stage"] == b"watch"
+    assert dict(records[1].headers)["dlq.errors.stage"] == b"watch"
 
 
 async def test_the_log_tells_sids_and_counts_and_no_content() -> None:
@@ -377,7 +270,7 @@ async def test_the_log_tells_sids_and_counts_and_no_content() -> None:
 async def test_filters_are_sent_and_pages_fit_what_is_expected() -> None:
     twilio, kafka = Twilio(), Kafka()
     cursor = first(NOW, present=[(sid(number), NOW) for number in range(70)])
-    async with running(watcher(twilio, kafka, **{"to": "+15550100001", "from": "+15550100002"}), cursor):
+    async with running(watcher(twilio, kafka, None, **{"to": "+15550100001", "from": "+15550100002"}), cursor):
         await wait_for(lambda: len(twilio.requests) >= 4)
     queries = [dict(request.query) for request in twilio.requests]
     assert all((query["To"], query["From"]) == ("+15550100001", "+15550100002") for query in queries)
@@ -401,7 +294,7 @@ async def test_a_start_in_the_past_is_caught_up_with_in_windows_of_days() -> Non
 
 async def test_dates_of_the_settings_bound_the_windows() -> None:
     twilio, kafka = Twilio(), Kafka()
-    bounds = {"start_date": "2026-11-10T00:00:00Z", "end_date": "2026-11-12T00:00:00Z"}
+    bounds: dict[str, Any] = {"start_date": "2026-11-10T00:00:00Z", "end_date": "2026-11-12T00:00:00Z"}
     start = NOW - timedelta(days=20)
     watch = watcher(twilio, kafka, resource="alerts", start=start, interval="1h", **bounds)
     async with running(watch):
@@ -493,24 +386,21 @@ async def test_a_date_outside_the_retention_is_moved_up_until_twilio_accepts_it(
 async def test_an_owner_that_was_superseded_writes_nothing_more() -> None:
     twilio, kafka = Twilio(message(1)), Kafka()
     before = polls("superseded")
-    async with running(watcher(twilio, kafka, start=NOW - timedelta(minutes=1))) as task:
+    async with ending(watcher(twilio, kafka, start=NOW - timedelta(minutes=1)), Superseded):
         await kafka.until(lambda: bool(kafka.sids))
         kafka.failures.append(Superseded("taken over"))
         twilio.rows.insert(0, message(2))
-        with pytest.raises(Superseded):
-            await asyncio.wait_for(asyncio.shield(task), WITHIN)
     assert kafka.sids == [sid(1)]
     assert polls("superseded") == before + 1
 
 
 async def test_a_write_of_unknown_outcome_ends_the_watch() -> None:
     twilio, kafka = Twilio(message(1)), Kafka()
-    async with running(watcher(twilio, kafka, start=NOW - timedelta(minutes=1))) as task:
+    async with ending(watcher(twilio, kafka, start=NOW - timedelta(minutes=1)), Unavailable):
         await kafka.until(lambda: bool(kafka.sids))
         kafka.failures.append(Unavailable("perhaps written"))
         twilio.rows.insert(0, message(2))
-        with pytest.raises(Unavailable):
-            await asyncio.wait_for(asyncio.shield(task), WITHIN)
+    assert kafka.sids == [sid(1)]
 
 
 async def test_stopping_interrupts_the_wait_between_polls() -> None:
@@ -579,25 +469,13 @@ def test_wrong_credentials_are_tried_once_a_minute_when_they_are_certain() -> No
 @asynccontextmanager
 async def simulated(simulator: Simulator, kafka: Kafka, **settings: Any) -> AsyncIterator[Callable[[], Watcher]]:
     """Makes watchers of the simulator's lists, with the real client."""
-    given = {"resource": "messages", "interval": QUICK} | settings
-    row = WATCHES[given["resource"]]
+    chosen = WatchSettings(**{"resource": "messages", "interval": QUICK} | settings)
+    published = replace(publication(chosen), account_sid=simulator.account_sid)
     async with connected(simulator.url) as client:
-
-        async def fetch(request: Request) -> Mapping[str, Any]:
-            document: Mapping[str, Any] = (await client.request(request)).json()
-            return document
 
         def build() -> Watcher:
             return Watcher(
-                WatchSettings(**given),
-                row,
-                account_sid=simulator.account_sid,
-                prefix="t",
-                pages=lambda request: pages(client, request, items=row.items),
-                fetch=fetch,
-                commit=kafka.commit,
-                dead_letter=dead_letter,
-                capacity=Capacity(300),
+                chosen, published, TwilioSource(client, published.watch), kafka.commit, capacity=Capacity(300)
             )
 
         yield build
@@ -652,13 +530,6 @@ async def crashing(watch: Watcher, cursor: Cursor | None) -> AsyncIterator[None]
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-
-
-async def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait for something that no transaction announces."""
-    async with asyncio.timeout(WITHIN):
-        while not condition():  # noqa: ASYNC110 - there is no event to wait for
-            await asyncio.sleep(0.005)
 
 
 def polls(outcome: str) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
-from connector.errors import InvalidRecord, Unavailable
+from connector.errors import Unavailable
 from connector.events import Record
 from connector.resources import WATCHES
 from connector.resources.rows import Request, Watch
@@ -16,6 +16,7 @@ from connector.simulator import Simulator
 from connector.twilio.client import TwilioClient
 from connector.twilio.paging import Page, pages
 from connector.watcher.cursor import Cursor
+from connector.watcher.records import Publication
 from connector.watcher.watcher import Watcher
 from tests.twilio_servers import connected
 
@@ -28,10 +29,6 @@ CAP = 600  # alerts that a query shows, instead of 10,000
 WITHIN = 60.0
 # What a row without a sort time of its own is, and the step that gives it one.
 UNSORTED = {"messages": ("queued", "sent", "sent"), "calls": ("queued", "start", "initiated")}
-
-
-def dead_letter(value: bytes, error: InvalidRecord, *, stage: str) -> Record:
-    raise AssertionError(f"{stage}: {error}: {value!r:.300}")
 
 
 @dataclass
@@ -50,6 +47,7 @@ class Ledger:
         if fate < self.fails / 2:
             raise Unavailable("not written")
         await asyncio.sleep(0)
+        assert not [record for record in records if record.topic.endswith("dead-letters")]
         self.sids += [(record.key or b"").decode() for record in records]
         self.largest = max(self.largest, len(records))
         self.cursor = Cursor.from_json(cursor.to_json())
@@ -76,16 +74,14 @@ class Life:
 
     async def run(self) -> None:
         while True:
-            watcher = Watcher(
-                self.settings,
-                self.row,
+            publication = Publication(
+                name=self.settings.name,
+                watch=self.row,
                 account_sid=self.client.account_sid,
                 prefix="t",
-                pages=self.pages,
-                fetch=self.fetch,
-                commit=self.ledger.commit,
-                dead_letter=dead_letter,
+                changes=self.settings.emit == "changes",
             )
+            watcher = Watcher(self.settings, publication, self, self.ledger.commit)
             with contextlib.suppress(Unavailable):
                 await watcher.run(self.ledger.cursor, asyncio.Event())
             self.ledger.restarts += 1

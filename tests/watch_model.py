@@ -9,15 +9,14 @@ from math import inf
 from operator import itemgetter
 from typing import Any
 
-import orjson
-
 from connector.resources.rows import Bundle, Watch
 from connector.twilio.paging import Page
 from connector.watcher import catch_up, following
-from connector.watcher.advance import Advance, Found, Gathered, Kind, Written, advance
+from connector.watcher.advance import Advance, Found, Gathered, advance
 from connector.watcher.cursor import Cursor, first
 from connector.watcher.oldest import Capacity
-from connector.watcher.walk import Bounds, Row, Sweep, date_filters
+from connector.watcher.records import Publication
+from connector.watcher.walk import Bounds, Sweep, date_filters
 
 EPOCH = datetime(2026, 3, 10, tzinfo=UTC)
 DAY_SECONDS = 86_400
@@ -59,9 +58,9 @@ PRECISE = Watch(
 CAPPED = replace(PRECISE, cap=7)
 
 
-def write(row: Row, _kind: Kind) -> Written:
-    """The row as it is, as JSON."""
-    return Written(orjson.dumps(row))
+def publication(watch: Watch, *, changes: bool = False) -> Publication:
+    """What a watch of toys publishes."""
+    return Publication(name="toys", watch=watch, account_sid="AC1", prefix="t", changes=changes)
 
 
 def at(seconds: float) -> datetime:
@@ -229,7 +228,7 @@ class Process:
             cursor = catch_up.begin(cursor, watch, now=now, overlap=overlap)
             self.cursor, self.written = cursor, cursor.to_json()
         while True:
-            sweep = Sweep(cursor, watch, write=write, changes=self.changes, capacity=self.capacity)
+            sweep = Sweep(cursor, publication(watch, changes=self.changes), capacity=self.capacity)
             for bounds in sweep.queries():
                 for page in self.listing.pages(bounds, self.page_size):
                     if not sweep.read(page.rows, page.date):
@@ -266,7 +265,7 @@ class Process:
         self.checked |= dict.fromkeys(due, now)
         by_sid = {item.sid: item for item in self.listing.items}
         rows = {sid: self.listing.row(by_sid[sid]) if by_sid[sid].is_shown(self.listing.now) else None for sid in due}
-        step = following.settle(cursor, rows, self.listing.watch, write=write)
+        step = following.settle(cursor, rows, publication(self.listing.watch, changes=True))
         if step.fresh:
             self.published.append(tuple(step.fresh))
             self.written = step.cursor.to_json()

@@ -129,7 +129,8 @@ class Watch:
 
     def is_final(self, row: Mapping[str, Any]) -> bool:
         """Whether Twilio will not change the row any more, as far as its status says."""
-        return not self.final or row.get(self.status) in self.final
+        status = row.get(self.status)
+        return not self.final or (isinstance(status, str) and status in self.final)
 
 
 @dataclass(frozen=True, slots=True)

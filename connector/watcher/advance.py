@@ -5,7 +5,7 @@ show rows that it hides at present.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
@@ -48,11 +48,16 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gathered:
-    """What a walk found, oldest first. `now`: Twilio's time when it began; `is_cut`: newer rows were left out."""
+    """What a walk found, oldest first. `now`: Twilio's time when it began; `is_cut`: newer rows were left out.
+
+    `known`: published rows of which the cursor is to remember something else; `has_kept`: that should not be lost.
+    """
 
     found: Sequence[Found]
     now: datetime
     is_cut: bool = False
+    known: Mapping[str, Seen] = field(default_factory=dict)
+    has_kept: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +66,7 @@ class Advance:
 
     `rest` is to be published next, without another walk; `is_waiting`: there is more to do at once. `is_shrunk`: the
     re-read window is shorter than the overlap, since the cursor is full; `unfollowed`: open rows that are given up
-    because too many are followed.
+    because too many are followed; `must_write`: the cursor is to be written even if nothing is published.
     """
 
     fresh: Sequence[Found]
@@ -70,15 +75,17 @@ class Advance:
     is_waiting: bool = False
     is_shrunk: bool = False
     unfollowed: int = 0
+    must_write: bool = False
 
 
 def advance(cursor: Cursor, gathered: Gathered, *, watch: Watch, overlap: timedelta, limit: int) -> Advance:
     """Publish the oldest `limit` rows of what a walk with this cursor found, or of the rest of it."""
     part = _Part(gathered, fresh=gathered.found[:limit], later=gathered.found[limit:])
-    noted = note(cursor, part.fresh)
+    noted = note(replace(cursor, seen={**cursor.seen, **gathered.known}) if gathered.known else cursor, part.fresh)
     step = _live(noted, part, overlap) if cursor.catch_up is None else _catching_up(noted, cursor.catch_up, part, watch)
     rest = replace(gathered, found=part.later) if part.later else None
-    return replace(step, rest=rest, is_waiting=part.is_partial or cursor.catch_up is not None)
+    is_waiting = part.is_partial or cursor.catch_up is not None
+    return replace(step, rest=rest, is_waiting=is_waiting, must_write=gathered.has_kept)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,17 @@ DAY = timedelta(days=1)
 BEGINNING = datetime(2008, 1, 1, tzinfo=UTC)
 """Twilio's first year: nothing in its lists is older."""
 
+NOT_PUBLISHED = "-"
+
 Position = tuple[datetime, str]
 """When a row was created, and its SID: the order in which rows are published."""
 
 
 class Seen(NamedTuple):
-    """A published row. `fingerprint` is empty when changes were not asked for; `is_open`: it may still change."""
+    """A published row. `fingerprint` tells its version, empty where that is not known; `is_open`: it may still change.
+
+    With the fingerprint `NOT_PUBLISHED` it is a row that was there before the watch: it is never published.
+    """
 
     created: datetime
     fingerprint: str = ""
@@ -114,7 +119,7 @@ def first(now: datetime, *, since: datetime | None = None, present: Iterable[tup
     `present` holds SIDs and creation times; those created within the current second would pass for new.
     """
     start = now if since is None else max(since, BEGINNING)
-    seen = {sid: Seen(created) for sid, created in present if created >= start}
+    seen = {sid: Seen(created, NOT_PUBLISHED) for sid, created in present if created >= start}
     return Cursor(since=start, complete_until=start, started_at=now, polled_at=now, seen=seen)
 
 

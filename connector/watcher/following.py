@@ -5,11 +5,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from connector.resources.rows import Watch
-from connector.watcher.advance import Advance, Found, note
+from connector.watcher.advance import Advance, note
 from connector.watcher.cursor import Cursor
 from connector.watcher.oldest import position
-from connector.watcher.walk import Write, found
+from connector.watcher.records import Publication
 
 BATCH = 50
 PACE = 4
@@ -27,18 +26,16 @@ def due(cursor: Cursor, checked: Mapping[str, datetime], *, now: datetime, inter
     return [sid for _, sid in sorted(waiting)[:BATCH]]
 
 
-def settle(cursor: Cursor, answers: Mapping[str, Mapping[str, Any] | None], watch: Watch, *, write: Write) -> Advance:
+def settle(cursor: Cursor, answers: Mapping[str, Mapping[str, Any] | None], publication: Publication) -> Advance:
     """The updates that fetched rows are, oldest first; a row is followed no more once it is final or gone (None)."""
-    fetched = [_fetched(cursor, watch, sid, row, write) for sid, row in answers.items() if row is not None]
-    fresh = sorted(
-        (item for item in fetched if item.fingerprint != cursor.followed[item.sid].fingerprint), key=position
-    )
+    fetched = [
+        publication.found(row, sid, cursor.followed[sid].created, "updated")
+        for sid, row in answers.items()
+        if row is not None
+    ]
+    changed = [item for item in fetched if item.fingerprint != cursor.followed[item.sid].fingerprint]
+    fresh = sorted(changed, key=position)
     closed = {item.sid for item in fetched if not item.is_open} | {sid for sid, row in answers.items() if row is None}
     noted = note(cursor, fresh)
     followed = {sid: seen for sid, seen in noted.followed.items() if sid not in closed}
     return Advance(fresh=fresh, cursor=replace(noted, followed=followed))
-
-
-def _fetched(cursor: Cursor, watch: Watch, sid: str, row: Mapping[str, Any], write: Write) -> Found:
-    created = cursor.followed[sid].created
-    return found(row, watch, sid=sid, created=created, kind="updated", changes=True, write=write)

@@ -2,22 +2,21 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from connector.errors import TwilioError
 from connector.resources.rows import Request, Watch, wire_value
 from connector.settings.watches import WatchSettings
-from connector.twilio.paging import Page, WalkInterrupted
+from connector.twilio.client import TwilioClient
+from connector.twilio.paging import Page, WalkInterrupted, pages
 from connector.watcher import catch_up
 from connector.watcher.cursor import Cursor, whole
 from connector.watcher.oldest import Capacity
-from connector.watcher.walk import CAPACITY, Bounds, Row, Sweep, Write, date_filters
-
-Pages = Callable[[Request], AsyncIterator[Page]]
-Fetch = Callable[[Request], Awaitable[Mapping[str, Any]]]
+from connector.watcher.records import Publication
+from connector.watcher.walk import CAPACITY, Bounds, Row, Sweep, date_filters
 
 LARGEST_PAGE = 1000  # above it Twilio answers 20007
 SMALLEST_PAGE = 50
@@ -32,27 +31,44 @@ class Stopped(Exception):
     """The watch is to stop: what has been read is given up."""
 
 
+class Source(Protocol):
+    """Where rows come from. Both raise TwilioError."""
+
+    def pages(self, request: Request) -> AsyncIterator[Page]:
+        """Walk a list."""
+
+    async def fetch(self, request: Request) -> Any:
+        """One row as JSON."""
+
+
+class TwilioSource:
+    """The lists of one account."""
+
+    def __init__(self, client: TwilioClient, watch: Watch) -> None:
+        self._client = client
+        self._items = watch.items
+
+    def pages(self, request: Request) -> AsyncIterator[Page]:
+        """Walk a list."""
+        return pages(self._client, request, items=self._items)
+
+    async def fetch(self, request: Request) -> Any:
+        """One row as JSON."""
+        return (await self._client.request(request)).json()
+
+
 class Reader:
     """The list of one watch. `margin` shortens Twilio's retention where it proves shorter than known."""
 
     def __init__(
-        self,
-        settings: WatchSettings,
-        watch: Watch,
-        *,
-        pages: Pages,
-        fetch: Fetch,
-        write: Write,
-        capacity: Capacity = CAPACITY,
+        self, settings: WatchSettings, publication: Publication, source: Source, *, capacity: Capacity = CAPACITY
     ) -> None:
         self.margin = timedelta(0)
-        self._watch = watch
-        self._pages = pages
-        self._fetch = fetch
-        self._write = write
+        self._publication = publication
+        self._watch = publication.watch
+        self._source = source
         self._capacity = capacity
-        self._changes = settings.emit == "changes"
-        self._filters = {watch.filters[name]: value for name, value in settings.filters.items()}
+        self._filters = {self._watch.filters[name]: value for name, value in settings.filters.items()}
         self._answered: tuple[datetime, float] | None = None
         self._is_busy = True
 
@@ -71,7 +87,7 @@ class Reader:
 
     async def top(self, rows: int) -> Page:
         """The first page of the list; `now` is Twilio's time from then on."""
-        async with _closing(self._pages(self._request(Bounds(), page_size=rows))) as pages:
+        async with _closing(self._source.pages(self._request(Bounds(), page_size=rows))) as pages:
             page = await anext(pages, Page([], None))
         self._answered = page.date or datetime.now(UTC), time.monotonic()
         return page
@@ -87,7 +103,7 @@ class Reader:
         return await self._walk(cursor, stop)
 
     async def _walk(self, cursor: Cursor, stop: asyncio.Event) -> Sweep:
-        sweep = Sweep(cursor, self._watch, write=self._write, changes=self._changes, capacity=self._capacity)
+        sweep = Sweep(cursor, self._publication, capacity=self._capacity)
         page_size = self._page_size(cursor)
         for bounds in map(self._narrowed, sweep.queries()):
             if not bounds.is_empty:
@@ -99,12 +115,12 @@ class Reader:
         return sweep
 
     async def _read(self, sweep: Sweep, request: Request, stop: asyncio.Event, *, ahead: bool) -> None:
-        walk = self._pages(request)
+        walk = self._source.pages(request)
         async with _closing(_ahead(walk) if ahead else walk) as pages:
             async for page in pages:
                 if stop.is_set():
                     raise Stopped
-                if not sweep.read(page.rows, page.date):
+                if not sweep.read(page.rows, page.date, page.odd):
                     return
                 del page  # not held while the next one is fetched
 
@@ -120,10 +136,13 @@ class Reader:
         path = (self._watch.fetch or "").replace("{sid}", sid)
         operation = self._watch.operation.replace("List", "Fetch", 1)
         try:
-            answers[sid] = await self._fetch(Request("GET", path, host=self._watch.host, operation=operation))
+            row = await self._source.fetch(Request("GET", path, host=self._watch.host, operation=operation))
         except TwilioError as error:
             if error.status == NOT_FOUND:
                 answers[sid] = None
+            return
+        if isinstance(row, dict) and row.get("sid") == sid:
+            answers[sid] = row
 
     def _page_size(self, cursor: Cursor) -> int:
         """Enough for the window in one page, so that the walk is a snapshot, and not much more."""

@@ -1,38 +1,46 @@
-"""A found row as the record that is published: an event, or a dead letter when it is no bundle. Pure.
+"""What a watch publishes: a row of Twilio's as an event, or as a dead letter when it is none. Pure.
 
 A row is written as JSON when it is found, since that takes a quarter of the memory of the row itself, and becomes a
 record when it is published.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 import orjson
 from pydantic import ValidationError
 
 from connector import events, tracing
 from connector.errors import InvalidRecord
+from connector.kafka.dead_letters import dead_letter
 from connector.resources.fields import parse_time
 from connector.resources.rows import Watch
 from connector.resources.writing import Writer
 from connector.watcher.advance import Found, Kind, Written
 
-DeadLetter = Callable[..., events.Record]
-"""`(row as JSON, error, stage="watch")` to the record for the dead letters."""
+LARGEST_ROW_BYTES = 1_000_000
+"""With its headers, such a row still fits into a record of the largest size that Kafka takes by default."""
+KEPT_BYTES = 64 * 1024
+"""What a dead letter keeps of a larger row."""
+LONGEST_SID = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Form:
-    """What the records of a watch have in common: its name, its row, where they go and how they are written."""
+class Publication:
+    """What the records of a watch have in common: its name, its list, where they go and how they are written.
+
+    `changes`: later versions of a row are published as well.
+    """
 
     name: str
     watch: Watch
     account_sid: str
     prefix: str
     envelope: events.Envelope = "binary"
-    dead_letter: DeadLetter
+    changes: bool = False
     writer: Writer = field(init=False)
 
     def __post_init__(self) -> None:
@@ -43,15 +51,52 @@ class Form:
         """Where the events go."""
         return f"{self.prefix}.{self.watch.topic}"
 
-    def written(self, row: Mapping[str, Any], kind: Kind) -> Written:
-        """The row as it is kept until it is published."""
+    def found(self, row: Any, sid: str, created: datetime, kind: Kind, *, versioned: bool = True) -> Found:
+        """The row as something to publish, with its version where that is asked for.
+
+        Whatever is odd about the row concerns this row alone: it becomes a dead letter.
+        """
+        fingerprint, is_open = self.fingerprint(row) if versioned else "", self.changes and self.is_open(row)
+        try:
+            written = self._written(row, kind)
+        except InvalidRecord as problem:
+            written = unfit(row, problem)
+        except Exception as error:  # noqa: BLE001 - a row that breaks our code must not break its neighbours
+            written = unfit(
+                row, InvalidRecord(f"Twilio's {self.watch.noun} cannot be written ({type(error).__name__}).")
+            )
+        return Found(created, sid, kind, fingerprint, is_open, written)
+
+    def fingerprint(self, row: Any) -> str:
+        """Changes when the row's version changes."""
+        try:
+            return self.watch.fingerprint(row)
+        except (AttributeError, TypeError):
+            return digest(row)
+
+    def is_open(self, row: Any) -> bool:
+        """Whether the row may still change: it is not final, or its price has not arrived."""
+        if not isinstance(row, dict):
+            return False
+        return not self.watch.is_final(row) or ("price" in self.watch.version and row.get("price") is None)
+
+    def _written(self, row: Any, kind: Kind) -> Written:
+        """The row as it is kept until it is published. Raises InvalidRecord when it cannot become an event."""
+        if not isinstance(row, dict):
+            raise InvalidRecord(f"Twilio's list shows something that is not a {self.watch.noun}: it is not an object.")
+        if not is_sid(row.get("sid")):
+            raise InvalidRecord(f"Twilio's {self.watch.noun} has no SID that could name it.")
         try:
             # A copy of its own size: the encoder's output keeps eight kilobytes.
             data = bytes(memoryview(self.writer.write(row)))
         except ValidationError as error:
-            return Written(orjson.dumps(row), problem=_invalid(self.watch, error))
-        account = row.get("account_sid")
-        foreign = "" if account == self.account_sid or not account else str(account)
+            raise _invalid(self.watch, error) from error
+        if len(data) > LARGEST_ROW_BYTES:
+            raise InvalidRecord(f"Twilio's {self.watch.noun} is larger than a record may be: fetch it by its SID.")
+        account = row.get("account_sid") or ""
+        if account and not is_sid(account):
+            raise InvalidRecord(f"Twilio's {self.watch.noun} has an account_sid that names no account.")
+        foreign = "" if account == self.account_sid else account
         return Written(data, foreign, _updated_at(row) if kind == "updated" else None)
 
     def records(self, fresh: Sequence[Found]) -> tuple[list[events.Record], int]:
@@ -62,15 +107,21 @@ class Form:
         for found in fresh:
             data, account, updated, problem = found.row
             if problem is not None:
-                records.append(self.dead_letter(data, problem, stage="watch"))
+                records.append(self._dead_letter(found.sid, data, problem))
                 dead_letters += 1
                 continue
-            alike = series.get((account, found.kind))
-            if alike is None:
-                alike = series[account, found.kind] = self._series(account or self.account_sid, found.kind)
+            same = series.get((account, found.kind))
+            if same is None:
+                same = series[account, found.kind] = self._series(account or self.account_sid, found.kind)
             name = found.sid if found.kind == "created" else f"{found.sid}@{found.fingerprint}"
-            records.append(alike.record(name, found.sid, updated or found.created, data))
+            records.append(same.record(name, found.sid, updated or found.created, data))
         return records, dead_letters
+
+    def _dead_letter(self, sid: str, data: bytes, problem: InvalidRecord) -> events.Record:
+        group = f"{self.prefix}-watch"
+        return dead_letter(
+            self.prefix, key=sid.encode(), value=data, headers=(), error=problem, stage="watch", group=group
+        )
 
     def _series(self, account: str, kind: Kind) -> events.Series:
         """Events of one account and kind, recorded now."""
@@ -89,6 +140,40 @@ class Form:
         )
 
 
+def identity(row: Any) -> str:
+    """The row's SID; a row without one is known by its content."""
+    sid = row.get("sid") if isinstance(row, dict) else None
+    return sid if is_sid(sid) else "?" + digest(row, size=16)
+
+
+def is_sid(sid: object) -> TypeGuard[str]:
+    """Whether this can name a row: in the cursor, in a URL, in a key."""
+    return isinstance(sid, str) and sid.isalnum() and sid.isascii() and len(sid) <= LONGEST_SID
+
+
+def digest(row: Any, *, size: int = 4) -> str:
+    """What tells a row's content from another's, in hexadecimal."""
+    return hashlib.blake2s(as_json(row), digest_size=size).hexdigest()
+
+
+def unfit(row: Any, problem: InvalidRecord) -> Written:
+    """The row as a dead letter that fits into a record."""
+    data = as_json(row)
+    if len(data) <= LARGEST_ROW_BYTES:
+        return Written(data, problem=problem)
+    sentence = f"{problem} Of its {len(data):,} bytes the first {KEPT_BYTES:,} are kept."
+    return Written(data[:KEPT_BYTES], problem=InvalidRecord(sentence))
+
+
+def as_json(row: Any) -> bytes:
+    """The row as JSON; of one that nests too deeply for that, what does not nest."""
+    try:
+        return orjson.dumps(row)
+    except TypeError:
+        fields = row.items() if isinstance(row, dict) else ()
+        return orjson.dumps({name: value for name, value in fields if not isinstance(value, dict | list)})
+
+
 def _updated_at(row: Mapping[str, Any]) -> datetime | None:
     try:
         return parse_time(row["date_updated"])
@@ -99,5 +184,5 @@ def _updated_at(row: Mapping[str, Any]) -> datetime | None:
 def _invalid(watch: Watch, error: ValidationError) -> InvalidRecord:
     """What is wrong, without the content: fields and kinds of error only."""
     problems = error.errors(include_url=False, include_context=False, include_input=False)
-    fields = ", ".join(f"{'.'.join(str(part) for part in item['loc'])} ({item['type']})" for item in problems[:5])
+    fields = ", ".join(f"{'.'.join(str(part)[:40] for part in item['loc'])} ({item['type']})" for item in problems[:5])
     return InvalidRecord(f"Twilio's {watch.noun} does not fit its bundle: {fields}. Update the connector, then replay.")

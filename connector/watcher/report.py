@@ -68,6 +68,8 @@ class Report:
         """What has been published, by SIDs and counts."""
         events = len(step.fresh) - dead_letters
         telemetry.WATCH_PUBLISHED.labels(self.name).inc(events)
+        if dead_letters:
+            telemetry.DEAD_LETTERS.labels("watch").inc(dead_letters)
         self._log.info(
             "published",
             events=events,

@@ -1,30 +1,26 @@
 """A walk over Twilio's list: what to ask for, when to stop, and which rows are to be published. No I/O of its own.
 
-sweep = Sweep(cursor, watch, write=…, changes=…)
+sweep = Sweep(cursor, publication)
 for bounds in sweep.queries():          # ask the list with `date_filters(bounds)`
     for page in …:
-        if not sweep.read(page.rows, page.date): break
+        if not sweep.read(page.rows, page.date, page.odd): break
 gathered = sweep.gathered()
 """
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-import orjson
-
 from connector.resources.rows import Pairs, Watch, wire_value
 from connector.watcher import catch_up
-from connector.watcher.advance import Found, Gathered, Kind, Written
-from connector.watcher.cursor import SECOND, CatchUp, Cursor, Position, Seen, whole
+from connector.watcher.advance import Found, Gathered
+from connector.watcher.cursor import DAY, NOT_PUBLISHED, SECOND, CatchUp, Cursor, Position, Seen, whole
 from connector.watcher.oldest import Capacity, Oldest
+from connector.watcher.records import Publication, identity
 
 Row = Mapping[str, Any]
-Write = Callable[[Row, Kind], Written]
-"""How a row is kept until it is published."""
 
 CAPACITY = Capacity()
 SLACK = timedelta(minutes=1)
@@ -119,21 +115,22 @@ class Sweep:
     `is_capped`: a query showed rows of a single second only, and no more of them, so that some may be missing.
     """
 
-    def __init__(
-        self, cursor: Cursor, watch: Watch, *, write: Write, changes: bool, capacity: Capacity = CAPACITY
-    ) -> None:
+    def __init__(self, cursor: Cursor, publication: Publication, *, capacity: Capacity = CAPACITY) -> None:
         self.now: datetime | None = None
         self.began_at = 0.0
         self.pages = 0
         self.is_capped = False
         self._cursor = cursor
-        self._watch = watch
-        self._write = write
-        self._changes = changes
+        self._publication = publication
+        self._watch = watch = publication.watch
         self._walk = plan(cursor)
         self._floor = self._walk.floor
         self._moves = catch_up.moves(watch)
         self._oldest = Oldest(capacity)
+        self._known: dict[str, Seen] = {}
+        self._has_kept = False
+        # A row that is only caught up with is not remembered, so its version matters only where changes are published.
+        self._is_live = cursor.catch_up is None
         self._stops_when_cut = cursor.catch_up is not None and catch_up.narrower(cursor.catch_up, watch) is not None
         self._rows_of_query = 0
         self._has_ended = False
@@ -167,7 +164,7 @@ class Sweep:
             return None
         last = self._order(self._last)
         self.is_capped |= last == self._order(self._top)
-        before = last + SECOND
+        before = min(last, (self.now or last) + DAY) + SECOND
         return Bounds(bounds.since, before if bounds.before is None else min(before, bounds.before - SECOND))
 
     def _order(self, row: Row) -> datetime:
@@ -175,13 +172,17 @@ class Sweep:
         return self._sorted(row, created) or created
 
     # --- which rows -----------------------------------------------------------------------------------------------
-    def read(self, rows: Sequence[Row], date: datetime | None) -> bool:
-        """Take a page's rows; whether the walk goes on to the next page. `date` is Twilio's time of the answer."""
+    def read(self, rows: Sequence[Row], date: datetime | None, odd: Sequence[Any] = ()) -> bool:
+        """Take a page; whether the walk goes on to the next one. `date` is Twilio's time of the answer.
+
+        `odd` is what stands among the rows and is not an object.
+        """
         if self.now is None:
             self.now = whole(date or datetime.now(UTC))
             self.began_at = time.monotonic()
         self.pages += 1
-        for row in rows:
+        self._neighbour = self._neighbour or next(filter(None, map(self._dated, rows)), None)
+        for row in (*rows, *odd):
             found = self._find(row)
             if found is not None:
                 self._oldest.add(found)
@@ -195,34 +196,51 @@ class Sweep:
 
     def gathered(self) -> Gathered:
         """What is to be published, oldest first."""
-        now = self.now or whole(datetime.now(UTC))
-        return Gathered(found=self._oldest.ordered(), now=now, is_cut=self._oldest.is_cut)
+        found, is_cut = self._oldest.ordered(), self._oldest.is_cut
+        return Gathered(found=found, now=self._present, is_cut=is_cut, known=self._known, has_kept=self._has_kept)
 
-    def _find(self, row: Row) -> Found | None:
+    def _find(self, row: Any) -> Found | None:
         """The row as something to publish, None when it is not wanted or published already."""
         sid = identity(row)
         seen = self._cursor.seen.get(sid)
-        if seen is None and sid in self._cursor.followed:
-            return self._change(row, sid, self._cursor.followed[sid]) if self._cursor.catch_up is None else None
-        if seen is not None and not self._changes:
-            return None
-        created = self._created(row) if seen is None else seen.created
+        if seen is not None:
+            return self._again(row, sid, seen)
+        if sid in self._cursor.followed:
+            return self._change(row, sid, self._cursor.followed[sid]) if self._is_live else None
+        created = self._created(row)
         order = self._sorted(row, created) if self._walk.is_ordered else None
         if not self._walk.wants(created, sid, order) or not self._oldest.takes(created, sid):
             return None
-        if seen is not None:
-            return self._change(row, sid, seen)
-        return self._found(row, sid, created, "created")
+        versioned = self._is_live or self._publication.changes
+        return self._publication.found(row, sid, created, "created", versioned=versioned)
 
-    def _change(self, row: Row, sid: str, known: Seen) -> Found | None:
-        """A published row as an update, when its version is another one."""
-        if not self._changes or known.fingerprint in ("", self._watch.fingerprint(row)):
+    def _again(self, row: Any, sid: str, seen: Seen) -> Found | None:
+        """A row that the cursor remembers, as an update where it is one."""
+        if self._is_live and self._dated(row) is None:
+            # Where such a row stands in the list tells nothing: it is remembered for as long as it is shown.
+            seen = self._known[sid] = seen._replace(created=self._present)
+        order = self._sorted(row, seen.created) if self._walk.is_ordered else None
+        is_wanted = self._publication.changes and seen.fingerprint != NOT_PUBLISHED
+        if not is_wanted or not self._walk.wants(seen.created, sid, order):
             return None
-        return self._found(row, sid, known.created, "updated") if self._oldest.takes(known.created, sid) else None
+        if not seen.fingerprint or self._publication.fingerprint(row) == seen.fingerprint:
+            self._keep_version(row, sid, seen)
+            return None
+        return self._change(row, sid, seen)
 
-    def _found(self, row: Row, sid: str, created: datetime, kind: Kind) -> Found:
-        changes = self._changes
-        return found(row, self._watch, sid=sid, created=created, kind=kind, changes=changes, write=self._write)
+    def _keep_version(self, row: Any, sid: str, seen: Seen) -> None:
+        """Of a row that was published before changes were asked for: later versions are told from the present one."""
+        version = seen._replace(fingerprint=self._publication.fingerprint(row), is_open=self._publication.is_open(row))
+        if version != seen:
+            self._known[sid] = version
+            self._has_kept = True
+
+    def _change(self, row: Any, sid: str, known: Seen) -> Found | None:
+        """A published row as an update, when its version is another one."""
+        is_same = not self._publication.changes or self._publication.fingerprint(row) == known.fingerprint
+        if is_same or not self._oldest.takes(known.created, sid):
+            return None
+        return self._publication.found(row, sid, known.created, "updated")
 
     def _is_below_floor(self, row: Row) -> bool:
         seen = self._cursor.seen.get(identity(row))
@@ -231,19 +249,27 @@ class Sweep:
         created = self._created(row) if seen is None else seen.created
         return created < self._floor and (self._sorted(row, created) or created) < self._floor
 
-    def _created(self, row: Row) -> datetime:
+    def _created(self, row: Any) -> datetime:
         """When the row was created; one that does not say is dated by the row above it."""
-        try:
-            self._neighbour = whole(self._watch.created_at(row))
-        except _UNREADABLE:
-            return self._neighbour or self.now or whole(datetime.now(UTC))
-        return self._neighbour
+        self._neighbour = self._dated(row) or self._neighbour
+        return self._neighbour or self._present
 
-    def _sorted(self, row: Row, created: datetime) -> datetime | None:
+    def _dated(self, row: Any) -> datetime | None:
+        """When the row says that it was created."""
+        try:
+            return whole(self._watch.created_at(row))
+        except _UNREADABLE:
+            return None
+
+    @property
+    def _present(self) -> datetime:
+        return self.now or whole(datetime.now(UTC))
+
+    def _sorted(self, row: Any, created: datetime) -> datetime | None:
         """The row's own sort time, None without one."""
         if not self._moves:
             return created
-        written = row.get(self._watch.sorted_by[0])
+        written = row.get(self._watch.sorted_by[0]) if isinstance(row, dict) else None
         if not written:
             return None
         if written == row.get(self._watch.created):
@@ -252,20 +278,3 @@ class Sweep:
             return self._watch.sorted_at(row)
         except _UNREADABLE:
             return created
-
-
-def identity(row: Row) -> str:
-    """The row's SID; a row without one is known by its content."""
-    sid = row.get("sid")
-    return sid if isinstance(sid, str) and sid else "?" + hashlib.blake2s(orjson.dumps(row), digest_size=16).hexdigest()
-
-
-def found(row: Row, watch: Watch, *, sid: str, created: datetime, kind: Kind, changes: bool, write: Write) -> Found:
-    """The row as something to publish. Its version matters only where changes are published."""
-    fingerprint = watch.fingerprint(row) if changes else ""
-    return Found(created, sid, kind, fingerprint, changes and is_open(row, watch), write(row, kind))
-
-
-def is_open(row: Row, watch: Watch) -> bool:
-    """Whether the row may still change: it is not final, or its price has not arrived."""
-    return not watch.is_final(row) or ("price" in watch.version and row.get("price") is None)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from connector import tracing
 from connector.errors import Superseded, TwilioError
-from connector.events import Envelope, Record
+from connector.events import Record
 from connector.kafka import control
 from connector.resources.rows import Watch
 from connector.settings.watches import WatchSettings
@@ -20,8 +20,8 @@ from connector.watcher.advance import Advance, Found, Gathered, advance
 from connector.watcher.cursor import DAY, Cursor
 from connector.watcher.oldest import Capacity
 from connector.watcher.pace import Pace
-from connector.watcher.reading import LARGEST_PAGE, Fetch, Pages, Reader, Stopped
-from connector.watcher.records import DeadLetter, Form
+from connector.watcher.reading import LARGEST_PAGE, Reader, Source, Stopped
+from connector.watcher.records import Publication, identity
 from connector.watcher.report import Report
 from connector.watcher.requests import Moment, carry_out
 from connector.watcher.walk import CAPACITY, Row
@@ -39,46 +39,30 @@ LARGEST_MARGIN = 30 * DAY
 class Watcher:
     """One watch. `cursor` is where it stands, None before its first start.
 
-    `pages(request)` walks a list, `fetch(request)` is one row as JSON; both raise TwilioError. `commit(records,
-    cursor)` writes all in one fenced transaction; whatever it raises ends `run`, since only the topic knows then what
-    was written.
+    `commit(records, cursor)` writes all in one fenced transaction; whatever it raises ends `run`, since only the topic
+    knows then what was written.
     """
 
     def __init__(
         self,
         settings: WatchSettings,
-        watch: Watch,
-        *,
-        account_sid: str,
-        prefix: str,
-        pages: Pages,
-        fetch: Fetch,
+        publication: Publication,
+        source: Source,
         commit: Commit,
-        dead_letter: DeadLetter,
-        envelope: Envelope = "binary",
+        *,
         capacity: Capacity = CAPACITY,
     ) -> None:
         self.cursor: Cursor | None = None
         self._settings = settings
-        self._watch = watch
+        self._publication = publication
+        self._watch = watch = publication.watch
         self._commit = commit
-        self._form = Form(
-            name=settings.name,
-            watch=watch,
-            account_sid=account_sid,
-            prefix=prefix,
-            envelope=envelope,
-            dead_letter=dead_letter,
-        )
-        write = self._form.written
-        self._reader = Reader(settings, watch, pages=pages, fetch=fetch, write=write, capacity=capacity)
+        self._reader = Reader(settings, publication, source, capacity=capacity)
         self._report = Report(settings.name, interval=settings.interval)
         self._pace = Pace(settings.name, settings.interval)
-        self._changes = settings.emit == "changes"
         # A call appears in a list by status when it reaches that status, which may be long after its creation.
         self._overlap = max(settings.overlap, LONG_LIVED) if watch.status in settings.filters else settings.overlap
         self._limit = min(settings.limit, LARGEST_WRITE)
-        self._prefix = prefix
         # Set to interrupt a walk or a wait: at the end, and when something is asked for.
         self._attention = asyncio.Event()
         self._asked: deque[tuple[int, control.Request]] = deque()
@@ -93,7 +77,7 @@ class Watcher:
     # --- life -----------------------------------------------------------------------------------------------------
     async def run(self, cursor: Cursor | None, stop: asyncio.Event) -> None:
         """Watch from this cursor on (None: a first start) until `stop` is set. Raises what `commit` raises."""
-        self.cursor = cursor if cursor is None or self._changes else replace(cursor, followed={})
+        self.cursor = cursor if cursor is None or self._publication.changes else replace(cursor, followed={})
         stopping = asyncio.create_task(self._attend(stop), name=f"stop-{self._settings.name}")
         try:
             age = self._reader.now - cursor.polled_at if cursor else timedelta()
@@ -145,7 +129,7 @@ class Watcher:
             offset, request = self._asked[0]
             moment = Moment(now=self._reader.now, overlap=self._overlap)
             cursor, answer = carry_out(self.cursor, request, moment, offset=offset)
-            await self._write([control.encode(self._prefix, answer)], cursor)
+            await self._write([control.encode(self._publication.prefix, answer)], cursor)
             self._asked.popleft()
             self._rest, self._checked = None, {}
             self._report.asked(answer)
@@ -177,7 +161,7 @@ class Watcher:
         cursor, gathered = await self._walked(await self._opened())
         step = advance(cursor, gathered, watch=self._watch, overlap=self._overlap, limit=self._limit)
         await self._publish(step, cursor)
-        if self._changes and not step.is_waiting:
+        if self._publication.changes and not step.is_waiting:
             await self._follow(step.cursor, gathered.now)
         return step
 
@@ -248,8 +232,9 @@ class Watcher:
     # --- publishing -----------------------------------------------------------------------------------------------
     async def _publish(self, step: Advance, before: Cursor) -> None:
         """Write the fresh rows and the cursor; the cursor alone when it was not written for long."""
-        if step.fresh or time.monotonic() - self._report.written_at >= IDLE_WRITE_SECONDS:
-            with tracing.span(f"send {self._form.topic}", kind="producer") as span:
+        is_due = time.monotonic() - self._report.written_at >= IDLE_WRITE_SECONDS
+        if step.fresh or step.must_write or is_due:
+            with tracing.span(f"send {self._publication.topic}", kind="producer") as span:
                 span.note(messaging__system="kafka", messaging__batch__message_count=len(step.fresh))
                 records, dead_letters = await self._records(step.fresh)
                 await self._write(records, step.cursor)
@@ -264,7 +249,7 @@ class Watcher:
         records: list[Record] = []
         dead_letters = 0
         for start in range(0, len(fresh), ROWS_AT_A_STRETCH):
-            stretch, dead = self._form.records(fresh[start : start + ROWS_AT_A_STRETCH])
+            stretch, dead = self._publication.records(fresh[start : start + ROWS_AT_A_STRETCH])
             records += stretch
             dead_letters += dead
             await asyncio.sleep(0)
@@ -290,11 +275,11 @@ class Watcher:
         if due:
             answers = await self._reader.fetch(due, name=f"follow-{self._settings.name}")
             self._checked |= dict.fromkeys(due, now)
-            await self._publish(following.settle(cursor, answers, self._watch, write=self._form.written), cursor)
+            await self._publish(following.settle(cursor, answers, self._publication), cursor)
 
 
 def created_times(rows: Iterable[Row], watch: Watch) -> Iterable[tuple[str, datetime]]:
     """SID and creation time of the rows that tell both."""
     for row in rows:
         with suppress(LookupError, TypeError, ValueError):
-            yield str(row["sid"]), cursors.whole(watch.created_at(row))
+            yield identity(row), cursors.whole(watch.created_at(row))
