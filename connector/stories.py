@@ -95,20 +95,24 @@ class Stories:
             moment, kind, name.removeprefix("results."), story, sid, state, _detail(data), topic, event.type, key
         )
 
-    def render(self, line: Line) -> Text:
-        """The line for a terminal: time, story, what, state; no body, and numbers shortened."""
+    def render(self, line: Line, *, whole: bool = False) -> Text:
+        """The line for people: time, story, what, state; no body, and numbers shortened.
+
+        With `whole` ids are not shortened: a file has room for them.
+        """
+        shown = str if whole else _short
         began = self._began.get(line.story, line.moment)
         elapsed = (line.moment - began).total_seconds()
         colour = COLOURS[crc32(line.story.encode()) % len(COLOURS)]
         state_style = "green" if line.state in GOOD else "red" if line.state in BAD else "default"
         text = Text()
         text.append(line.moment.astimezone().strftime("%H:%M:%S.%f")[:-3] + " ", style="dim")
-        text.append(f"{_short(line.story):<14} ", style=colour)
+        text.append(f"{shown(line.story):<14} ", style=colour)
         text.append("● " if elapsed == 0 else "└ ", style=colour)
         text.append(f"{line.kind:<7} ", style="bold" if line.kind == "command" else "default")
         text.append(f"{line.name:<18} ")
         text.append(f"{line.state:<12}", style=state_style)
-        text.append(f"{_short(line.sid):<14} ", style="dim")
+        text.append(f"{shown(line.sid):<14} ", style="dim")
         text.append(f"+{elapsed:.3f} s " if elapsed else "", style="dim")
         text.append(line.detail, style="dim")
         return text

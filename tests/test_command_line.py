@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 import yaml
 from confluent_kafka import Producer
 
-from connector.cli import app, main
+from connector.cli import ENTRIES, imported, main
 from connector.simulator import ACCOUNT_SID, AUTH_TOKEN, Simulator
+from tests.documents.command_line import every_command
 from tests.running import configuration, running, until
 
 VALID = {"TWILIO_ACCOUNT_SID": ACCOUNT_SID, "TWILIO_AUTH_TOKEN": AUTH_TOKEN}
@@ -269,6 +269,11 @@ def test_a_shared_key_signs_and_verifies_with_sha256() -> None:
     assert twilio_kafka("signature", "verify", *common, "--signature", made).returncode == 0
 
 
+def test_a_switch_has_no_type_in_the_help_and_the_version_is_an_option() -> None:
+    assert "bool" not in twilio_kafka("send", "--help").stdout + twilio_kafka("--help").stdout
+    assert twilio_kafka("--version").stdout.startswith("twilio-kafka ")
+
+
 def test_help_names_every_command_and_suggests_the_nearest() -> None:
     listed = twilio_kafka("--help")
     mistyped = twilio_kafka("tpics")
@@ -440,22 +445,19 @@ def test_help_imports_nothing_that_is_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", report + script], capture_output=True, text=True, check=False)  # noqa: S603
     assert "signature" in done.stdout
     loaded = set(done.stderr.split())
-    assert "connector.cli.send" in loaded
+    assert "connector.cli.options" in loaded
+    assert "connector.cli.send" not in loaded
     assert (
         loaded & {"aiohttp", "aiokafka", "pydantic", "structlog", "prometheus_client", "connector.resources"} == set()
     )
 
 
-def _commands(group: Any, path: tuple[str, ...] = ()) -> list[tuple[str, Any]]:
-    found = []
-    for name, command in group.commands.items():
-        found += (
-            _commands(command, (*path, name)) if hasattr(command, "commands") else [(" ".join((*path, name)), command)]
-        )
-    return found
+@pytest.mark.parametrize("name", ENTRIES)
+def test_the_list_of_commands_says_of_each_what_its_own_help_says(name: str) -> None:
+    assert ENTRIES[name].help == imported(name).help.splitlines()[0]
 
 
-@pytest.mark.parametrize(("name", "command"), _commands(typer.main.get_command(app)))
+@pytest.mark.parametrize(("name", "command"), every_command())
 def test_the_help_of_every_command_says_what_it_does_and_shows_an_example(name: str, command: Any) -> None:
     assert command.help
     assert command.help.splitlines()[0].endswith((".", ":"))

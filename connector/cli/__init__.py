@@ -1,38 +1,90 @@
-"""The command line: `twilio-kafka`. One module for each group of commands, no logic of their own.
+"""The command line: `twilio-kafka`. One module for each command or group of them, imported when it is called."""
 
-Modules import what is heavy inside the functions that need it: help must answer at once.
-"""
-
+import json
 import os
+import platform
 import sys
-from typing import NoReturn
+from importlib import import_module
+from typing import Annotated, Any, NamedTuple, NoReturn
 
 import typer
+from typer.core import TyperCommand
 
-from connector.cli import (
-    backfill,
-    config,
-    dead_letters,
-    doctor,
-    run,
-    schemas,
-    send,
-    signature,
-    tail,
-    topics,
-    version,
-    watches,
-)
-from connector.cli.options import examples
+from connector import __version__
+from connector.cli.options import Commands, Format, FormatOption, Group, examples
 from connector.errors import ConnectorError
 
 # The root of typer's own exceptions, whichever version of click it carries.
 UsageProblem: type[typer.BadParameter] = typer.BadParameter.__mro__[2]
 
-app = typer.Typer(
+LIBRARIES = ("aiokafka", "aiohttp", "pydantic")
+
+
+class Entry(NamedTuple):
+    """A command: where it is defined, and the first line of its help, so that the list of commands imports none."""
+
+    module: str
+    help: str
+    attribute: str = "app"
+
+
+ENTRIES = {
+    "run": Entry("run", "Run the connector until SIGTERM or Ctrl-C; what is in flight is finished first."),
+    "dev": Entry(
+        "run", "Start Kafka, a simulated Twilio and the connector on loopback, and show their traffic.", "dev_app"
+    ),
+    "simulator": Entry(
+        "run",
+        "Run the Twilio simulator alone: messages, calls, callbacks and faults, without an account.",
+        "simulator_app",
+    ),
+    "config": Entry("config", "Begin, check, show and explain the configuration."),
+    "topics": Entry("topics", "List the topics of this configuration, create what is missing."),
+    "schemas": Entry("schemas", "JSON Schemas of bundles, events, commands and results."),
+    "asyncapi": Entry("schemas", "Print the AsyncAPI 3.1 document of all topics.", "asyncapi_app"),
+    "send": Entry("send", "Send a command, wait for its result and print it."),
+    "tail": Entry("tail", "Show events, commands and results as they come, joined into one story each."),
+    "backfill": Entry("backfill", "Publish what was created in [FROM, TO), with the same ids as a watch."),
+    "watches": Entry("watches", "List the watches; pause, resume, rewind, re-scan one."),
+    "dead-letters": Entry("dead_letters", "List dead letters, show one, replay or discard them."),
+    "doctor": Entry("doctor", "Check broker, topics, rights, Twilio's credentials, the clock and the callback URL."),
+    "signature": Entry("signature", "Compute and check the signature of a callback."),
+}
+
+
+def imported(name: str) -> Any:
+    """The command or group of this name in ENTRIES, whole."""
+    entry = ENTRIES[name]
+    command = typer.main.get_command(getattr(import_module(f"connector.cli.{entry.module}"), entry.attribute))
+    command.name = name
+    return command
+
+
+class LazyGroup(Group):
+    """Lists the commands from ENTRIES, and imports the module of the one that is called."""
+
+    def __init__(self, *, commands: Any = None, **options: Any) -> None:
+        listed = {name: TyperCommand(name, help=entry.help) for name, entry in ENTRIES.items()}
+        super().__init__(commands={**listed, **(commands or {})}, **options)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is called, and its arguments."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, imported(name) if name in ENTRIES else command, rest
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if wanted:
+        typer.echo(f"twilio-kafka {__version__}")
+        raise typer.Exit
+
+
+app = Commands(
     name="twilio-kafka",
     help="Watches Twilio, receives its callbacks and executes commands, with Apache Kafka as the other side.",
+    cls=LazyGroup,
     no_args_is_help=True,
+    add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=examples(
@@ -43,29 +95,29 @@ app = typer.Typer(
         "twilio-kafka --install-completion   names with the Tab key",
     ),
 )
-app.command("run", epilog=run.RUN_EXAMPLES)(run.run)
-app.command("dev", epilog=run.DEV_EXAMPLES)(run.dev)
-app.command("simulator", epilog=run.SIMULATOR_EXAMPLES)(run.simulator)
-app.add_typer(config.app, name="config")
-app.add_typer(topics.app, name="topics")
-app.add_typer(schemas.app, name="schemas")
-app.command("asyncapi", epilog=examples("twilio-kafka asyncapi > asyncapi.yaml"))(schemas.asyncapi)
-app.command("send", epilog=send.EPILOG)(send.send)
-app.command("tail", epilog=tail.EPILOG)(tail.tail)
-app.command(
-    "backfill",
-    epilog=examples(
-        "twilio-kafka backfill messages --from 30d",
-        "twilio-kafka backfill calls --from 2026-11-01T00:00:00Z --to 2026-11-08T00:00:00Z",
-    ),
-)(backfill.backfill)
-app.add_typer(watches.app, name="watches")
-app.add_typer(dead_letters.app, name="dead-letters")
-app.command("doctor", epilog=examples("twilio-kafka doctor", "twilio-kafka doctor --offline --format json"))(
-    doctor.doctor
-)
-app.add_typer(signature.app, name="signature")
-app.command("version", epilog=examples("twilio-kafka version", "twilio-kafka version --format json"))(version.version)
+
+
+@app.callback()
+def options(
+    version: Annotated[  # noqa: FBT002 - an option
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Watches Twilio, receives its callbacks and executes commands, with Apache Kafka as the other side."""
+    del version
+
+
+@app.command("version", epilog=examples("twilio-kafka version", "twilio-kafka version --format json"))
+def version_(output: FormatOption = Format.text) -> None:
+    """Print the versions of the connector and of what it stands on."""
+    from importlib.metadata import version as version_of
+
+    found = {"python": platform.python_version(), **{name: version_of(name) for name in LIBRARIES}}
+    if output is Format.json:
+        typer.echo(json.dumps({"twilio-kafka": __version__, **found}))
+        return
+    rest = ", ".join(f"{name} {number}" for name, number in found.items() if name != "python")
+    typer.echo(f"twilio-kafka {__version__} (Python {found['python']}, {rest})")
 
 
 def main() -> NoReturn:
@@ -78,7 +130,10 @@ def main() -> NoReturn:
         # Plain lines instead of typer's box, which cuts sentences where a pipe or a log has no width.
         error.show()
         code = error.exit_code
-    except typer.Abort:
+    except typer.Abort as error:
+        # Ctrl-C, as typer passes it on.
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
         code = 1
     except ConnectorError as error:
         typer.echo(str(error), err=True)

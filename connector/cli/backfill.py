@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from connector.cli.options import ConfigOption, Format, FormatOption, moment
+from connector.cli.options import Commands, ConfigOption, Format, FormatOption, examples, moment
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 SHOW_SECONDS = 0.25
 
 
+app = Commands()
+
+
+@app.command(
+    epilog=examples(
+        "twilio-kafka backfill messages --from 30d",
+        "twilio-kafka backfill calls --from 2026-11-01T00:00:00Z --to 2026-11-08T00:00:00Z",
+    )
+)
 def backfill(
     resource: Annotated[str, typer.Argument(help="messages, calls, recordings, transcriptions or alerts.")],
     since: Annotated[str, typer.Option("--from", help="RFC 3339, or a duration ago such as 30d.")],
@@ -32,7 +41,7 @@ def backfill(
     again: Annotated[bool, typer.Option("--again", help="Start over, although it is done or under way.")] = False,  # noqa: FBT002
     output: FormatOption = Format.text,
 ) -> None:
-    """Publish what was created in [FROM, TO); the events have the same ids as those of a watch.
+    """Publish what was created in [FROM, TO), with the same ids as a watch.
 
     Ctrl-C stops it after the present step (exit code 1); the same command goes on from there.
     """

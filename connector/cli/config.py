@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from connector.cli.options import ConfigOption, Format, FormatOption, examples
+from connector.cli.options import Commands, ConfigOption, Format, FormatOption, examples
+from connector.cli.output import Column, print_table
 
 if TYPE_CHECKING:
     from connector.settings import Explanation, Loaded, Row
 
-app = typer.Typer(help="Begin, check, show and explain the configuration.", no_args_is_help=True)
+app = Commands(help="Begin, check, show and explain the configuration.", no_args_is_help=True)
 
 
 @app.command(epilog=examples("twilio-kafka config check", "twilio-kafka config check -c connector.yaml"))
@@ -32,7 +33,11 @@ def show(config: ConfigOption = None, output: FormatOption = Format.text) -> Non
 
     loaded = _loaded(config)
     rows = effective(loaded)
-    typer.echo(_as_json(loaded, rows) if output is Format.json else _as_text(rows))
+    if output is Format.json:
+        typer.echo(_as_json(loaded, rows))
+        return
+    columns = (Column("KEY", wraps=True), Column("VALUE", wraps=True), Column("FROM", rank=1, wraps=True))
+    print_table(columns, [(row.key, _written(row.value), str(row.origin)) for row in rows])
 
 
 @app.command(epilog=examples("twilio-kafka config init", "twilio-kafka config init /etc/twilio-kafka/connector.yaml"))
@@ -121,12 +126,6 @@ def _as_json(loaded: "Loaded", rows: "tuple[Row, ...]") -> str:
     settings = {row.key: {"value": row.value, "origin": str(row.origin)} for row in rows}
     file = None if loaded.file is None else str(loaded.file)
     return json.dumps({"file": file, "notes": loaded.notes, "settings": settings}, indent=2, ensure_ascii=False)
-
-
-def _as_text(rows: "tuple[Row, ...]") -> str:
-    width = max(len(row.key) for row in rows)
-    lines = (f"{row.key:<{width}}  {_written(row.value):<28}  {row.origin}" for row in rows)
-    return "\n".join(lines)
 
 
 def _written(value: object) -> str:

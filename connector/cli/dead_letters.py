@@ -14,6 +14,7 @@ import typer
 from connector.cli import letters
 from connector.cli.completion import LETTER_FIELDS, letter_fields
 from connector.cli.options import (
+    Commands,
     ConfigOption,
     Format,
     FormatOption,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from connector.replay import Choice, Plan
     from connector.settings import KafkaSettings
 
-app = typer.Typer(help="List dead letters, show one, replay them.", no_args_is_help=True)
+app = Commands(help="List dead letters, show one, replay or discard them.", no_args_is_help=True)
 
 BY = "command line"
 
@@ -73,7 +74,7 @@ def list_letters(
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
     if found:
-        letters.print_table(found, settings.topic_prefix)
+        letters.print_letters(found, settings.topic_prefix)
     more = f"The latest {len(found)} of {total}; --limit shows more." if total > len(found) else ""
     note = more or ("" if found else "There are none.")
     if note:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from connector.cli.options import ConfigOption, Format, FormatOption, run_async
+from connector.cli.options import Commands, ConfigOption, Format, FormatOption, examples, run_async
 
 if TYPE_CHECKING:
     from connector.doctor import Check
@@ -14,14 +14,19 @@ if TYPE_CHECKING:
 MARKS = {"ok": ("green", "✓"), "warning": ("yellow", "!"), "failed": ("red", "✗"), "skipped": ("dim", "·")}
 
 
+app = Commands()
+
+
+@app.command(epilog=examples("twilio-kafka doctor", "twilio-kafka doctor --offline --format json"))
 def doctor(
     config: ConfigOption = None,
     offline: Annotated[bool, typer.Option("--offline", help="Ask neither Twilio nor the public address.")] = False,  # noqa: FBT002
     output: FormatOption = Format.text,
 ) -> None:
-    """Check broker, topics, rights, Twilio's credentials, the clock and the callback URL; exit code 1 if one fails.
+    """Check broker, topics, rights, Twilio's credentials, the clock and the callback URL.
 
     It makes one authenticated GET to Twilio and one signed request to callbacks.public_url, which stores nothing.
+    Exit code 1 if a check fails.
     """
     from connector.catalog import rights_of, topics_of
     from connector.doctor import examine

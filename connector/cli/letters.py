@@ -8,13 +8,23 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from connector.cli.options import Format
+from connector.cli.output import Column, print_table
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from connector.replay import Outcome, Plan
 
-COLUMNS = ("PLACE", "AT", "STAGE", "TOPIC", "CLASS", "MESSAGE", "REPLAYS", "DECISION")
-# A pipe has no width: a row stays on its line.
-PIPE_WIDTH = 2_000
+COLUMNS = (
+    Column("PLACE"),
+    Column("AT", rank=3),
+    Column("STAGE", rank=6),
+    Column("TOPIC", rank=2, wraps=True),
+    Column("CLASS", rank=5),
+    Column("MESSAGE", wraps=True),
+    Column("REPLAYS", rank=4, right=True),
+    Column("DECISION", rank=1),
+)
 SKIPPED = {
     "decided": "replayed or discarded already; --again replays what was",
     "forgotten": "older than the memory of what was replayed; --again replays what is",
@@ -22,23 +32,22 @@ SKIPPED = {
 }
 
 
-def print_table(found: Sequence[dict[str, Any]], prefix: str) -> None:
+def print_letters(found: Sequence[dict[str, Any]], prefix: str, *, to: "Console | None" = None) -> None:
     """A row for each letter."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in COLUMNS:
-        table.add_column(column, no_wrap=column != "MESSAGE", justify="right" if column == "REPLAYS" else "left")
-    for letter in found:
-        place, at = f"{letter['partition']}/{letter['offset']}", _time(letter["at"])
-        topic = letter["topic"].removeprefix(f"{prefix}.") or "-"
-        decision = letter["verdict"]["decision"] if letter["verdict"] else "open"
-        table.add_row(
-            place, at, letter["stage"], topic, letter["class"], letter["message"], str(letter["replays"]), decision
+    rows = [
+        (
+            f"{letter['partition']}/{letter['offset']}",
+            _time(letter["at"]),
+            letter["stage"],
+            letter["topic"].removeprefix(f"{prefix}.") or "-",
+            letter["class"],
+            letter["message"],
+            str(letter["replays"]),
+            letter["verdict"]["decision"] if letter["verdict"] else "open",
         )
-    console = Console(highlight=False, markup=False)
-    (console if console.is_terminal else Console(width=PIPE_WIDTH, highlight=False, markup=False)).print(table)
+        for letter in found
+    ]
+    print_table(COLUMNS, rows, to=to)
 
 
 def lines(shown: dict[str, Any]) -> list[tuple[str, str]]:

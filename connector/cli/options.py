@@ -1,20 +1,19 @@
 """Options and helpers that several commands share."""
 
-import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from connector.settings import KafkaSettings, Settings
 
 Result = TypeVar("Result")
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
 class Format(StrEnum):
@@ -22,6 +21,41 @@ class Format(StrEnum):
 
     text = "text"
     json = "json"
+
+
+def _without_switch_types(params: Any) -> Any:
+    """The parameters, with no type behind a switch: it takes no value."""
+    for param in params:
+        if getattr(param, "is_flag", False) and param.metavar is None:
+            param.metavar = ""
+    return params
+
+
+class Command(TyperCommand):
+    """A command whose help is as short as it can be."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """The parameters, as the help shows them."""
+        return _without_switch_types(super().get_params(ctx))
+
+
+class Group(TyperGroup):
+    """A group whose help is as short as it can be."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """The parameters, as the help shows them."""
+        return _without_switch_types(super().get_params(ctx))
+
+
+class Commands(typer.Typer):
+    """One command, or a group of them."""
+
+    def __init__(self, *, add_completion: bool = False, cls: type[Group] = Group, **options: Any) -> None:
+        super().__init__(add_completion=add_completion, cls=cls, **options)
+
+    def command(self, name: str | None = None, **options: Any) -> Callable[[Decorated], Decorated]:
+        """As typer's."""
+        return super().command(name, **{"cls": Command, **options})
 
 
 ConfigOption = Annotated[
@@ -48,6 +82,8 @@ def run_async(main: Coroutine[Any, Any, Result], *, kafka: "KafkaSettings | None
 
     With `kafka`, a broker that does not answer is told with its address, the reason and the remedy.
     """
+    import asyncio
+
     from connector import telemetry
 
     telemetry.configure_logging(level="error")
@@ -68,14 +104,6 @@ async def _explaining(main: Coroutine[Any, Any, Result], kafka: "KafkaSettings")
             raise
         hint = " --kafka HOST:PORT names another broker." if cause.path == diagnosis.ADDRESS else ""
         raise Unavailable(f"{cause}{hint}") from error
-
-
-def console(*, stderr: bool = False) -> "Console":
-    """Where people read: styled on a terminal only, and plain where NO_COLOR is set."""
-    from rich.console import Console
-
-    made = Console(stderr=stderr, highlight=False, soft_wrap=True)
-    return Console(stderr=stderr, highlight=False, soft_wrap=True, color_system=None) if made.no_color else made
 
 
 def unknown(given: str, kind: str, known: Iterable[str]) -> typer.BadParameter:

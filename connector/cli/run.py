@@ -9,29 +9,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from connector.cli.options import ConfigOption, examples
+from connector.cli.options import Commands, ConfigOption, examples
 
 if TYPE_CHECKING:
     from connector.settings import Loaded
 
 YOUNG_OBJECTS = 20_000
 """How many more objects there are before the young ones are searched for cycles; Python's own is 700."""
-RUN_EXAMPLES = examples(
-    "twilio-kafka run                 with the environment, or ./connector.yaml",
-    "twilio-kafka run -c connector.yaml",
-    "twilio-kafka run --workers 4     four processes behind one callback port",
-)
-DEV_EXAMPLES = examples(
-    "twilio-kafka dev",
-    "twilio-kafka dev --no-demo --kafka localhost:9092",
-    "twilio-kafka dev --data ./kafka-data   the topics are there the next time",
-)
-SIMULATOR_EXAMPLES = examples(
-    "twilio-kafka simulator                 on http://127.0.0.1:8090",
-    "twilio-kafka simulator --port 0 --seed 7",
-)
+
+app, dev_app, simulator_app = Commands(), Commands(), Commands()
 
 
+@app.command(
+    epilog=examples(
+        "twilio-kafka run                 with the environment, or ./connector.yaml",
+        "twilio-kafka run -c connector.yaml",
+        "twilio-kafka run --workers 4     four processes behind one callback port",
+    )
+)
 def run(
     config: ConfigOption = None,
     workers: Annotated[
@@ -88,6 +83,13 @@ def _collect_seldom() -> None:
     gc.set_threshold(YOUNG_OBJECTS)
 
 
+@dev_app.command(
+    epilog=examples(
+        "twilio-kafka dev",
+        "twilio-kafka dev --no-demo --kafka localhost:9092",
+        "twilio-kafka dev --data ./kafka-data   the topics are there the next time",
+    )
+)
 def dev(
     kafka: Annotated[
         str | None, typer.Option("--kafka", metavar="HOST:PORT", help="A broker of yours instead of the embedded one.")
@@ -97,12 +99,21 @@ def dev(
     ] = None,
     demo: Annotated[bool, typer.Option("--demo/--no-demo", help="Send demo traffic and show it.")] = True,  # noqa: FBT002
 ) -> None:
-    """Start Kafka, a simulated Twilio and the connector on loopback, and show their traffic until Ctrl-C."""
+    """Start Kafka, a simulated Twilio and the connector on loopback, and show their traffic.
+
+    Ctrl-C ends everything.
+    """
     from connector.dev.session import run_session
 
     asyncio.run(run_session(kafka=kafka, data=data, demo=demo))
 
 
+@simulator_app.command(
+    epilog=examples(
+        "twilio-kafka simulator                 on http://127.0.0.1:8090",
+        "twilio-kafka simulator --port 0 --seed 7",
+    )
+)
 def simulator(
     host: Annotated[str, typer.Option(help="Interface to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8090,

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from connector.cli.options import examples
+from connector.cli.options import Commands, examples
 
-app = typer.Typer(help="JSON Schemas of bundles, events, commands and results.", no_args_is_help=True)
+app = Commands(help="JSON Schemas of bundles, events, commands and results.", no_args_is_help=True)
 
 
 @app.callback()
@@ -26,15 +26,31 @@ def export(
     differences = export_schemas(folder, check=check)
     for sentence in differences:
         typer.echo(sentence, err=check)
+    if not check:
+        typer.echo(f"{folder} is up to date, {len(differences)} files changed.")
     if check and differences:
         typer.echo("Run `make schemas` and commit what it wrote.", err=True)
         raise typer.Exit(1)
 
 
+asyncapi_app = Commands()
+
+
+@asyncapi_app.command(epilog=examples("twilio-kafka asyncapi > asyncapi.yaml"))
 def asyncapi() -> None:
-    """Print the AsyncAPI 3.1 document of all topics."""
+    """Print the AsyncAPI 3.1 document of all topics.
+
+    It holds every schema; the one that `schemas export` writes refers to the files beside it.
+    """
     import yaml
 
-    from connector.schemas import asyncapi as document
+    from connector.schemas import self_contained
 
-    typer.echo(yaml.safe_dump(document(), sort_keys=False, allow_unicode=True).rstrip())
+    class Whole(yaml.SafeDumper):
+        """Repeats what occurs twice: not every reader of AsyncAPI knows YAML's anchors."""
+
+        def ignore_aliases(self, data: object) -> bool:
+            del data
+            return True
+
+    typer.echo(yaml.dump(self_contained(), Dumper=Whole, sort_keys=False, allow_unicode=True).rstrip())

@@ -1,6 +1,7 @@
 """`twilio-kafka send`: one command, and its result."""
 
 import json
+import shlex
 import sys
 import uuid
 from collections.abc import AsyncGenerator, Mapping
@@ -13,16 +14,17 @@ import typer
 
 from connector.cli.completion import command_names, parameter_names
 from connector.cli.options import (
+    Commands,
     ConfigOption,
     Format,
     FormatOption,
     KafkaOption,
-    console,
     examples,
     kafka_settings,
     run_async,
     unknown,
 )
+from connector.cli.output import console
 
 if TYPE_CHECKING:
     from connector.resources.rows import Command
@@ -30,13 +32,7 @@ if TYPE_CHECKING:
 
 FINE = ("succeeded", "duplicate")
 PATIENCE_SECONDS = 3.0
-EPILOG = examples(
-    """twilio-kafka send send-message '{"to": "+1555…", "from": "+1555…", "body": "Hi"}'""",
-    "twilio-kafka send send-message -p to=+1555… -p from=+1555… -p 'body=Hi'",
-    "twilio-kafka send place-call @call.json --key customer-42 --id order-7",
-    "twilio-kafka send list -p resource=messages -p limit=5 --format json",
-    "twilio-kafka send get -p resource=message -p sid=SM… --dry-run",
-)
+app = Commands()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +50,15 @@ class Order:
         return json.dumps(self.value, ensure_ascii=False).encode()
 
 
+@app.command(
+    epilog=examples(
+        """twilio-kafka send send-message '{"to": "+1555…", "from": "+1555…", "body": "Hi"}'""",
+        "twilio-kafka send send-message -p to=+1555… -p from=+1555… -p 'body=Hi'",
+        "twilio-kafka send place-call @call.json --key customer-42 --id order-7",
+        "twilio-kafka send list -p resource=messages -p limit=5 --format json",
+        "twilio-kafka send get -p resource=message -p sid=SM… --dry-run",
+    )
+)
 def send(
     command: Annotated[
         str,
@@ -115,12 +120,31 @@ def send(
     settings = kafka_settings(config, kafka).kafka
     if dry_run:
         raise typer.Exit(_show(order, settings.topic_prefix, output))
+    if command_id is None and "id" not in further:
+        typer.echo(f"id {headers['id']}", err=True)
     if not wait:
         run_async(_post(order, settings), kafka=settings)
         typer.echo(json.dumps({"id": headers["id"]}) if output is Format.json else f"sent, id {headers['id']}")
         return
-    outcome = run_async(_converse(order, settings, timeout, output), kafka=settings)
+    try:
+        outcome = run_async(_converse(order, settings, timeout, output), kafka=settings)
+    except KeyboardInterrupt:
+        typer.echo(f"Stopped waiting; the command may still be executed.\n{_what_now(headers['id'])}", err=True)
+        raise typer.Exit(1) from None
     raise typer.Exit(0 if outcome in FINE else 1)
+
+
+def _what_now(command_id: str) -> str:
+    """How to look a command up whose result is not known, and how to repeat it without a second execution."""
+    again = [argument for argument in sys.argv[1:] if argument != "--no-wait"]
+    if command_id not in " ".join(again):
+        again += ["--id", command_id]
+    source = " (give it the same standard input)" if "-" in again else ""
+    return (
+        f"  Look it up:       twilio-kafka tail --since 1h --no-follow --where {shlex.quote(f'command={command_id}')}\n"
+        f"  Repeat it safely: twilio-kafka {shlex.join(again)}{source}\n"
+        "  An id that was seen within commands.dedupe_window is not executed again."
+    )
 
 
 def _value(command: "Command", given: str | None, options: list[str]) -> Mapping[str, Any]:
@@ -223,7 +247,8 @@ async def _converse(order: Order, kafka: "KafkaSettings", timeout: float, output
     except TimeoutError as error:
         raise Unavailable(
             f"No result came within {timeout:g} s. The command stays in its topic for a connector to execute: "
-            f"is one running with role commands and the prefix {kafka.topic_prefix}?"
+            f"is one running with role commands and the prefix {kafka.topic_prefix}?\n"
+            f"{_what_now(order.headers['id'])}"
         ) from error
     finally:
         hint.cancel()
@@ -263,7 +288,7 @@ def _print(result: dict[str, Any], output: Format) -> None:
         return
     shown = console()
     colour = "green" if result["outcome"] in FINE else "red"
-    shown.print(f"[bold {colour}]{result['outcome']}[/]")
+    shown.print(result["outcome"], style=f"bold {colour}")
     rest = {name: item for name, item in result.items() if item and name != "outcome"}
     shown.print_json(json.dumps(_filled(rest), ensure_ascii=False))
 

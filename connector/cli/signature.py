@@ -7,14 +7,14 @@ from urllib.parse import parse_qsl
 
 import typer
 
-from connector.cli.options import Format, FormatOption, examples
+from connector.cli.options import Commands, Format, FormatOption, examples
 
 if TYPE_CHECKING:
     from connector.twilio.signature import Verdict
 
 FORM = "application/x-www-form-urlencoded"
 
-app = typer.Typer(help="Compute and check the signature of a callback.", no_args_is_help=True)
+app = Commands(help="Compute and check the signature of a callback.", no_args_is_help=True)
 
 UrlOption = Annotated[str, typer.Option(help="The URL exactly as Twilio was given it, query included.")]
 TokenOption = Annotated[

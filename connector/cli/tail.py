@@ -11,18 +11,19 @@ import typer
 
 from connector.cli.completion import FIELDS, condition_fields, topic_names, topics_to_show
 from connector.cli.options import (
+    Commands,
     ConfigOption,
     Format,
     FormatOption,
     KafkaOption,
     condition,
-    console,
     examples,
     kafka_settings,
     moment,
     run_async,
     unknown,
 )
+from connector.cli.output import console
 
 if TYPE_CHECKING:
     from connector.events import Received
@@ -31,14 +32,17 @@ if TYPE_CHECKING:
 
     Selected = AsyncGenerator[tuple[Stories, Line, Received], None]
 
-EPILOG = examples(
-    "twilio-kafka tail                                everything, from now on",
-    "twilio-kafka tail --since 1h --where sid=SM…     a message's whole story",
-    "twilio-kafka tail --since 1d --no-follow --where state=failed",
-    "twilio-kafka tail dead-letters --format json",
+app = Commands()
+
+
+@app.command(
+    epilog=examples(
+        "twilio-kafka tail                                everything, from now on",
+        "twilio-kafka tail --since 1h --where sid=SM…     a message's whole story",
+        "twilio-kafka tail --since 1d --no-follow --where state=failed",
+        "twilio-kafka tail dead-letters --format json",
+    )
 )
-
-
 def tail(
     topics: Annotated[
         list[str] | None,
@@ -69,10 +73,15 @@ def tail(
     follow: Annotated[  # noqa: FBT002 - an option
         bool, typer.Option("--follow/--no-follow", "-f", help="Go on until Ctrl-C, or end at the present end.")
     ] = True,
-    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="End after so many records.")] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", "-n", min=1, help="End after so many records; with --no-follow the last so many."),
+    ] = None,
     output: FormatOption = Format.text,
 ) -> None:
-    """Show events, commands and results as they come: a command, its result, its status events, the watched record.
+    """Show events, commands and results as they come, joined into one story each.
+
+    A story is a command, its result, its status events, the watched record.
 
     Text shows no content and no whole number; json shows the records as they are, one on a line.
     """
@@ -85,6 +94,7 @@ def tail(
     conditions = [Condition(*condition(text, FIELDS)) for text in where or ()]
     start = moment(since) if since else None if follow else BEGINNING
     source = _selected(settings.kafka, wanted, conditions, since=start, until_end=not follow)
+    source = source if follow or limit is None else _last(source, limit)
     try:
         run_async(_show(source, output, limit), kafka=settings.kafka)
     except KeyboardInterrupt:
@@ -106,14 +116,27 @@ async def _selected(
                 yield stories, *item
 
 
+async def _last(source: "Selected", count: int) -> "Selected":
+    """The last so many of what ends."""
+    from collections import deque
+
+    latest: deque[tuple[Stories, Line, Received]] = deque(maxlen=count)
+    async with aclosing(source) as selected:
+        async for item in selected:
+            latest.append(item)
+    for item in latest:
+        yield item
+
+
 async def _show(source: "Selected", output: Format, limit: int | None) -> None:
     shown, count = console(), 0
+    whole = not shown.is_terminal
     async with aclosing(source) as found:
         async for stories, line, record in found:
             if output is Format.json:
                 typer.echo(json.dumps({"story": line.story, **_as_json(record)}, ensure_ascii=False))
             else:
-                shown.print(stories.render(line))
+                shown.print(stories.render(line, whole=whole))
             count += 1
             if count == limit:
                 return

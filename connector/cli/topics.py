@@ -5,12 +5,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from connector.cli.options import ConfigOption, Format, FormatOption, KafkaOption, examples, kafka_settings, run_async
+from connector.cli.options import (
+    Commands,
+    ConfigOption,
+    Format,
+    FormatOption,
+    KafkaOption,
+    examples,
+    kafka_settings,
+    run_async,
+)
+from connector.cli.output import Column, print_table
 
 if TYPE_CHECKING:
     from connector.settings import Settings
 
-app = typer.Typer(help="List the topics of this configuration, create what is missing.", no_args_is_help=True)
+app = Commands(help="List the topics of this configuration, create what is missing.", no_args_is_help=True)
 
 
 @app.command(
@@ -53,10 +63,13 @@ def list_topics(
         ]
         typer.echo(json.dumps({"topics": listed, "problems": problems}, indent=2))
     else:
-        width = max(len(topic.name) for topic in wanted)
-        for topic in wanted:
-            config_text = " ".join(f"{name}={value}" for name, value in topic.config.items())
-            typer.echo(f"{topic.name:<{width}}  {topic.partitions:>3} partitions  {config_text}".rstrip())
+        print_table(
+            (Column("NAME", wraps=True), Column("PARTITIONS", right=True), Column("SETTINGS", rank=1, wraps=True)),
+            [
+                (topic.name, str(topic.partitions), " ".join(f"{name}={value}" for name, value in topic.config.items()))
+                for topic in wanted
+            ],
+        )
         for problem in problems:
             typer.echo(problem, err=True)
     raise typer.Exit(1 if problems else 0)

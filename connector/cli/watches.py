@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from connector.cli.options import (
+    Commands,
     ConfigOption,
     Format,
     FormatOption,
@@ -16,18 +17,40 @@ from connector.cli.options import (
     moment,
     run_async,
 )
+from connector.cli.output import Column, print_table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
     from connector.kafka.control import Answer
     from connector.settings import Settings
     from connector.watcher.status import Status
 
-app = typer.Typer(help="List the watches; pause, resume, rewind, re-scan one.", no_args_is_help=True)
+COUNTING_SECONDS = 20.0
+
+app = Commands(help="List the watches; pause, resume, rewind, re-scan one.", no_args_is_help=True)
 
 NameArgument = Annotated[str, typer.Argument(metavar="WATCH", help="The watch's name, as `watches list` shows it.")]
 TimeoutOption = Annotated[float, typer.Option("--timeout", help="Seconds to wait for the owner's answer.")]
 
-STYLES = {"watching": "green", "complete": "green", "catching up": "cyan", "backfilling": "cyan", "paused": "yellow"}
+STYLES = {
+    **dict.fromkeys(("watching", "complete"), "green"),
+    **dict.fromkeys(("catching up", "backfilling"), "cyan"),
+    **dict.fromkeys(("paused", "not started"), "yellow"),
+    **dict.fromkeys(("silent", "failing", "unreadable", "not configured", "interrupted"), "red"),
+}
+COLUMNS = (
+    Column("NAME", wraps=True),
+    Column("RESOURCE", rank=3),
+    Column("CONNECTION", rank=4),
+    Column("STATE", wraps=True),
+    Column("SINCE", rank=5),
+    Column("COMPLETE UNTIL", rank=1),
+    Column("LAG"),
+    Column("POLLED AT", rank=2),
+)
 
 
 @app.command("list", epilog=examples("twilio-kafka watches list", "twilio-kafka watches list --format json"))
@@ -38,7 +61,7 @@ def list_watches(config: ConfigOption = None, kafka: KafkaOption = None, output:
     if output is Format.json:
         typer.echo(json.dumps([status.as_json() for status in found], indent=2))
     else:
-        _print(found)
+        print_statuses(found)
 
 
 @app.command(epilog=examples("twilio-kafka watches pause messages"))
@@ -67,7 +90,8 @@ def resume(
 
 @app.command(
     epilog=examples(
-        "twilio-kafka watches rewind messages --to 2h", "twilio-kafka watches rewind calls --to 2026-11-24T12:00:00Z"
+        "twilio-kafka watches rewind messages --to 2h",
+        "twilio-kafka watches rewind calls --to 2026-11-24T12:00:00Z --yes",
     )
 )
 def rewind(
@@ -75,11 +99,57 @@ def rewind(
     to: Annotated[str, typer.Option("--to", help="A duration ago (2h) or an RFC 3339 time.")],
     config: ConfigOption = None,
     kafka: KafkaOption = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,  # noqa: FBT002
     timeout: TimeoutOption = 15.0,
     output: FormatOption = Format.text,
 ) -> None:
-    """Publish again what was created since then; the events have the same ids as the first time."""
-    _ask(kafka_settings(config, kafka), name, "rewind", to=moment(to), timeout=timeout, output=output)
+    """Publish again what was created since then, after showing how much that is.
+
+    The events have the same ids as the first time.
+    """
+    settings, begin = kafka_settings(config, kafka), moment(to)
+    if not yes:
+        _confirm_rewind(settings, name, begin)
+    _ask(settings, name, "rewind", to=begin, timeout=timeout, output=output)
+
+
+def _confirm_rewind(settings: "Settings", name: str, begin: datetime) -> None:
+    """Say how many events were published since then, and ask."""
+    import sys
+
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("There is no terminal to ask on: --yes rewinds without asking.")
+    counted, is_whole = run_async(_published_since(settings, name, begin), kafka=settings.kafka)
+    count = f"{counted:,} events" if is_whole else f"more than {counted:,} events"
+    typer.echo(
+        f"{name} has published {count} of what was created since {_time(begin)}; it publishes them again.", err=True
+    )
+    typer.confirm("Rewind?", abort=True, err=True)
+
+
+async def _published_since(settings: "Settings", name: str, begin: datetime) -> tuple[int, bool]:
+    """How many events a watch has published of what was created since then, and whether all were counted in time."""
+    import asyncio
+    from contextlib import aclosing
+
+    from connector.events import timestamp
+    from connector.kafka import stream
+    from connector.resources import WATCHES
+
+    await _check_name(settings, name)
+    (resource,) = {status.resource for status in await _statuses(settings) if status.name == name}
+    topic, least, counted = f"{settings.kafka.topic_prefix}.{WATCHES[resource].topic}", timestamp(begin), 0
+    wanted = ("ce_watch", name.encode())
+    try:
+        async with (
+            asyncio.timeout(COUNTING_SECONDS),
+            aclosing(stream.follow(settings.kafka, [topic], since=begin, until_end=True)) as records,
+        ):
+            async for record in records:
+                counted += wanted in record.headers and dict(record.headers).get("ce_time", b"").decode() >= least
+    except TimeoutError:
+        return counted, False
+    return counted, True
 
 
 @app.command(epilog=examples("twilio-kafka watches rescan messages"))
@@ -132,20 +202,22 @@ async def _check_name(settings: "Settings", name: str) -> None:
         raise typer.BadParameter(f"{name!r} is no watch. {hint}")
 
 
-def _print(found: "list[Status]") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("NAME", "RESOURCE", "CONNECTION", "STATE", "SINCE", "COMPLETE UNTIL", "LAG", "POLLED AT"):
-        table.add_column(column, no_wrap=column != "STATE")
-    for status in found:
-        times = [_time(status.since), _time(status.complete_until), _duration(status.lag), _time(status.polled_at)]
-        state = f"[{STYLES.get(status.state, 'red')}]{status.state}[/]"
-        table.add_row(status.name, status.resource, status.connection, state, *times)
-    console = Console()
-    # A pipe has no width: nothing is to be cut there.
-    (console if console.is_terminal else Console(width=200)).print(table)
+def print_statuses(found: "Sequence[Status]", *, to: "Console | None" = None) -> None:
+    """A row for each watch."""
+    rows = [
+        (
+            status.name,
+            status.resource,
+            status.connection,
+            status.state,
+            _time(status.since),
+            _time(status.complete_until),
+            _duration(status.lag),
+            _time(status.polled_at),
+        )
+        for status in found
+    ]
+    print_table(COLUMNS, rows, styles=STYLES, to=to)
 
 
 def _time(moment: datetime | None) -> str:

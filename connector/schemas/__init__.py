@@ -5,6 +5,7 @@ Their git diff is the review of the interface; a test compares them byte for byt
 
 import json
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -14,7 +15,7 @@ from connector.schemas.compatibility import breaking
 from connector.schemas.documents import documents
 from connector.settings.schema import json_schema
 
-__all__ = ["asyncapi", "breaking", "export", "generated"]
+__all__ = ["asyncapi", "breaking", "export", "generated", "self_contained"]
 
 LINE_LENGTH = 100
 FOLDERS = ("bundles", "events", "commands", "results")
@@ -26,6 +27,36 @@ def generated() -> dict[str, str]:
     schemas = {**documents(), "configuration.json": configuration}
     texts = {path: pretty(document) + "\n" for path, document in schemas.items()}
     return {**texts, "asyncapi.yaml": yaml.safe_dump(asyncapi(), sort_keys=False, allow_unicode=True, width=120)}
+
+
+def self_contained() -> dict[str, Any]:
+    """The AsyncAPI document with every JSON Schema in its components, so that it can be read away from the folder."""
+    document = asyncapi()
+    schemas = document["components"]["schemas"]
+    for path, schema in documents().items():
+        name = path.removesuffix(".json").replace("/", ".")
+        parts = {key: value for key, value in schema.items() if key not in ("$schema", "$id", "$defs")}
+        for inner, definition in {"": parts, **schema.get("$defs", {})}.items():
+            schemas[f"{name}.{inner}" if inner else name] = _with_references(definition, name)
+    return {name: _with_references(part, "") for name, part in document.items()}
+
+
+def _with_references(value: Any, name: str) -> Any:
+    """The value with references into the components; `name` is that of the schema that it stands in."""
+    if isinstance(value, dict):
+        return {
+            key: _component(item, name) if key == "$ref" and isinstance(item, str) else _with_references(item, name)
+            for key, item in value.items()
+        }
+    return [_with_references(item, name) for item in value] if isinstance(value, list) else value
+
+
+def _component(reference: str, name: str) -> str:
+    if reference.startswith("#/$defs/"):
+        return reference.replace("#/$defs/", f"#/components/schemas/{name}.")
+    if reference.endswith(".json"):
+        return f"#/components/schemas/{reference.removeprefix('./').removesuffix('.json').replace('/', '.')}"
+    return reference
 
 
 def pretty(value: object, indent: str = "") -> str:

@@ -7,21 +7,29 @@ from typing import Any
 
 import typer
 
-from connector.cli import app
+from connector.cli import ENTRIES, app, imported
 
 
 def reference() -> Iterator[str]:
     """Every command: usage, what it does, arguments, options, examples."""
-    yield from _group(typer.main.get_command(app), ())
+    for name, command in every_command():
+        if not command.hidden:
+            yield from _command(command, tuple(name.split()))
 
 
-def _group(group: Any, path: tuple[str, ...]) -> Iterator[str]:
-    for name, command in group.commands.items():
-        here = (*path, name)
-        if hasattr(command, "commands"):
-            yield from _group(command, here)
-        elif not command.hidden:
-            yield from _command(command, here)
+def every_command() -> Iterator[tuple[str, Any]]:
+    """The commands by what is typed after `twilio-kafka`."""
+    named: Any = typer.main.get_command(app)
+    for name, command in named.commands.items():
+        yield from _below(imported(name) if name in ENTRIES else command, name)
+
+
+def _below(command: Any, name: str) -> Iterator[tuple[str, Any]]:
+    if not hasattr(command, "commands"):
+        yield name, command
+        return
+    for more, below in command.commands.items():
+        yield from _below(below, f"{name} {more}")
 
 
 def _command(command: Any, path: tuple[str, ...]) -> Iterator[str]:
