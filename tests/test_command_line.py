@@ -457,7 +457,7 @@ def test_the_list_of_commands_says_of_each_what_its_own_help_says(name: str) -> 
     assert ENTRIES[name].help == imported(name).help.splitlines()[0]
 
 
-@pytest.mark.parametrize(("name", "command"), every_command())
+@pytest.mark.parametrize(("name", "command"), [*every_command()])
 def test_the_help_of_every_command_says_what_it_does_and_shows_an_example(name: str, command: Any) -> None:
     assert command.help
     assert command.help.splitlines()[0].endswith((".", ":"))
