@@ -3,15 +3,21 @@
 import sys
 from typing import NoReturn
 
+INTERRUPTED = 130
+"""The shell's exit code for what Ctrl-C has ended; typer uses it, too."""
+
 
 def main() -> NoReturn:
     """Run the command line. `tail` and `dev` end with Ctrl-C, so that it is no failure there."""
     try:
-        from connector.cli import main as run  # noqa: PLC0415 - Ctrl-C may come while it is imported
+        from connector.cli import run  # noqa: PLC0415 - Ctrl-C may come while it is imported
 
-        run()
+        code = run()
     except KeyboardInterrupt:
-        sys.exit(0 if sys.argv[1:2] in (["tail"], ["dev"]) else 1)
+        code = INTERRUPTED
+    if code == INTERRUPTED and sys.argv[1:2] in (["tail"], ["dev"]):
+        code = 0
+    sys.exit(code)
 
 
 if __name__ == "__main__":

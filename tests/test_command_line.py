@@ -3,6 +3,7 @@ import functools
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 import yaml
 from confluent_kafka import Producer
 
-from connector.cli import ENTRIES, imported, main
+from connector.cli import ENTRIES, imported, run
 from connector.simulator import ACCOUNT_SID, AUTH_TOKEN, Simulator
 from tests.documents.command_line import every_command
 from tests.running import configuration, running, until
@@ -61,9 +62,7 @@ class Here:
         for name, text in env.items():
             self.monkeypatch.setenv(name, text)
         self.monkeypatch.setattr(sys, "argv", ["twilio-kafka", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return int(ended.value.code or 0)
+        return run()
 
     def said(self) -> Any:
         """What it printed since the last time."""
@@ -147,7 +146,8 @@ async def test_send_prints_the_result_and_its_exit_code_tells_the_outcome(
         )
     assert sent.returncode == 0, sent.stderr
     assert json.loads(sent.stdout)["outcome"] == "succeeded"
-    assert (cut.stdout, cut.stderr) == ("succeeded\n", "")
+    assert cut.stdout == "succeeded\n"
+    assert re.fullmatch(r"id [0-9a-f-]{36}\n", cut.stderr)
     assert rejected.returncode == 1
     assert "to is missing" in rejected.stdout
     assert mistyped.returncode == 2
@@ -236,7 +236,7 @@ def test_a_mistake_is_answered_on_one_line_with_the_value_and_the_remedy(
 def test_a_broker_that_does_not_answer_is_named_with_the_remedy(arguments: tuple[str, ...], tmp_path: Path) -> None:
     done = twilio_kafka(*arguments, "--kafka", "127.0.0.1:1", cwd=tmp_path)
     assert done.returncode == 69
-    assert done.stderr.startswith("kafka.bootstrap_servers: 127.0.0.1:1 does not answer: ")
+    assert done.stderr.splitlines()[-1].startswith("kafka.bootstrap_servers: 127.0.0.1:1 does not answer: ")
     assert "--kafka HOST:PORT" in done.stderr
 
 
@@ -246,6 +246,33 @@ def test_send_without_a_connector_gives_up_with_69(kafka: str, prefix: str, tmp_
     done = twilio_kafka("send", "delete", "{}", "--timeout", "1", env=env, cwd=tmp_path)
     assert done.returncode == 69
     assert "No result came within 1 s." in done.stderr
+    made = done.stderr.splitlines()[0].removeprefix("id ")
+    assert f"twilio-kafka tail --since 1h --no-follow --where command={made}" in done.stderr
+    assert f"twilio-kafka send delete '{{}}' --timeout 1 --id {made}" in done.stderr
+
+
+INTERRUPTED = """
+import sys
+from connector.__main__ import main
+
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupt())
+sys.argv = ["twilio-kafka", {command!r}, "--no-follow"]
+main()
+"""
+
+
+@pytest.mark.parametrize(("command", "code"), [("tail", 0), ("doctor", 130)])
+@pytest.mark.parametrize("module", ["connector.cli", "connector.cli.{command}", "connector.settings", "aiokafka"])
+def test_ctrl_c_while_a_module_is_imported_ends_without_a_traceback(command: str, code: int, module: str) -> None:
+    script = INTERRUPTED.format(module=module.format(command=command), command=command)
+    script = script if command == "tail" else script.replace("--no-follow", "--offline")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)  # noqa: S603
+    assert (done.returncode, done.stderr) == (code, "")
 
 
 def test_a_signature_that_was_signed_is_verified_and_another_is_explained(tmp_path: Path) -> None:
@@ -317,7 +344,7 @@ async def test_tail_by_sid_shows_the_whole_story_in_the_order_of_time(
         tail = functools.partial(in_thread, "tail", "--no-follow", *config, "--format", "json")
         story = await tail("--where", f"sid={sid}")
         results = await tail("--where", "topic=results.*", "--where", "state=succ*")
-        first = await tail("commands.send-message", "--limit", "1")
+        last = await tail("commands.send-message", "--limit", "1")
         everything = await tail("--since", "1h")
     records = [json.loads(line) for line in story.stdout.splitlines()]
     assert {record["story"] for record in records} == {"two"}
@@ -328,7 +355,7 @@ async def test_tail_by_sid_shows_the_whole_story_in_the_order_of_time(
     ]
     assert len(records) > 3
     assert [json.loads(line)["story"] for line in results.stdout.splitlines()] == ["one", "two"]
-    assert [json.loads(line)["story"] for line in first.stdout.splitlines()] == ["one"]
+    assert [json.loads(line)["story"] for line in last.stdout.splitlines()] == ["two"]
     times = [json.loads(line)["timestamp"] for line in everything.stdout.splitlines()]
     assert times == sorted(times)
 
@@ -440,7 +467,7 @@ def test_colour_is_for_terminals_and_not_where_no_color_is_set(
 
 
 def test_help_imports_nothing_that_is_heavy() -> None:
-    script = "import sys; from connector.cli import main; sys.argv[1:] = ['--help']; main()"
+    script = "import sys; from connector.cli import run; sys.argv[1:] = ['--help']; run()"
     report = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); "
     done = subprocess.run([sys.executable, "-c", report + script], capture_output=True, text=True, check=False)  # noqa: S603
     assert "signature" in done.stdout

@@ -85,7 +85,7 @@ async def test_a_rewound_watch_publishes_again_with_the_same_ids(
         await started(process)
         receive(simulator, 2)
         await wait_for_records(kafka, f"{prefix}.messages", 2)
-        code, output, problem = await command_line(process, "watches", "rewind", "messages", "--to", "1h")
+        code, output, problem = await command_line(process, "watches", "rewind", "messages", "--to", "1h", "--yes")
         assert code == 0, output + problem
         records = await wait_for_records(kafka, f"{prefix}.messages", 4)
     ids = [headers_of(record)["ce_id"] for record in records]

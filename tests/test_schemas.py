@@ -1,6 +1,7 @@
 """The generated documents: committed as they are, valid, in step with the models, and never broken."""
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from connector.kafka.control import Answer, Entry, Request, Verdict, decode, enc
 from connector.resources import CALLBACKS, COMMANDS, WATCHES
 from connector.resources.parameters import parse
 from connector.resources.rows import Callback, Watch
-from connector.schemas import asyncapi, breaking, export, generated
+from connector.schemas import asyncapi, breaking, export, generated, self_contained
 from connector.schemas.documents import bundle_example, documents
 from tests.json_values import ODD, values
 
@@ -168,6 +169,30 @@ def test_a_command_is_accepted_exactly_when_it_fits_its_schema(name: str) -> Non
 def test_the_asyncapi_document_fits_asyncapis_own_schema() -> None:
     schema = json.loads((CONTRACT / "asyncapi-3.1.0.json").read_text())
     jsonschema_rs.Draft7Validator(schema).validate(asyncapi())
+
+
+def test_the_printed_asyncapi_document_holds_every_schema_and_fits_asyncapis_own_schema() -> None:
+    document = self_contained()
+    schema = json.loads((CONTRACT / "asyncapi-3.1.0.json").read_text())
+    jsonschema_rs.Draft7Validator(schema).validate(document)
+    references = set(_references(document))
+    assert len(references) > 100
+    for reference in references:
+        assert reference.startswith("#/")
+        target: Any = document
+        for part in reference.removeprefix("#/").split("/"):
+            target = target[part]
+
+
+def _references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(value.get("$ref"), str):
+            yield value["$ref"]
+        for item in value.values():
+            yield from _references(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _references(item)
 
 
 def test_the_asyncapi_document_refers_to_what_exists() -> None:

@@ -3,9 +3,8 @@
 import json
 import os
 import platform
-import sys
 from importlib import import_module
-from typing import Annotated, Any, NamedTuple, NoReturn
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand
@@ -120,8 +119,8 @@ def version_(output: FormatOption = Format.text) -> None:
     typer.echo(f"twilio-kafka {__version__} (Python {found['python']}, {rest})")
 
 
-def main() -> NoReturn:
-    """Run the command line; what goes wrong is a sentence on standard error and an exit code (contract, section 6)."""
+def run() -> int:
+    """Run the command line; what goes wrong is a sentence on standard error. Returns the exit code."""
     if os.environ.get("NO_COLOR"):
         _help_without_colour()
     try:
@@ -130,15 +129,12 @@ def main() -> NoReturn:
         # Plain lines instead of typer's box, which cuts sentences where a pipe or a log has no width.
         error.show()
         code = error.exit_code
-    except typer.Abort as error:
-        # Ctrl-C, as typer passes it on.
-        if isinstance(error.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from error
+    except typer.Abort:
         code = 1
     except ConnectorError as error:
         typer.echo(str(error), err=True)
         code = error.exit_code
-    sys.exit(code or 0)
+    return int(code or 0)
 
 
 def _help_without_colour() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from connector.cli import main
+from connector.__main__ import main
 from connector.events import Record
 from connector.executor import execution
 from connector.executor.dedupe import Dedupe
