@@ -10,9 +10,9 @@ INTERRUPTED = 130
 def main() -> NoReturn:
     """Run the command line. `tail` and `dev` end with Ctrl-C, so that it is no failure there."""
     try:
-        from connector.cli import run  # noqa: PLC0415 - Ctrl-C may come while it is imported
+        from connector import cli  # noqa: PLC0415 - Ctrl-C may come while it is imported
 
-        code = run()
+        code = cli.main()
     except KeyboardInterrupt:
         code = INTERRUPTED
     if code == INTERRUPTED and sys.argv[1:2] in (["tail"], ["dev"]):

@@ -119,7 +119,7 @@ def version_(output: FormatOption = Format.text) -> None:
     typer.echo(f"twilio-kafka {__version__} (Python {found['python']}, {rest})")
 
 
-def run() -> int:
+def main() -> int:
     """Run the command line; what goes wrong is a sentence on standard error. Returns the exit code."""
     if os.environ.get("NO_COLOR"):
         _help_without_colour()
