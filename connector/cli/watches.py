@@ -133,7 +133,7 @@ async def _published_since(settings: "Settings", name: str, begin: datetime) -> 
     from contextlib import aclosing
 
     from connector.events import timestamp
-    from connector.kafka import stream
+    from connector.kafka import reading
     from connector.resources import WATCHES
 
     await _check_name(settings, name)
@@ -143,7 +143,7 @@ async def _published_since(settings: "Settings", name: str, begin: datetime) -> 
     try:
         async with (
             asyncio.timeout(COUNTING_SECONDS),
-            aclosing(stream.follow(settings.kafka, [topic], since=begin, until_end=True)) as records,
+            aclosing(reading.follow(settings.kafka, [topic], since=begin, until_end=True)) as records,
         ):
             async for record in records:
                 counted += wanted in record.headers and dict(record.headers).get("ce_time", b"").decode() >= least
