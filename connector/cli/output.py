@@ -58,12 +58,15 @@ def print_table(
 def _print_plain(columns: Sequence[Column], cells: Sequence[Sequence[str]], where: "Console") -> None:
     """A line for each row, nothing shortened: for grep, and for files."""
     widths = _widths(columns, cells)
+    lines = []
     for row in ([column.name for column in columns], *cells):
         padded = (
             text.rjust(width) if column.right else text.ljust(width)
             for text, width, column in zip(row, widths, columns, strict=True)
         )
-        where.print((" " * GAP).join(padded).rstrip(), soft_wrap=True)
+        lines.append((" " * GAP).join(padded).rstrip())
+    # In one write: `head` may be gone before the second.
+    where.print("\n".join(lines), soft_wrap=True)
 
 
 def _widths(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> list[int]:
