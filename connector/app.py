@@ -30,6 +30,7 @@ from connector.executor.process import Process
 from connector.kafka.ownership import Membership
 from connector.kafka.probe import Probe
 from connector.kafka.publisher import Publisher
+from connector.receiver.connections import raise_file_limit
 from connector.receiver.form import address
 from connector.receiver.receiver import Receiver
 from connector.resources import CALLBACKS, COMMANDS, WATCHES
@@ -154,6 +155,7 @@ class App:
 
         Raises TopicsUnfit or Unavailable when Kafka is not fit for the start, ConfigurationError for unusable settings.
         """
+        raise_file_limit()
         await check_topics(self.settings, self.loaded)
         await register_schemas(self.settings)
         baseline.begin(self.settings)

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlencode
@@ -26,6 +26,20 @@ FORM_TYPE = "application/x-www-form-urlencoded; charset=UTF-8"
 DEADLINE_SECONDS = 10.0
 
 
+HEAD = b"POST /callbacks/message-status HTTP/1.1\r\nHost: x\r\n"
+
+
+def posted(target: str, body: bytes, signature: str, *, more: str = "Connection: close\r\n", host: str = "x") -> bytes:
+    """A signed form as it travels, by default on a connection of its own."""
+    head = f"POST {target} HTTP/1.1\r\nHost: {host}\r\n{more}Content-Type: {FORM_TYPE}\r\n"
+    return f"{head}X-Twilio-Signature: {signature}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def signed(fields: Mapping[str, str] = STATUS, *, path: str = PATH, **options: str) -> bytes:
+    """A form that Twilio has signed, as it travels."""
+    return posted(path, urlencode(fields).encode(), compute(PUBLIC + path, fields.items(), TOKEN), **options)
+
+
 class Kafka:
     """Where records go: keeps them, or does what a test says."""
 
@@ -35,9 +49,11 @@ class Kafka:
         self.acknowledges = asyncio.Event()
         self.acknowledges.set()
         self.asked = asyncio.Event()
+        self.asked_for = 0
 
     async def publish(self, records: Sequence[Record]) -> None:
         self.asked.set()
+        self.asked_for += 1
         await self.acknowledges.wait()
         if self.error is not None:
             raise self.error
@@ -68,6 +84,20 @@ class Port:
         async with request as answer:
             return answer.status, await answer.text(), answer.headers
 
+    async def raw(self, *parts: bytes, ends: bool = False) -> bytes:
+        """What comes back for these bytes until the port ends the connection; `ends`: we end our side first."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.server.port)
+        try:
+            for part in parts:
+                writer.write(part)
+                await writer.drain()
+            if ends:
+                writer.write_eof()
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                return await reader.read()
+        finally:
+            writer.transport.abort()
+
     async def form(
         self, fields: Any = STATUS, *, path: str = PATH, token: str = TOKEN, public: str = PUBLIC, **headers: str
     ) -> tuple[int, str, Any]:
@@ -90,6 +120,8 @@ class Port:
 @asynccontextmanager
 async def opened(**options: Any) -> AsyncIterator[Port]:
     kafka = Kafka()
+    errors: list[Mapping[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: errors.append(context))
     given: dict[str, Any] = {"rows": CALLBACKS.values(), "keys": KEYS, "public_url": PUBLIC, "prefix": "twilio"}
     server = Receiver(**(given | options), publish=kafka.publish)
     await server.open("127.0.0.1", 0)
@@ -99,6 +131,7 @@ async def opened(**options: Any) -> AsyncIterator[Port]:
     finally:
         kafka.acknowledges.set()
         await server.close()
+    assert errors == []
 
 
 def counted(kind: str, outcome: str) -> float:

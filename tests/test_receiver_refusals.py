@@ -10,13 +10,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from connector.errors import ConfigurationError
-from connector.receiver import intake, receiver
 from connector.receiver.receiver import Receiver
 from connector.twilio.signature import Keys, compute, compute_sha256
 from tests.callback_port import (
     ACCOUNT,
-    DEADLINE_SECONDS,
     FORM_TYPE,
+    HEAD,
     OTHER,
     OTHER_TOKEN,
     PATH,
@@ -27,6 +26,7 @@ from tests.callback_port import (
     Port,
     counted,
     opened,
+    posted,
 )
 
 
@@ -83,7 +83,7 @@ async def test_two_names_of_an_account_are_a_bad_request(port: Port) -> None:
 async def test_what_follows_the_signed_part_of_a_target_is_a_bad_request(port: Port) -> None:
     signed = compute(PUBLIC + PATH, STATUS.items(), TOKEN)
     for tail in ("#", "#&command=EVIL&correlation=EVIL", "&a=b#c"):
-        reply = await raw(port, posted(PATH + tail, urlencode(STATUS).encode(), signed))
+        reply = await port.raw(posted(PATH + tail, urlencode(STATUS).encode(), signed))
         assert reply.startswith(b"HTTP/1.1 400"), tail
     assert port.kafka.records == []
 
@@ -180,63 +180,6 @@ async def test_events_are_not_taken_by_get(port: Port) -> None:
 
 
 # --- callers that misbehave ---
-async def raw(port: Port, *parts: bytes, pause: float = 0) -> bytes:
-    """What comes back for bytes that are no proper request; the connection is ended by the server or by us."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port.server.port)
-    for part in parts:
-        writer.write(part)
-        await writer.drain()
-        await asyncio.sleep(pause)
-    try:
-        return await asyncio.wait_for(reader.read(), DEADLINE_SECONDS)
-    finally:
-        writer.close()
-
-
-HEAD = b"POST /callbacks/message-status HTTP/1.1\r\nHost: x\r\n"
-
-
-def posted(target: str, body: bytes, signature: str) -> bytes:
-    """A signed form as bytes, on a connection of its own."""
-    head = f"POST {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: {FORM_TYPE}\r\n"
-    return f"{head}X-Twilio-Signature: {signature}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
-
-
-@pytest.mark.parametrize(
-    "request_",
-    [
-        b"nonsense\r\n\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
-        HEAD + b"Content-Length: -1\r\n\r\n",
-        HEAD + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        HEAD + b"X: " + b"x" * 10_000 + b"\r\n\r\n",
-        b"GET /" + b"x" * 10_000 + b" HTTP/1.1\r\n\r\n",
-        HEAD + b"".join(b"X-%d: x\r\n" % number for number in range(200)) + b"\r\n",
-        HEAD + b"Content-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-    ],
-)
-async def test_broken_requests_are_bad_requests_and_fill_no_log(
-    port: Port, request_: bytes, caplog: pytest.LogCaptureFixture
-) -> None:
-    answer = await raw(port, request_)
-    assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.0 400"))
-    assert b"Traceback" not in answer
-    assert not caplog.records
-    assert (await port.form())[0] == 204
-
-
-async def test_a_body_that_does_not_arrive_is_given_up(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "BODY_SECONDS", 0.1)
-    answer = await raw(port, HEAD + b"Content-Type: " + FORM_TYPE.encode() + b"\r\nContent-Length: 50\r\n\r\nabc")
-    assert answer.startswith(b"HTTP/1.1 408")
-
-
-async def test_headers_that_do_not_arrive_end_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(receiver, "HEADERS_SECONDS", 0.3)
-    async with opened() as port:
-        assert await raw(port, HEAD[:20], HEAD[20:30], HEAD[30:40], pause=0.05) == b""
-
-
 async def test_a_caller_that_goes_away_harms_nobody(port: Port) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", port.server.port)
     writer.write(HEAD + b"Content-Type: " + FORM_TYPE.encode() + b"\r\nContent-Length: 50\r\n\r\nabc")

@@ -7,12 +7,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
-import pytest
 
-from connector.receiver import connections
 from connector.simulator import Simulator
 from connector.twilio.signature import compute
-from tests.callback_port import opened
 from tests.running import Connector, configuration, running, until
 
 SLOW = 500
@@ -71,30 +68,3 @@ async def test_500_slow_connections_do_not_stop_callbacks_from_being_served(
             assert await call_back(session, process, simulator.auth_token, SERVED) == 204
             async with session.get(f"{process.admin}/livez") as answer:
                 assert answer.status == 200
-
-
-async def test_who_waits_longest_makes_room_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 20)
-    async with opened() as port:
-        first = [await asyncio.open_connection("127.0.0.1", port.server.port) for _ in range(20)]
-        later = [await asyncio.open_connection("127.0.0.1", port.server.port) for _ in range(15)]
-        for _ in range(10):
-            status, _, _ = await port.form()
-            assert status == 204
-        assert await first[0][0].read() == b""
-        assert not later[-1][0].at_eof()
-        for _, writer in (*first, *later):
-            writer.transport.abort()
-
-
-async def test_a_request_that_is_being_answered_keeps_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 5)
-    async with opened() as port:
-        port.kafka.acknowledges.clear()
-        waiting = asyncio.create_task(port.form())
-        await port.kafka.asked.wait()
-        silent = [await asyncio.open_connection("127.0.0.1", port.server.port) for _ in range(20)]
-        port.kafka.acknowledges.set()
-        assert (await waiting)[0] == 204
-        for _, writer in silent:
-            writer.transport.abort()

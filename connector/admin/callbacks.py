@@ -13,7 +13,7 @@ from connector.admin.ring import Step
 from connector.errors import InvalidRecord
 from connector.events import timestamp
 from connector.receiver.receiver import Receiver
-from connector.receiver.sightings import Explanation, Sighting
+from connector.receiver.recent import Explanation, RecentRequest
 from connector.resources import CALLBACKS
 from connector.twilio.answers import is_success
 from connector.twilio.delivery import deliver
@@ -36,30 +36,30 @@ class Callbacks:
     async def _callbacks(self, request: web.Request) -> Any:
         self._parts.feed.look()
         receiver = self._parts.receiver
-        sightings = receiver.sightings if receiver is not None else ()
-        rows = callbacks(self._parts.feed, sightings, verdict=request.query.get("verdict", ""))
+        requests = receiver.recent if receiver is not None else ()
+        rows = callbacks(self._parts.feed, requests, verdict=request.query.get("verdict", ""))
         return {"callbacks": rows, "receives": receiver is not None, "live": self._parts.feed.is_live}
 
-    def _sighting(self, request: web.Request) -> tuple[Receiver, Sighting]:
+    def _recent(self, request: web.Request) -> tuple[Receiver, RecentRequest]:
         receiver = self._parts.receiver
-        found = receiver.sightings.find(int(request.match_info["number"])) if receiver is not None else None
+        found = receiver.recent.find(int(request.match_info["number"])) if receiver is not None else None
         if receiver is None or found is None:
             raise web.HTTPNotFound
         return receiver, found
 
     async def _callback(self, request: web.Request) -> Any:
-        receiver, sighting = self._sighting(request)
-        return callback_detail(sighting, receiver.explain(sighting), content="content" in request.query)
+        receiver, recent = self._recent(request)
+        return callback_detail(recent, receiver.explain(recent), content="content" in request.query)
 
     async def _replay(self, request: web.Request) -> Any:
         """Deliver a stored callback once more, through the public address; consumers see the same event id."""
-        _, sighting = self._sighting(request)
-        if not _is_replayable(sighting):
+        _, recent = self._recent(request)
+        if not _is_replayable(recent):
             raise InvalidRecord("Only a callback that was stored can be delivered again: what is forged stays out.")
-        token = self._token_of(dict(sighting.pairs).get("AccountSid", ""))
-        headers = {"I-Twilio-Idempotency-Token": sighting.token} if sighting.token else {}
-        url = sighting.base + sighting.target
-        answer = await deliver(self._parts.session, url, sighting.pairs, token=token, headers=headers)
+        token = self._token_of(dict(recent.pairs).get("AccountSid", ""))
+        headers = {"I-Twilio-Idempotency-Token": recent.token} if recent.token else {}
+        url = recent.base + recent.target
+        answer = await deliver(self._parts.session, url, recent.pairs, token=token, headers=headers)
         sentence = f"{url.partition('?')[0]} answered {answer.status}." if answer.status else answer.text
         return {"done": is_success(answer.status), "message": sentence}
 
@@ -70,104 +70,101 @@ class Callbacks:
         raise InvalidRecord("The account's connection has no auth token to sign with any more.")
 
 
-def callbacks(feed: Feed, sightings: Iterable[Sighting], *, verdict: str = "") -> list[Json]:
+def callbacks(feed: Feed, requests: Iterable[RecentRequest], *, verdict: str = "") -> list[Json]:
     """The latest stored callbacks of all processes and the latest that this process refused."""
-    seen = list(sightings)
+    seen = list(requests)
     rows = [] if verdict == "refused" else [_stored(story, step, seen) for story, step in feed.ring.callbacks]
     if verdict != "stored":
-        rows += [_refused(sighting) for sighting in seen if not sighting.is_stored]
+        rows += [_refused(recent) for recent in seen if not recent.is_stored]
     return sorted(rows, key=lambda row: str(row["at"]), reverse=True)[:SHOWN]
 
 
-def _stored(story: str, step: Step, sightings: Sequence[Sighting]) -> Json:
-    mine = (sighting for sighting in sightings if sighting.is_stored and _is_of(sighting, step))
-    sighting = next(mine, None)
+def _stored(story: str, step: Step, requests: Sequence[RecentRequest]) -> Json:
+    mine = (recent for recent in requests if recent.is_stored and _is_of(recent, step))
+    recent = next(mine, None)
     return {
         **step_json(step),
         "story": story,
         "verdict": "stored",
-        "number": sighting and sighting.number,
+        "number": recent and recent.number,
         "reason": "",
     }
 
 
-def _is_of(sighting: Sighting, step: Step) -> bool:
+def _is_of(recent: RecentRequest, step: Step) -> bool:
     """Whether a callback became the record of a step: of one kind, about one SID, in one state."""
     return (
-        CALLBACKS[sighting.kind].topic == step.name
+        CALLBACKS[recent.kind].topic == step.name
         and bool(step.sid)
-        and {step.sid, step.state or step.sid} <= sighting.values
+        and {step.sid, step.state or step.sid} <= recent.values
     )
 
 
-def _refused(sighting: Sighting) -> Json:
+def _refused(recent: RecentRequest) -> Json:
     return {
-        "at": timestamp(sighting.at),
+        "at": timestamp(recent.at),
         "kind": "event",
-        "name": sighting.kind,
-        "state": str(sighting.status),
+        "name": recent.kind,
+        "state": str(recent.status),
         "sid": "",
         "story": "",
         "verdict": "refused",
-        "number": sighting.number,
-        "reason": sighting.reason,
+        "number": recent.number,
+        "reason": recent.reason,
     }
 
 
-def callback_detail(sighting: Sighting, found: Explanation, *, content: bool) -> Json:
+def callback_detail(recent: RecentRequest, found: Explanation, *, content: bool) -> Json:
     """Why the check ended as it did. The fields' values only with `content`, a signature never in full."""
     verdict = found.verdict
-    values = dict(sighting.pairs)
+    values = dict(recent.pairs)
     return {
-        "number": sighting.number,
-        "at": timestamp(sighting.at),
-        "kind": sighting.kind,
-        "method": sighting.method,
-        "status": sighting.status,
-        "stored": sighting.is_stored,
-        "reason": sighting.reason,
+        "number": recent.number,
+        "at": timestamp(recent.at),
+        "kind": recent.kind,
+        "method": recent.method,
+        "status": recent.status,
+        "stored": recent.is_stored,
+        "reason": recent.reason,
         "advice": found.advice,
         "account": found.account if privacy.SID.fullmatch(found.account) else privacy.length(found.account),
         "knows_account": found.knows_account,
-        "url": _target(sighting, content=content),
-        "content_type": sighting.content_type,
+        "url": _target(recent, content=content),
+        "content_type": recent.content_type,
         "algorithm": verdict.algorithm,
-        "signature": privacy.signature(sighting.signature),
+        "signature": privacy.signature(recent.signature),
         "fields": values if content else {name: privacy.masked(value, _snake(name)) for name, value in values.items()},
         "attempts": [
             {
-                "url": _target(sighting, attempt.url, content=content),
-                "signed": attempt.signed if content else _signed(sighting, attempt.url),
+                "url": _target(recent, attempt.url, content=content),
+                "signed": attempt.signed if content else _signed(recent, attempt.url),
                 "secret": attempt.secret,
                 "matches": attempt.matches,
             }
             for attempt in verdict.attempts
         ],
         "matching_base": found.matching_base,
-        "replayable": sighting.is_stored
-        and sighting.is_form
-        and sighting.method == "POST"
-        and sighting.body is not None,
+        "replayable": recent.is_stored and recent.is_form and recent.method == "POST" and recent.body is not None,
         "content": content,
     }
 
 
-def _is_replayable(sighting: Sighting) -> bool:
+def _is_replayable(recent: RecentRequest) -> bool:
     """Whether it was stored, and there is a form of it to send again."""
-    return sighting.is_stored and sighting.is_form and sighting.method == "POST" and sighting.body is not None
+    return recent.is_stored and recent.is_form and recent.method == "POST" and recent.body is not None
 
 
-def _target(sighting: Sighting, url: str | None = None, *, content: bool) -> str:
+def _target(recent: RecentRequest, url: str | None = None, *, content: bool) -> str:
     """The URL; the fields of a GET are in its query, and are masked there."""
-    whole = url or sighting.base + sighting.target
-    return whole if content or sighting.method != "GET" else privacy.url(whole)
+    whole = url or recent.base + recent.target
+    return whole if content or recent.method != "GET" else privacy.url(whole)
 
 
-def _signed(sighting: Sighting, url: str) -> str:
+def _signed(recent: RecentRequest, url: str) -> str:
     """The signed string with the values masked: URL, then each field and its value in their order."""
-    fields = sorted(set(sighting.pairs)) if sighting.is_form and sighting.method == "POST" else []
+    fields = sorted(set(recent.pairs)) if recent.is_form and recent.method == "POST" else []
     values = (f"{name}{privacy.masked(value, _snake(name))}" for name, value in fields)
-    return _target(sighting, url, content=False) + "".join(values)
+    return _target(recent, url, content=False) + "".join(values)
 
 
 def _snake(name: str) -> str:

@@ -1,51 +1,132 @@
-"""A bound on open connections, so that those who hold them without a request keep nobody off."""
+"""All connections of the public port: how many, for how long, and how much of unfinished requests they hold."""
 
 import asyncio
 import resource
-from collections.abc import Awaitable, Callable
-from typing import Any
+import time
+from collections import OrderedDict
+from collections.abc import Callable
 
-from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
-
+from connector.receiver.connection import Connection
 from connector.telemetry import logger
 
 MOST_CONNECTIONS = 10_000
 # Of the files that the process may open; the rest are for Kafka, Twilio and everything else.
 SHARE_OF_FILES = 0.75
-TELL_SECONDS = 60.0
+MOST_FILES = 65_536
+# Of requests that have begun and are not whole, over all connections.
+MOST_HELD_BYTES = 16 * 1024**2
+# From a connection's start, or its last answer, to its next request; proxies idle for 60 s.
+IDLE_SECONDS = 75.0
+# From a request's first byte to its last.
+REQUEST_SECONDS = 5.0
+# From the last answer until the caller has read it.
+LINGER_SECONDS = 2.0
+# A connection that is idle for so long makes room before requests that have begun.
+FRESH_SECONDS = 1.0
+QUIET_SECONDS = 10.0
 
+Queue = OrderedDict[Connection, None]
 log = logger(__name__)
 
 
-def limit() -> int:
-    """How many connections this process holds at once."""
+def raise_file_limit() -> None:
+    """Let this process open as many files as its hard limit allows, at most 65,536."""
+    files, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if files != resource.RLIM_INFINITY and files < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _files() -> int:
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MOST_CONNECTIONS if files == resource.RLIM_INFINITY else min(MOST_CONNECTIONS, int(files * SHARE_OF_FILES))
+    return MOST_FILES if files == resource.RLIM_INFINITY else files
 
 
-class Connections(web.Server):
-    """A server that holds at most `most` connections: who has waited longest for its next request makes room."""
+class Connections:
+    """Each connection that owes no answer is in one of three queues, the one that waits longest in front.
 
-    def __init__(
-        self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], *, most: int, **options: Any
-    ) -> None:
-        super().__init__(handler, **options)
-        self._most = most
-        self._tell_at = 0.0
+    `evicted` is called when a connection with an unfinished request makes room.
+    """
 
-    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
-        """Note a new connection."""
-        super().connection_made(handler, transport)
-        if len(self._connections) > self._most:
-            self._make_room(handler)
+    def __init__(self, evicted: Callable[[str], None]) -> None:
+        self.idle: Queue = OrderedDict()
+        self.unfinished: Queue = OrderedDict()
+        self.lingering: Queue = OrderedDict()
+        self._all: set[Connection] = set()
+        self._most = min(MOST_CONNECTIONS, int(_files() * SHARE_OF_FILES))
+        self._held = 0
+        self._evicted = evicted
+        self._emptied: asyncio.Future[None] | None = None
 
-    def _make_room(self, newest: RequestHandler) -> None:
-        now = asyncio.get_running_loop().time()
-        if now >= self._tell_at:
-            log.warning("too many connections: idle ones are closed", most=self._most)
-            self._tell_at = now + TELL_SECONDS
-        idle = (held for held in self._connections if held._current_request is None)  # noqa: SLF001 - no public way
-        oldest = next(idle, newest)
-        transport = self._connections.pop(oldest)
-        transport.abort()
+    def add(self, connection: Connection) -> None:
+        """Take one in; with too many, the one that makes the least of its place makes room."""
+        self._all.add(connection)
+        if len(self._all) > self._most:
+            self._make_room(connection)
+
+    def remove(self, connection: Connection) -> None:
+        """One has ended."""
+        self.release(connection)
+        self._all.discard(connection)
+        if not self._all and self._emptied is not None and not self._emptied.done():
+            self._emptied.set_result(None)
+
+    def join(self, connection: Connection, *, ends: bool, is_unfinished: bool) -> None:
+        """Put one at the end of its queue."""
+        queue = self.lingering if ends else self.unfinished if is_unfinished else self.idle
+        queue[connection] = None
+        connection.queue = queue
+        connection.since = time.monotonic()
+
+    def hold(self, connection: Connection, count: int) -> None:
+        """So many bytes more of a request that is not whole; with too many, the oldest such request ends."""
+        connection.held += count
+        self._held += count
+        while self._held > MOST_HELD_BYTES and self.unfinished:
+            self._evict(next(iter(self.unfinished)), "too much is unfinished")
+
+    def release(self, connection: Connection) -> None:
+        """Its request is whole, or has ended."""
+        self._held -= connection.held
+        connection.held = 0
+
+    def _make_room(self, newest: Connection) -> None:
+        self._evict(self._longest_waiting() or newest, "too many connections")
+
+    def _longest_waiting(self) -> Connection | None:
+        """Answered ones first, then idle ones; of those that have just connected and begun requests, the oldest."""
+        lingering, idle, unfinished = (
+            next(iter(queue), None) for queue in (self.lingering, self.idle, self.unfinished)
+        )
+        if lingering is not None or idle is None or unfinished is None:
+            return lingering or idle or unfinished
+        is_fresh = time.monotonic() - idle.since < FRESH_SECONDS
+        return min(idle, unfinished, key=lambda held: held.since) if is_fresh else idle
+
+    def _evict(self, connection: Connection, reason: str) -> None:
+        if connection.queue is self.unfinished:
+            self._evicted(reason)
+        connection.abort()
+        self.release(connection)
+        self._all.discard(connection)
+
+    def expire(self) -> None:
+        """End those whose time is over; called each second."""
+        now = time.monotonic()
+        for queue, seconds in (
+            (self.lingering, LINGER_SECONDS),
+            (self.unfinished, REQUEST_SECONDS),
+            (self.idle, IDLE_SECONDS),
+        ):
+            while queue and now - (connection := next(iter(queue))).since >= seconds:
+                connection.expire()
+
+    async def end(self, seconds: float) -> None:
+        """Let go of idle ones, wait so long for those that owe answers, and end the rest."""
+        for connection in list(self.idle):
+            connection.finish()
+        if self._all:
+            self._emptied = asyncio.get_running_loop().create_future()
+            await asyncio.wait({self._emptied}, timeout=seconds)
+        for connection in list(self._all):
+            connection.abort()

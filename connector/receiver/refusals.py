@@ -1,17 +1,18 @@
-"""Callbacks that are not stored: what is answered, what is counted, and a log that nobody outside can fill."""
+"""Callbacks that are not stored: what is answered, what is counted, and a log that no caller can fill."""
 
 import time
 from collections.abc import Mapping
 
-from aiohttp import web
-
 from connector.events import Record
 from connector.kafka.dead_letters import dead_letter
+from connector.receiver.messages import IDEMPOTENCY_HEADER, Reply, Request
 from connector.telemetry import CALLBACKS, logger
 
 QUIET_SECONDS = 10.0
 RETRY_AFTER_SECONDS = 5
 REMEMBERED_REASONS = 1000
+UNKNOWN = "unknown"
+"""The kind that is counted for requests to no address of ours."""
 
 # status -> one line without detail, and the outcome that is counted.
 ANSWERS: Mapping[int, tuple[str, str]] = {
@@ -19,9 +20,11 @@ ANSWERS: Mapping[int, tuple[str, str]] = {
     403: ("Forbidden.", "forbidden"),
     404: ("Not found.", "invalid"),
     405: ("Method not allowed.", "invalid"),
-    408: ("The body did not arrive.", "invalid"),
+    408: ("The request did not arrive.", "invalid"),
     413: ("Too large.", "invalid"),
+    414: ("The address is too long.", "invalid"),
     415: ("Neither a form nor a body with its bodySHA256.", "invalid"),
+    431: ("Too many or too large headers.", "invalid"),
     503: ("Not stored; try again.", "unavailable"),
 }
 # What is counted of a 403 that a stranger causes, or a proxy that removes the signature: `forbidden` is a wrong one.
@@ -34,6 +37,9 @@ _WITHOUT_PROOF: Mapping[str, str] = {
 _HEADERS: Mapping[int, Mapping[str, str]] = {
     405: {"Allow": "POST, GET"},
     503: {"Retry-After": str(RETRY_AFTER_SECONDS)},
+}
+_REPLIES = {
+    status: Reply.of(status, f"{line}\n", headers=_HEADERS.get(status)) for status, (line, _) in ANSWERS.items()
 }
 
 log = logger(__name__)
@@ -52,9 +58,10 @@ class Refusal(Exception):
         """What is counted."""
         return _WITHOUT_PROOF.get(self.reason, ANSWERS[self.status][1])
 
-    def answer(self) -> web.Response:
+    @property
+    def reply(self) -> Reply:
         """One line that tells a caller nothing."""
-        return web.Response(status=self.status, text=ANSWERS[self.status][0] + "\n", headers=_HEADERS.get(self.status))
+        return _REPLIES[self.status]
 
 
 class Unfit(Refusal):
@@ -64,14 +71,14 @@ class Unfit(Refusal):
         super().__init__(400, reason)
         self._content = content
 
-    def letter(self, prefix: str, kind: str, request: web.BaseRequest) -> Record:
+    def letter(self, prefix: str, kind: str, request: Request) -> Record:
         """The dead letter: the body as it came, or the query of a GET, with what tells how it came."""
         named = {
-            "content-type": request.headers.get("Content-Type", ""),
-            "i-twilio-idempotency-token": request.headers.get("I-Twilio-Idempotency-Token", ""),
+            "content-type": request.header(b"content-type"),
+            "i-twilio-idempotency-token": request.header(IDEMPOTENCY_HEADER),
             "callback-kind": kind,
             "callback-method": request.method,
-            "callback-target": request.raw_path if request.method == "POST" else request.raw_path.partition("?")[0],
+            "callback-target": request.target if request.method == "POST" else request.target.partition("?")[0],
         }
         headers = [(name, value.encode(errors="replace")) for name, value in named.items() if value]
         return dead_letter(
@@ -80,28 +87,23 @@ class Unfit(Refusal):
 
 
 class Refusals:
-    """Counts refusals, and logs one of each kind and reason every ten seconds with how many others there were."""
+    """Counts refusals, and logs one of each reason every ten seconds with how many others there were."""
 
     def __init__(self) -> None:
-        self._next: dict[tuple[str, str], float] = {}
-        self._unsaid: dict[tuple[str, str], int] = {}
+        self._next: dict[str, float] = {}
+        self._unsaid: dict[str, int] = {}
 
     def note(self, kind: str, refusal: Refusal) -> None:
         """Count it, and log it unless that was done a moment ago."""
         CALLBACKS.labels(kind, refusal.outcome).inc()
-        same = (kind, refusal.reason)
+        reason = refusal.reason
         moment = time.monotonic()
-        if moment < self._next.get(same, 0):
-            self._unsaid[same] = self._unsaid.get(same, 0) + 1
+        if moment < self._next.get(reason, 0):
+            self._unsaid[reason] = self._unsaid.get(reason, 0) + 1
             return
         if len(self._next) >= REMEMBERED_REASONS:
             self._next.clear()
             self._unsaid.clear()
-        self._next[same] = moment + QUIET_SECONDS
-        log.warning(
-            "callback refused",
-            kind=kind,
-            status=refusal.status,
-            reason=refusal.reason,
-            unsaid=self._unsaid.pop(same, 0),
-        )
+        self._next[reason] = moment + QUIET_SECONDS
+        unsaid = self._unsaid.pop(reason, 0)
+        log.warning("callback refused", kind=kind, status=refusal.status, reason=reason, unsaid=unsaid)

@@ -80,7 +80,7 @@ class CallbackSettings(Section):
         ge=1024,
         le=16 * 1024**2,
         json_schema_extra={"default": "64KiB"},
-        description="Larger bodies are answered with 413.",
+        description="Larger bodies are answered with 413, longer addresses (GET) with 414.",
     )
 
 

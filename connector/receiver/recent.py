@@ -1,7 +1,6 @@
-"""The last callbacks that came to this process, stored and refused, so that people can see why a check failed.
+"""The last requests that came to this process, stored and refused, so that people can see why a check failed.
 
-Bodies stay in memory only, few of them, and leave it only when somebody asks for one. Nothing that the public port
-does waits for this.
+Few bodies are kept, in memory only, and they are shown only on demand. The public port never waits for this.
 """
 
 import itertools
@@ -12,25 +11,24 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from aiohttp import web
-
 from connector.errors import InvalidRecord
 from connector.events import now
 from connector.receiver import form
-from connector.twilio.signature import SETTINGS_HEADER, SIGNATURE_HEADER, Keys, Verdict, explain
+from connector.receiver.intake import FORM, Route
+from connector.receiver.messages import IDEMPOTENCY_HEADER, SETTINGS_HEADER, SIGNATURE_HEADER, Request
+from connector.twilio.signature import Keys, Verdict, explain
 
 REFUSED = 200
 STORED = 100
 PER_SECOND = 20
+KEPT_BYTES = 4 * 1024**2
+KEPT_BYTES = 4 * 1024**2
 LARGEST_BODY = 16 * 1024
 FORBIDDEN = 403
-FORM = "application/x-www-form-urlencoded"
-BODY = web.RequestKey("body", bytes)
-"""Under this key the intake leaves a request's body with the request."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class RecentRequest:
     """A callback as it came. `base` + `target` + `fragment` is what was checked; `reason` why it was refused."""
 
     number: int
@@ -48,6 +46,12 @@ class Sighting:
     token: str = field(default="", repr=False)
     body: bytes | None = field(default=None, repr=False)
     fragment: str = ""
+
+    @property
+    def size(self) -> int:
+        """How many bytes it keeps."""
+        texts = (self.target, self.content_type, self.settings, self.signature, self.token, *self.origins)
+        return sum(map(len, texts)) + len(self.body or b"")
 
     @property
     def is_stored(self) -> bool:
@@ -86,42 +90,41 @@ class Explanation:
     advice: str
 
 
-class Sightings:
+class RecentRequests:
     """The last refused and the last stored callbacks of this process."""
 
     def __init__(self, *, refused: int = REFUSED, stored: int = STORED) -> None:
-        self._refused: deque[Sighting] = deque(maxlen=refused)
-        self._stored: deque[Sighting] = deque(maxlen=stored)
+        self._refused: deque[RecentRequest] = deque(maxlen=refused)
+        self._stored: deque[RecentRequest] = deque(maxlen=stored)
         self._numbers = itertools.count(1)
         self._second = 0
         self._noted = 0
 
-    def note(
-        self, request: web.BaseRequest, *, kind: str, base: str, fragment: str, status: int, reason: str = ""
-    ) -> None:
-        """Keep a callback that has just been answered; of a flood, a few each second."""
+    def note(self, request: Request, route: Route, *, status: int, reason: str = "") -> None:
+        """Keep a request that has just been answered; of a flood, a few each second."""
         if not self._has_room():
             return
-        headers = request.headers
-        body = request.get(BODY)
-        sighting = Sighting(
+        recent = RecentRequest(
             number=next(self._numbers),
             at=now(),
-            kind=kind,
+            kind=route.row.kind,
             method=request.method,
-            base=base,
-            target=request.raw_path,
+            base=route.base,
+            target=request.target,
             origins=_origins(request),
-            content_type=headers.get("Content-Type", "").partition(";")[0].strip().lower(),
-            settings=headers.get(SETTINGS_HEADER, ""),
+            content_type=request.media_type,
+            settings=request.header(SETTINGS_HEADER),
             status=status,
             reason=reason,
-            signature=headers.get(SIGNATURE_HEADER, ""),
-            token=headers.get("I-Twilio-Idempotency-Token", ""),
-            body=body if body is None or len(body) <= LARGEST_BODY else None,
-            fragment=fragment,
+            signature=request.header(SIGNATURE_HEADER),
+            token=request.header(IDEMPOTENCY_HEADER),
+            body=bytes(request.body) if len(request.body) <= LARGEST_BODY else None,
+            fragment=route.fragment,
         )
-        (self._refused if reason else self._stored).append(sighting)
+        kept = self._refused if reason else self._stored
+        kept.append(recent)
+        while sum(other.size for other in kept) > KEPT_BYTES:
+            kept.popleft()
 
     def _has_room(self) -> bool:
         second = int(time.monotonic())
@@ -130,61 +133,60 @@ class Sightings:
         self._noted += 1
         return self._noted <= PER_SECOND
 
-    def __iter__(self) -> Iterator[Sighting]:
-        return iter(sorted([*self._refused, *self._stored], key=lambda sighting: -sighting.number))
+    def __iter__(self) -> Iterator[RecentRequest]:
+        return iter(sorted([*self._refused, *self._stored], key=lambda recent: -recent.number))
 
-    def find(self, number: int) -> Sighting | None:
+    def find(self, number: int) -> RecentRequest | None:
         """One of them by its number, None when it has been dropped."""
-        return next((sighting for sighting in self if sighting.number == number), None)
+        return next((recent for recent in self if recent.number == number), None)
 
 
-def explanation(sighting: Sighting, keys: Mapping[str, Keys]) -> Explanation:
+def explanation(recent: RecentRequest, keys: Mapping[str, Keys]) -> Explanation:
     """Compare again with every address and secret that comes into question, with the keys as they are now."""
-    account = _account(sighting, keys)
+    account = _account(recent, keys)
     mine = keys.get(account, Keys())
-    verdict = _explained(sighting, sighting.base, mine)
-    others = (base for base in _other_bases(sighting) if _explained(sighting, base, mine).valid)
+    verdict = _explained(recent, recent.base, mine)
+    others = (base for base in _other_bases(recent) if _explained(recent, base, mine).valid)
     matching = None if verdict.valid else next(others, None)
-    advice = _advice(sighting, verdict, matching, account=account, knows_account=account in keys)
+    advice = _advice(recent, verdict, matching, account=account, knows_account=account in keys)
     return Explanation(verdict, account, account in keys, matching, advice)
 
 
-def _account(sighting: Sighting, keys: Mapping[str, Keys]) -> str:
+def _account(recent: RecentRequest, keys: Mapping[str, Keys]) -> str:
     """Whose callback it says it is; of events, whose signature it bears, or any account of ours."""
-    if sighting.is_form or sighting.method == "GET":
-        return dict(sighting.pairs).get("AccountSid", "")
-    signers = (account for account, mine in keys.items() if _explained(sighting, sighting.base, mine).valid)
+    if recent.is_form or recent.method == "GET":
+        return dict(recent.pairs).get("AccountSid", "")
+    signers = (account for account, mine in keys.items() if _explained(recent, recent.base, mine).valid)
     return next(signers, next(iter(keys), ""))
 
 
-def _explained(sighting: Sighting, base: str, keys: Keys) -> Verdict:
-    pairs: Sequence[tuple[str, str]] = sighting.pairs if sighting.method != "GET" else []
-    body = None if sighting.method == "GET" or sighting.is_form else sighting.body or b""
-    url = base + sighting.target + sighting.fragment
-    return explain(url, pairs, sighting.signature, keys, settings=sighting.settings, body=body)
+def _explained(recent: RecentRequest, base: str, keys: Keys) -> Verdict:
+    pairs: Sequence[tuple[str, str]] = recent.pairs if recent.method != "GET" else []
+    body = None if recent.method == "GET" or recent.is_form else recent.body or b""
+    url = base + recent.target + recent.fragment
+    return explain(url, pairs, recent.signature, keys, settings=recent.settings, body=body)
 
 
-def _origins(request: web.BaseRequest) -> tuple[str, ...]:
-    """The addresses that the request itself speaks of, in front of a proxy and behind it."""
-    headers = request.headers
-    hosts = (headers.get("X-Forwarded-Host", "").partition(",")[0].strip(), headers.get("Host", ""))
-    schemes = (headers.get("X-Forwarded-Proto", "").partition(",")[0].strip(), "https", "http")
+def _origins(request: Request) -> tuple[str, ...]:
+    """The addresses that the request itself names, in front of a proxy and behind it."""
+    hosts = (request.header(b"x-forwarded-host").partition(",")[0].strip(), request.header(b"host"))
+    schemes = (request.header(b"x-forwarded-proto").partition(",")[0].strip(), "https", "http")
     found = (f"{scheme}://{host}" for host in hosts if host for scheme in schemes if scheme in ("https", "http"))
     return tuple(dict.fromkeys(found))
 
 
-def _other_bases(sighting: Sighting) -> Iterator[str]:
+def _other_bases(recent: RecentRequest) -> Iterator[str]:
     """Other beginnings of the URL: with the other scheme, without the path in front, and what the request speaks of."""
-    parts = urlsplit(sighting.base)
+    parts = urlsplit(recent.base)
     other = "http" if parts.scheme == "https" else "https"
     path = parts.path.rstrip("/")
     candidates = [
         f"{other}://{parts.netloc}{path}",
         f"{parts.scheme}://{parts.netloc}",
-        *(f"{origin}{path}" for origin in sighting.origins),
-        *sighting.origins,
+        *(f"{origin}{path}" for origin in recent.origins),
+        *recent.origins,
     ]
-    return (base for base in dict.fromkeys(candidates) if base != sighting.base)
+    return (base for base in dict.fromkeys(candidates) if base != recent.base)
 
 
 _REASONS: Mapping[str, str] = {
@@ -199,11 +201,11 @@ _REASONS: Mapping[str, str] = {
 }
 
 
-def _advice(sighting: Sighting, verdict: Verdict, matching: str | None, *, account: str, knows_account: bool) -> str:
+def _advice(recent: RecentRequest, verdict: Verdict, matching: str | None, *, account: str, knows_account: bool) -> str:
     """One sentence for somebody who looks for the cause: the first that applies."""
     cases = (
-        (sighting.is_stored, "The signature was right, and the broker acknowledged the record."),
-        (sighting.status != FORBIDDEN, "The signature is not the cause: the request was refused for what it is."),
+        (recent.is_stored, "The signature was right, and the broker acknowledged the record."),
+        (recent.status != FORBIDDEN, "The signature is not the cause: the request was refused for what it is."),
         (not account, "It names no AccountSid, which everything from Twilio does."),
         (not knows_account, "No connection has this account: add one for it, or stop whoever sends this."),
         (verdict.valid, "With the keys as they are now the signature is right: the next delivery is accepted."),
