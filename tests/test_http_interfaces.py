@@ -18,6 +18,7 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
 
 from connector.admin.console import Console
+from connector.admin.dead_letters import PLACE
 from connector.receiver.intake import routes
 from connector.resources import CALLBACKS
 from connector.simulator import Simulator
@@ -47,7 +48,9 @@ def test_the_document_has_every_callback() -> None:
 
 
 def test_the_document_has_every_route_of_the_admin_port() -> None:
-    routed = {(route.method, re.sub(r"\{(\w+):[^}]+\}", r"{\1}", route.path)) for route in admin_routes()}
+    routed = {
+        (route.method, re.sub(r"\{(\w+):[^{}]+(?:\{[^{}]+\})?\}", r"{\1}", route.path)) for route in admin_routes()
+    }
     health = {("GET", path) for path in ("/livez", "/readyz", "/metrics", "/version")}
     # A stream has no end, which no client of the document could read.
     assert paths(port="admin") == (routed | health) - {("GET", "/api/stream")}
@@ -58,8 +61,7 @@ def admin_routes() -> list[web.RouteDef]:
     found: list[web.RouteDef] = []
     source = Path(Console.__module__.replace(".", "/")).parent
     for module in (DOCUMENT.parents[1] / source).glob("*.py"):
-        text = module.read_text().replace("{PLACE}", "/api/dead-letters/{partition:[0-9]+}/{offset:[0-9]+}")
-        text = text.replace("(PLACE,", '("/api/dead-letters/{partition:[0-9]+}/{offset:[0-9]+}",')
+        text = module.read_text().replace("{PLACE}", PLACE).replace("(PLACE,", f'("{PLACE}",')
         for method, path in re.findall(r'web\.(get|post)\(f?"(/api/[^"]+)"', text):
             found.append(web.RouteDef(method.upper(), path, _never, {}))
     return found

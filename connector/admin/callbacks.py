@@ -29,8 +29,8 @@ class Callbacks:
         """What is answered."""
         return [
             web.get("/api/callbacks", answering(self._callbacks)),
-            web.get("/api/callbacks/{number:[0-9]+}", answering(self._callback)),
-            web.post("/api/callbacks/{number:[0-9]+}/replay", answering(self._replay)),
+            web.get("/api/callbacks/{number:[0-9]{1,18}}", answering(self._callback)),
+            web.post("/api/callbacks/{number:[0-9]{1,18}}/replay", answering(self._replay)),
         ]
 
     async def _callbacks(self, request: web.Request) -> Any:

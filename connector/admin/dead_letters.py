@@ -13,7 +13,7 @@ from connector.kafka import control
 from connector.kafka.reading import records_at
 from connector.replay import Replayer, command_topics
 
-PLACE = "/api/dead-letters/{partition:[0-9]+}/{offset:[0-9]+}"
+PLACE = "/api/dead-letters/{partition:[0-9]{1,9}}/{offset:[0-9]{1,18}}"
 LONGEST_NOTE = 500
 
 

@@ -9,7 +9,7 @@ from connector import privacy
 from connector.admin.feed import Feed
 from connector.admin.parts import BY, Json, Parts, answering, body_of, moment_of
 from connector.events import now, timestamp
-from connector.kafka import control
+from connector.kafka import control, cursors
 from connector.settings import WatchSettings, format_duration
 from connector.watcher.status import Status, of_cursor, statuses
 
@@ -42,13 +42,19 @@ class Watches:
 
     async def _control(self, request: web.Request) -> Any:
         action, name = request.match_info["action"], request.match_info["name"]
-        if action not in control.ACTIONS:
+        if action not in control.ACTIONS or not await self._is_known(name):
             raise web.HTTPNotFound
         body = await body_of(request)
         to = moment_of(body.get("to")) if action == "rewind" else None
         asked = control.Request(action=action, watch=name, to=to, by=BY)
         answer = await control.ask(self._parts.settings().kafka, asked)
         return {"done": answer.done, "message": answer.message}
+
+    async def _is_known(self, name: str) -> bool:
+        """Whether the configuration or a cursor names this watch: a request to any other would wait for its owner."""
+        if any(watch["name"] == name for watch in self.present()):
+            return True
+        return name in await cursors.latest(self._parts.settings().kafka)
 
 
 def watches(
