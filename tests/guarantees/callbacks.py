@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from tests.running import Connector, headers_of, read_all
 
 SECTIONS: Mapping[str, Any] = {"roles": ["callbacks"]}
 SIMULATED: Mapping[str, Any] = {}
+DIMENSIONS = ("tokens",)
 TROUBLE: Mapping[str, float] = {"kill": 4, "freeze": 2, "terminate": 3, "broker": 2}
 ANSWER_SECONDS = 6.0
 FORGED = 0.05
@@ -32,6 +33,7 @@ class Traffic:
     stage: Stage
     random: random.Random
     per_second: float = 60.0
+    dimensions: Collection[str] = ()
     sent: dict[str, Callback] = field(default_factory=dict)
     statuses: Counter[str] = field(default_factory=Counter)
     ready: list[Connector] = field(default_factory=list)
@@ -77,7 +79,9 @@ class Traffic:
         url = f"{process.callbacks}/callbacks/message-status"
         token = "forged" if callback.is_forged else self.stage.simulator.auth_token
         signature = compute(url, list(callback.form.items()), token)
-        headers = {"X-Twilio-Signature": signature, "I-Twilio-Idempotency-Token": callback.form["MessageSid"]}
+        # It is not signed: a stranger may send what Twilio signed once more, under a token of his own.
+        idempotency = f"{len(callback.statuses)}" if "tokens" in self.dimensions else callback.form["MessageSid"]
+        headers = {"X-Twilio-Signature": signature, "I-Twilio-Idempotency-Token": idempotency}
         try:
             async with session.post(url, data=callback.form, headers=headers) as answer:
                 self.statuses[str(answer.status)] += 1
@@ -103,10 +107,16 @@ def _stored(record: ConsumerRecord) -> Stored:
 
 
 async def run(
-    stage: Stage, *, seed: int, seconds: float, trouble: Mapping[str, float] = TROUBLE, per_second: float = 60.0
+    stage: Stage,
+    *,
+    seed: int,
+    seconds: float,
+    trouble: Mapping[str, float] = TROUBLE,
+    per_second: float = 60.0,
+    dimensions: Collection[str] = DIMENSIONS,
 ) -> tuple[Account, Counter[str]]:
     """Traffic and trouble for so long, then an orderly stop; what came of it, and what was done."""
-    traffic = Traffic(stage, seeded(seed, "traffic"), per_second)
+    traffic = Traffic(stage, seeded(seed, "traffic"), per_second, dimensions)
     disturbances = Disturbances(stage, seeded(seed, "trouble"), trouble)
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:

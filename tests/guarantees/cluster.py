@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from confluent_kafka.admin import AdminClient
@@ -14,6 +14,7 @@ from tests.guarantees import commands
 from tests.guarantees.accounting.account import Account
 from tests.guarantees.accounting.commands import of_commands
 from tests.guarantees.stage import RECOVERY_SECONDS, Stage, seeded
+from tests.guarantees.traffic import Traffic
 
 NODES = 3
 SECTIONS: Mapping[str, Any] = {**commands.SECTIONS, "kafka": {"replication_factor": 3}}
@@ -49,10 +50,13 @@ class Leaders:
             await asyncio.sleep(0.2)
 
 
-async def run(stage: Stage, *, seed: int, seconds: float, per_second: float = 30.0) -> tuple[Account, Counter[str]]:
+async def run(
+    stage: Stage, *, seed: int, seconds: float, per_second: float = 30.0, dimensions: Collection[str] = ()
+) -> tuple[Account, Counter[str]]:
     """Traffic, and for so long one leader after the other, each topic's once at least."""
+    await commands.prepare(stage)
     commands.faults(stage)
-    traffic = commands.Traffic(stage, seeded(seed, "traffic"), per_second)
+    traffic = Traffic(stage, seeded(seed, "traffic"), per_second, dimensions)
     leaders, random, stop, done = Leaders(stage), seeded(seed, "trouble"), asyncio.Event(), Counter[str]()
     loop = asyncio.get_running_loop()
     interruptions: list[tuple[float, float]] = []

@@ -1,28 +1,32 @@
-"""Commands under trouble: traffic with ids and keys, answers that are lost, and what has become of each command."""
+"""Commands under trouble, and what has become of each."""
 
 import asyncio
-import random
-import zlib
+import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-from aiokafka import AIOKafkaProducer
+from aiokafka import ConsumerRecord
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # not in its __all__
 
 from connector.kafka import journal
-from connector.simulator import OTHER_PHONE_NUMBER, PHONE_NUMBER
+from connector.kafka.dead_letters import PREFIX as LETTER
+from connector.kafka.dead_letters import TOPIC as LETTERS
+from tests.guarantees import rest
 from tests.guarantees.accounting.account import Account
-from tests.guarantees.accounting.commands import Answer, Execution, Sent, Trace, of_commands
-from tests.guarantees.stage import REQUEST_SECONDS, SETTLE_SECONDS, Disturbances, Stage, seeded
-from tests.running import read_all
+from tests.guarantees.accounting.commands import Answer, Execution, Letter, Position, Trace, of_commands
+from tests.guarantees.stage import AHEAD_SECONDS, REQUEST_SECONDS, SETTLE_SECONDS, Disturbances, Stage, seeded
+from tests.guarantees.traffic import COMMANDS, REPLIES, URL, Traffic
+from tests.running import Connector, read_all
 
-KEYS = 40
-SEND, CALL = "send-message", "place-call"
+DIMENSIONS = ("odd", "clocks", "rest", "journal", "partitioners", "transactions")
 SIMULATED: Mapping[str, Any] = {"alert_on_failed_message": False}
-SECTIONS: Mapping[str, Any] = {"roles": ["commands"]}
+SECTIONS: Mapping[str, Any] = {"roles": ["commands"], "commands": {"reply_topics": [f"{REPLIES}.*"]}}
 TROUBLE: Mapping[str, float] = {"kill": 4, "freeze": 3, "terminate": 1.5, "broker": 1, "storm": 1}
+# What a dimension adds to the trouble.
+ADDED: Mapping[str, tuple[str, float]] = {"clocks": ("clock", 1), "rest": ("rest", 1), "journal": ("cut", 0.7)}
+CREATES = frozenset({"CreateMessage", "CreateCall"})
 
 
 def faults(stage: Stage) -> None:
@@ -31,6 +35,7 @@ def faults(stage: Stage) -> None:
     add("latency", "*", seconds=0.03, jitter=0.03)
     add("slow-answer", "Create*", probability=0.03, seconds=1.0, jitter=0.5)
     add("lose-answer", "Create*", probability=0.02)
+    add("lose-answer", "Delete*", probability=0.1)
     add("cut-answer", "Create*", probability=0.01)
     add("error-after", "Create*", probability=0.01, status=500)
     add("throttle", "Create*", probability=0.02)
@@ -39,123 +44,180 @@ def faults(stage: Stage) -> None:
 
 
 @dataclass
-class Traffic:
-    """Sends commands as long as it runs, each under a key or none, some of them twice."""
+class Trouble(Disturbances):
+    """Trouble that takes Kafka's memory away, or the clock; `steps` are the moments at which the clock jumped.
 
-    stage: Stage
-    random: random.Random
-    per_second: float = 30.0
-    sent: list[Sent] = field(default_factory=list)
-    _numbers: Counter[str] = field(default_factory=Counter)
+    A journal that `is_short` does not know any more what was finished long ago.
+    """
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Send until stopped; every command that is counted was acknowledged."""
-        producer = AIOKafkaProducer(bootstrap_servers=self.stage.kafka, enable_idempotence=True)
-        await producer.start()
-        try:
-            while not stop.is_set():
-                await self._send(producer, *self._next())
-                await asyncio.sleep(self.random.expovariate(self.per_second))
-        finally:
-            await producer.stop()
+    traffic: Traffic | None = None
+    steps: list[float] = field(default_factory=list)
+    is_short: bool = False
 
-    def _next(self) -> tuple[str, str | None]:
-        """Id and key of the next command: a new one, or one of the last once more."""
-        if self.sent and self.random.random() < 0.03:
-            again = self.random.choice(self.sent[-50:])
-            return again.id, again.key.decode() if again.key else None
-        key = f"key-{self.random.randrange(KEYS)}" if self.random.random() < 0.9 else None
-        self._numbers[str(key)] += 1
-        name = CALL if self.random.random() < 0.1 else SEND
-        return f"{name}/{key}/{self._numbers[str(key)]}", key
+    async def _clock(self, _process: Connector) -> None:
+        """Twilio's clock and ours differ by something else from now on."""
+        self.stage.simulator.configure(clock_ahead=self.random.choice(AHEAD_SECONDS))
+        self.steps.append(time.time())
 
-    async def _send(self, producer: AIOKafkaProducer, command_id: str, key: str | None) -> None:
-        # A list of calls does not show the URL: calls must differ in whom they call to be told apart.
-        name, raw = command_id.partition("/")[0], key.encode() if key else None
-        number = f"+1555{zlib.crc32(command_id.encode()) % 10**7:07}"
-        base = {"to": number if name == CALL else OTHER_PHONE_NUMBER, "from": PHONE_NUMBER}
-        more = {"url": f"https://example.com/{command_id}"} if name == CALL else {"body": command_id}
-        topic, value = f"{self.stage.prefix}.commands.{name}", orjson.dumps(base | more)
-        written = await producer.send_and_wait(topic, value, key=raw, headers=[("id", command_id.encode())])
-        position = (topic, written.partition, written.offset)
-        self.sent.append(Sent(position=position, id=command_id, key=raw, value=value))
+    async def _cut(self, _process: Connector) -> None:
+        """The journal is as short as the commits allow. It does not know the ids any more that it held."""
+        if await self._without_repeats():
+            self.is_short = True
+            await rest.cut_journal(self.stage, await rest.low_marks(self.stage))
+        self._traffic.forget()
+
+    async def _rest(self, _process: Connector) -> None:
+        """All processes end in order, and the group's offsets expire before they start again."""
+        stage = self.stage
+        cut = "journal" in self._traffic.dimensions and self.random.random() < 0.5 and await self._without_repeats()
+        self.is_short |= cut
+        stage.rests = True
+        await stage.stop()
+        await rest.forget_offsets(stage)
+        if cut:
+            await rest.cut_journal(stage, None)
+        await asyncio.sleep(self.random.uniform(0.5, 2))
+        stage.rests = False
+        await asyncio.gather(*(stage.start(process, ready=True) for process in stage.processes))
+        if self.is_short:
+            self._traffic.pass_over(await answered(stage))
+        self._traffic.forget()
+
+    @property
+    def _traffic(self) -> Traffic:
+        assert self.traffic is not None
+        return self.traffic
+
+    async def _without_repeats(self) -> bool:
+        """Wait until no repeat is under way; False when that takes too long."""
+        for _ in range(60):
+            if await self._traffic.without_repeats(await answered(self.stage)):
+                return True
+            await asyncio.sleep(0.5)
+        return False
 
 
-def _asked_for(parameters: list[tuple[str, str]]) -> str:
+def _asked_for(parameters: list[tuple[str, str]], traffic: Traffic) -> str:
     """The id of the command that made a request."""
     named = dict(parameters)
-    return named["Body"] if "Body" in named else named.get("Url", "").removeprefix("https://example.com/")
+    body = named.get("Body", "")
+    return traffic.bodies.get(body, body) if "Body" in named else named.get("Url", "").removeprefix(URL)
 
 
-def executed(stage: Stage) -> list[Execution]:
+def executed(stage: Stage, traffic: Traffic) -> list[Execution]:
     """What the simulator executed, in its order."""
     store = stage.simulator.state.stores[stage.simulator.account_sid]
+    ahead = stage.simulator.state.settings.clock_ahead
     found = []
     for entry in stage.simulator.journal:
-        if entry.executed and entry.operation in {"CreateMessage", "CreateCall"}:
+        if entry.executed and entry.operation in CREATES:
             row = store.messages.rows.get(entry.sid) or store.calls.rows[entry.sid]
-            hidden = max(0.0, row.visible_at - entry.time)
-            found.append(Execution(id=_asked_for(entry.parameters), sid=entry.sid, at=entry.time, hidden=hidden))
+            hidden = max(0.0, row.visible_at - ahead - entry.time)
+            name = _asked_for(entry.parameters, traffic)
+            found.append(Execution(id=name, sid=entry.sid, at=entry.time, hidden=hidden))
+        elif entry.executed and entry.operation == "DeleteMessage":
+            found.append(Execution(id=traffic.deleted[entry.sid], sid=entry.sid, at=entry.time))
     return found
 
 
-def unsettled(stage: Stage) -> set[str]:
+def unsettled(stage: Stage, traffic: Traffic) -> set[str]:
     """The ids of commands of which a request was neither executed nor refused for certain."""
     return {
-        _asked_for(entry.parameters)
+        _asked_for(entry.parameters, traffic)
         for entry in stage.simulator.journal
         if not entry.executed and (not entry.status or entry.status >= 500)
     }
 
 
-async def attempts(stage: Stage) -> Mapping[str, Sequence[float]]:
-    """When the journal says that each id was attempted."""
-    found = defaultdict[str, list[float]](list)
-    for entry, _ in journal.decoded(await read_all(stage.kafka, f"{stage.prefix}.{journal.TOPIC}")):
-        if entry.state == "attempting":
-            found[entry.id].append(entry.at.timestamp())
+async def attempts(stage: Stage) -> Mapping[str | Position, Sequence[float]]:
+    """When the journal says that each record and each id was attempted."""
+    found = defaultdict[str | Position, list[float]](list)
+    for record in await read_all(stage.kafka, f"{stage.prefix}.{journal.TOPIC}"):
+        for entry, _ in journal.decoded([record]):
+            if entry.state == "attempting":
+                found[entry.id].append(entry.at.timestamp())
+                found[entry.topic, record.partition, entry.offset].append(entry.at.timestamp())
     return found
 
 
 async def results(stage: Stage) -> list[Answer]:
     """Every result, as a consumer reads it."""
-    topics = [f"{stage.prefix}.results.{name}" for name in (SEND, CALL)]
-    read = [record for topic in topics for record in await read_all(stage.kafka, topic)]
-    return [Answer(record.partition, record.key, record.value) for record in read]
+    return [answer for name in COMMANDS for answer in await _answers(stage, f"{stage.prefix}.results.{name}")]
+
+
+async def _answers(stage: Stage, topic: str) -> list[Answer]:
+    return [Answer(record.partition, record.key, record.value) for record in await read_all(stage.kafka, topic)]
+
+
+async def answered(stage: Stage) -> Collection[Position]:
+    """The records that have their final result."""
+    return {answer.position for answer in await results(stage) if answer.document["last"]}
+
+
+async def letters(stage: Stage) -> list[Letter]:
+    """Every dead letter of a command."""
+    return [_letter(record) for record in await read_all(stage.kafka, f"{stage.prefix}.{LETTERS}")]
+
+
+def _letter(record: ConsumerRecord) -> Letter:
+    # The last of a name is ours: the record's own come before.
+    raw = dict(record.headers)
+    topic, partition, offset = (raw[f"{LETTER}{name}"].decode() for name in ("topic", "partition", "offset"))
+    return Letter((topic, int(partition), int(offset)), record.key, record.value)
 
 
 async def has_settled(stage: Stage, traffic: Traffic, *, within: float) -> bool:
     """Wait until every record has its final result; False when that takes too long."""
     end = asyncio.get_running_loop().time() + within
     while asyncio.get_running_loop().time() < end:
-        finals = {answer.position for answer in await results(stage) if answer.document["last"]}
-        if finals.issuperset(one.position for one in traffic.sent):
+        found = await answered(stage)
+        if all(one.position in found or one.may_be_passed_over for one in traffic.sent):
             return True
         await asyncio.sleep(1)
     return False
 
 
-async def trace(stage: Stage, traffic: Traffic, interruptions: Sequence[tuple[float, float]]) -> Trace:
+async def trace(
+    stage: Stage, traffic: Traffic, interruptions: Sequence[tuple[float, float]], steps: Sequence[float] = ()
+) -> Trace:
     """All that is known of a run."""
     return Trace(
         sent=traffic.sent,
-        executed=executed(stage),
+        executed=executed(stage, traffic),
         results=await results(stage),
-        unsettled=unsettled(stage),
+        replies=await _answers(stage, f"{REPLIES}.{stage.prefix}"),
+        letters=await letters(stage),
+        unsettled=unsettled(stage, traffic),
         attempts=await attempts(stage),
         interruptions=interruptions,
+        steps=steps,
         settle_seconds=SETTLE_SECONDS,
         request_seconds=REQUEST_SECONDS,
     )
 
 
+async def prepare(stage: Stage) -> None:
+    """Make the callers' own topic for replies."""
+    admin = AdminClient({"bootstrap.servers": stage.kafka})
+    made = admin.create_topics([NewTopic(f"{REPLIES}.{stage.prefix}", stage.partitions, 1)])
+    await asyncio.to_thread(lambda: [future.result() for future in made.values()])
+
+
 async def run(
-    stage: Stage, *, seed: int, seconds: float, trouble: Mapping[str, float] = TROUBLE, per_second: float = 30.0
+    stage: Stage,
+    *,
+    seed: int,
+    seconds: float,
+    trouble: Mapping[str, float] = TROUBLE,
+    per_second: float = 30.0,
+    dimensions: Collection[str] = DIMENSIONS,
 ) -> tuple[Account, Counter[str]]:
     """Traffic and trouble for so long, then quiet, then an orderly stop; what came of it, and what was done."""
+    await prepare(stage)
     faults(stage)
-    traffic = Traffic(stage, seeded(seed, "traffic"), per_second)
-    disturbances = Disturbances(stage, seeded(seed, "trouble"), trouble)
+    traffic = Traffic(stage, seeded(seed, "traffic"), per_second, dimensions)
+    weights = {**trouble, **dict(ADDED[name] for name in sorted(dimensions) if name in ADDED)}
+    disturbances = Trouble(stage, seeded(seed, "trouble"), weights, traffic=traffic)
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(traffic.run(stop))
@@ -163,7 +225,7 @@ async def run(
         stop.set()
     settled = await has_settled(stage, traffic, within=120)
     codes = await stage.stop()
-    account = of_commands(await trace(stage, traffic, disturbances.interruptions))
+    account = of_commands(await trace(stage, traffic, disturbances.interruptions, disturbances.steps))
     account.promise("not settled after two minutes", [] if settled else ["see the logs"])
     account.promise("not ended in order", [str(code) for code in codes if code])
     return account, disturbances.done

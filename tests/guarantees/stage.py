@@ -21,6 +21,7 @@ from tests.running import Connector, configuration
 SESSION_SECONDS = 3.0
 # With workers, so many of the kills hit one of them instead of their supervisor.
 WORKER_SHARE = 0.7
+AHEAD_SECONDS = (0.0, 2.0, -2.0, 90.0, -90.0, 7200.0, -7200.0)
 SETTLE_SECONDS = 2.0
 REQUEST_SECONDS = 3.0
 # After a broker was away, owners are still lost for so long: those that it takes for dead have not noticed yet.
@@ -33,7 +34,7 @@ SETTINGS: Mapping[str, Any] = {
 
 @dataclass
 class Stage:
-    """What takes part. `restarts` says how processes are started again."""
+    """What takes part. While it `rests`, nothing is started again by itself."""
 
     broker: Broker
     simulator: Simulator
@@ -41,6 +42,7 @@ class Stage:
     module: str = "connector"
     environment: Mapping[str, str] = field(default_factory=dict)
     workers: int = 1
+    rests: bool = False
     _starting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -52,6 +54,11 @@ class Stage:
     def prefix(self) -> str:
         """The topics' prefix."""
         return str(self.processes[0].document["kafka"]["topic_prefix"])
+
+    @property
+    def partitions(self) -> int:
+        """How many every topic has."""
+        return int(self.processes[0].document["kafka"]["partitions"])
 
     async def start(self, process: Connector, *, ready: bool = False) -> None:
         """Start a process (again), unless it runs."""
@@ -65,7 +72,8 @@ class Stage:
     async def tend(self) -> None:
         """What Kubernetes does, for ever: start again what has ended because Kafka was away when it started."""
         while True:
-            await asyncio.gather(*(self.start(process) for process in self.processes if _gave_up(process)))
+            fallen = [process for process in self.processes if _gave_up(process) and not self.rests]
+            await asyncio.gather(*(self.start(process) for process in fallen))
             await asyncio.sleep(0.2)
 
     async def stop(self) -> list[int]:
@@ -118,6 +126,11 @@ async def stage(
         tending = asyncio.create_task(running.tend(), name="tending")
         stack.callback(tending.cancel)
         yield running
+
+
+def apart(seed: int) -> float:
+    """How far Twilio's clock is ahead of ours when a run begins."""
+    return seeded(seed, "clock").choice(AHEAD_SECONDS)
 
 
 def seeded(seed: int, purpose: str) -> random.Random:

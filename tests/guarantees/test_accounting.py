@@ -53,7 +53,7 @@ def _answer(one: Sent, outcome: str, *sids: str, page: int = 0, last: bool = Tru
 
 
 RECORDS = {
-    one.id if one.id not in {"again", "elsewhere"} else "/".join(map(str, one.position[1:])): one
+    one.id if one.id not in {"again", "elsewhere", "free"} else "/".join(map(str, one.position[1:])): one
     for one in (
         _sent(SEND, 0, "c1", has_reply=True),
         _sent(SEND, 1, "again"),
@@ -69,6 +69,9 @@ RECORDS = {
         _sent(SEND, 11, "elsewhere", producer="one"),
         _sent(SEND, 0, "elsewhere", partition=1, producer="two"),
         _sent(SEND, 12, "in time", key=None, expires_at=EPOCH + 5),
+        _sent(SEND, 13, "free", key="f", expires_at=EPOCH + 5),
+        _sent(SEND, 14, "meanwhile", key="f"),
+        _sent(SEND, 15, "free", key="f"),
         _sent(LIST, 0, "list", key="l", creates=False, rows=frozenset({"R1", "R2", "R3"})),
         _sent(LIST, 1, "forgotten", key="l", creates=False, may_be_passed_over=True),
     )
@@ -85,6 +88,8 @@ GOOD = Trace(
         Execution(id="hidden", sid="S10", hidden=60.0),
         Execution(id="elsewhere", sid="S11"),
         Execution(id="in time", sid="S12", at=EPOCH + 4),
+        Execution(id="meanwhile", sid="S14"),
+        Execution(id="free", sid="S15"),
     ],
     results=[
         _answer(R["c1"], "succeeded", "S1"),
@@ -101,6 +106,9 @@ GOOD = Trace(
         _answer(R["0/11"], "duplicate", "S11"),
         _answer(R["1/0"], "succeeded", "S11"),
         _answer(R["in time"], "succeeded", "S12"),
+        _answer(R["0/13"], "expired"),
+        _answer(R["meanwhile"], "succeeded", "S14"),
+        _answer(R["0/15"], "succeeded", "S15"),
         # It began anew after its first page.
         _answer(R["list"], "succeeded", "R1", last=False),
         _answer(R["list"], "succeeded", "R1", "R2", last=False),
@@ -198,7 +206,7 @@ def _renamed(trace: Trace) -> Trace:
 def _all_unknown(trace: Trace) -> Trace:
     """Nothing was executed, and every create is said to be unknown."""
     creates = [replace(one, outcomes=frozenset({"succeeded", "unknown"})) for one in trace.sent if one.creates]
-    alone = [replace(one, has_reply=False) for one in creates if one.id not in {"again", "elsewhere"}]
+    alone = [replace(one, has_reply=False) for one in creates if one.id not in {"again", "elsewhere", "free"}]
     return replace(
         trace,
         sent=alone,
@@ -215,7 +223,7 @@ DOCTORED: dict[str, list[tuple[str, Doctor]]] = {
     "without a result": [
         ("a create", _result("c2")),
         ("a rejected one", _then(_result("invalid"), _with(letters=[]))),
-        ("one whose pages never end", _without("results", 16)),
+        ("one whose pages never end", _without("results", 19)),
     ],
     "final results doubled": [
         ("the same", _added(results=[_answer(R["hidden"], "unknown")])),
@@ -229,12 +237,12 @@ DOCTORED: dict[str, list[tuple[str, Doctor]]] = {
         ("an unknown member of outcome", _result("hidden", "unknown", attempts="2")),
     ],
     "pages missing": [
-        ("the first", _then(_without("results", 14), _without("results", 14), _record("list", rows=frozenset({"R3"}))))
+        ("the first", _then(_without("results", 17), _without("results", 17), _record("list", rows=frozenset({"R3"}))))
     ],
     "lists with rows missing, twice or too many": [
         ("missing", _record("list", rows=frozenset({"R1", "R2", "R3", "R4"}))),
         ("too many", _record("list", rows=frozenset({"R1", "R2"}))),
-        ("twice", _swapped("results", 14, 15)),
+        ("twice", _swapped("results", 17, 18)),
     ],
     "outcomes that nothing explains": [
         ("failed", _then(_result("c2", "failed"), _without("executed", 3))),
@@ -315,7 +323,7 @@ def test_a_good_run_of_commands_breaks_no_promise() -> None:
     assert _broken(account) == {}
     assert account.kept
     assert account.counts["reconciled"] == 1
-    assert account.counts["outcome succeeded"] == 8
+    assert account.counts["outcome succeeded"] == 10
 
 
 @pytest.mark.parametrize(

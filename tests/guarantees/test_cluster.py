@@ -12,6 +12,7 @@ from connector.twilio.signature import compute
 from tests.guarantees import cluster, commands
 from tests.guarantees.accounting.commands import of_commands
 from tests.guarantees.stage import RECOVERY_SECONDS, Stage, seeded, stage
+from tests.guarantees.traffic import Traffic
 from tests.running import Connector, headers_of, until, wait_for_records
 
 ROLES = ["callbacks", "commands"]
@@ -24,7 +25,8 @@ async def test_leaders_die_and_too_few_replicas_are_in_sync_and_nothing_is_lost_
     sections = {**cluster.SECTIONS, "kafka": kafka, "roles": ROLES}
     async with stage(tmp_path, seed=3, nodes=cluster.NODES, count=1, **sections) as playing:
         (process,) = playing.processes
-        traffic, stop = commands.Traffic(playing, seeded(3, "traffic")), asyncio.Event()
+        await commands.prepare(playing)
+        traffic, stop = Traffic(playing, seeded(3, "traffic")), asyncio.Event()
         sending = asyncio.create_task(traffic.run(stop))
         leader = await cluster.Leaders(playing).of(f"{playing.prefix}.journal")
         assert leader is not None

@@ -33,19 +33,23 @@ class Sent:
     """A command record that Kafka has acknowledged. `id` is the one that its result must name.
 
     `outcomes` are those that it may have as the first of its id. `rows` are the SIDs that a list must show, `producer`
-    tells apart who wrote it. `may_be_passed_over`: so much of Kafka was lost meanwhile that it may stay unanswered.
+    tells apart who wrote it. One that is not `is_named` has an odd id, which is not compared; one that is not
+    `is_whole` is too large for a dead letter. `may_be_passed_over`: so much of Kafka was lost meanwhile that it may
+    stay unanswered.
     """
 
     position: Position
     id: str
     key: bytes | None
-    value: bytes = b""
+    value: bytes | None = b""
     producer: str = ""
     outcomes: frozenset[str] = CREATED
     creates: bool = True
     rows: frozenset[str] | None = None
     has_reply: bool = False
     expires_at: float | None = None
+    is_named: bool = True
+    is_whole: bool = True
     may_be_passed_over: bool = False
 
     @property
@@ -103,7 +107,7 @@ class Letter:
 
     position: Position
     key: bytes | None
-    value: bytes
+    value: bytes | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,9 +115,9 @@ class Trace:
     """All that is known of a run. Results and replies stand in the order of their partitions, executions in their own.
 
     `unsettled` are the ids of which the simulator refused a request without saying so for certain (a connection that it
-    closed, a 503), `attempts` the times at which the journal says that an id was attempted. `interruptions` are the
-    times, from and to, in which a process or the broker was not there; `steps` those at which the two clocks jumped
-    against each other. `settle_seconds` is how late a list may show what was made.
+    closed, a 503), `attempts` the times at which the journal says that a record or an id was attempted.
+    `interruptions` are the times, from and to, in which a process or the broker was not there; `steps` those at which
+    the two clocks jumped against each other. `settle_seconds` is how late a list may show what was made.
     """
 
     sent: Sequence[Sent]
@@ -122,7 +126,7 @@ class Trace:
     replies: Sequence[Answer] = ()
     letters: Sequence[Letter] = ()
     unsettled: Collection[str] = ()
-    attempts: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    attempts: Mapping[str | Position, Sequence[float]] = field(default_factory=dict)
     interruptions: Sequence[tuple[float, float]] = ()
     steps: Sequence[float] = ()
     settle_seconds: float = 2.0
@@ -199,7 +203,8 @@ def _answers(account: Account, story: _Story) -> None:
     account.promise("results of records that were not sent", sorted(story.answers.keys() - story.sent.keys()))
     named = [(story.sent[place], a) for place, answers in story.answers.items() for a in answers if place in story.sent]
     account.promise(
-        "results under another id", [one for one, answer in named if answer.document["command"]["id"] != one.id]
+        "results under another id",
+        [one for one, answer in named if one.is_named and answer.document["command"]["id"] != one.id],
     )
     account.promise("results under another key", [one for one, answer in named if answer.key != _kept_key(one)])
     account.promise("results that do not satisfy their schema", [one for one, answer in named if not _fits(answer)])
@@ -288,10 +293,11 @@ def _is_hidden(trace: Trace, executions: Sequence[Execution]) -> bool:
 
 def _may_be_lost(trace: Trace, one: Sent) -> bool:
     """Whether its request may have been lost: the simulator says so, or somebody died between attempt and request."""
-    return one.id in trace.unsettled or any(
-        begin - LEASE_SECONDS <= at <= end
-        for at in trace.attempts.get(one.id, ())
-        for begin, end in trace.interruptions
+    attempts = trace.attempts.get(one.position, ()) or trace.attempts.get(one.id, ())
+    return (
+        one.may_be_passed_over
+        or one.id in trace.unsettled
+        or any(begin - LEASE_SECONDS <= at <= end for at in attempts for begin, end in trace.interruptions)
     )
 
 
@@ -355,7 +361,7 @@ def _order(account: Account, story: _Story) -> None:
     executions, results, scattered = list[str](), list[str](), list[str]()
     for lane, records in lanes.items():
         # An id that several producers send may be executed for any of them.
-        own = [one for one in _firsts(records) if len({other.producer for other in story.by_id[one.name]}) == 1]
+        own = [one for one in _firsts(story, records) if len({other.producer for other in story.by_id[one.name]}) == 1]
         executions += falling((str(one), executed[one.id]) for one in own if one.id in executed and one.creates)
         results += falling((str(one), answered[one.position]) for one in records if one.position in answered)
         if len({placed[one.position] for one in records if one.position in placed}) > 1:
@@ -365,11 +371,12 @@ def _order(account: Account, story: _Story) -> None:
     account.promise("answered in several partitions within a key", scattered)
 
 
-def _firsts(records: Sequence[Sent]) -> list[Sent]:
-    """The first record of each id."""
+def _firsts(story: _Story, records: Sequence[Sent]) -> list[Sent]:
+    """The record of each id that used it up: one that was rejected or has expired leaves it to a later one."""
     firsts: dict[tuple[str, str], Sent] = {}
     for one in records:
-        firsts.setdefault(one.name, one)
+        if story.outcome(one) in USES_ID:
+            firsts.setdefault(one.name, one)
     return list(firsts.values())
 
 
@@ -400,4 +407,4 @@ def _copied(answers: Sequence[Answer]) -> list[tuple[bytes | None, bytes]]:
 
 def _altered(letter: Letter, story: _Story) -> bool:
     one = story.sent.get(letter.position)
-    return one is not None and (letter.key, letter.value) != (one.key, one.value)
+    return one is not None and one.is_whole and (letter.key, letter.value) != (one.key, one.value)

@@ -1,0 +1,61 @@
+"""What Kafka forgets: the group's offsets, and the beginning of the journal."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping
+
+from confluent_kafka import OFFSET_END, ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from connector.executor import offsets
+from connector.kafka import journal
+from tests.guarantees.stage import Stage
+
+TIMEOUT_SECONDS = 30
+
+
+def _admin(stage: Stage) -> AdminClient:
+    return AdminClient({"bootstrap.servers": stage.kafka, "log_level": 0})
+
+
+def _group(stage: Stage) -> str:
+    return f"{stage.prefix}-command"
+
+
+async def forget_offsets(stage: Stage) -> None:
+    """Delete the commits of the group, which must have no member: as after a week at rest."""
+
+    def forget() -> None:
+        for future in _admin(stage).delete_consumer_groups([_group(stage)]).values():
+            future.result(TIMEOUT_SECONDS)
+
+    await asyncio.to_thread(forget)
+
+
+async def low_marks(stage: Stage) -> Mapping[int, int]:
+    """From where on the commits need the journal, by partition."""
+
+    def committed() -> list[TopicPartition]:
+        asked = [ConsumerGroupTopicPartitions(_group(stage))]
+        (future,) = _admin(stage).list_consumer_group_offsets(asked).values()
+        return list(future.result(TIMEOUT_SECONDS).topic_partitions)
+
+    marks = defaultdict[int, list[int]](list)
+    for place in await asyncio.to_thread(committed):
+        commit = offsets.decode(place.offset, place.metadata or "")
+        if commit is not None:
+            marks[place.partition].append(commit.low)
+    return {partition: min(lows) for partition, lows in marks.items()}
+
+
+async def cut_journal(stage: Stage, marks: Mapping[int, int] | None) -> None:
+    """Delete the journal's records before these offsets, all of them without any: as its retention does."""
+    topic = f"{stage.prefix}.{journal.TOPIC}"
+    before = dict.fromkeys(range(stage.partitions), OFFSET_END) if marks is None else marks
+
+    def cut() -> None:
+        wanted = [TopicPartition(topic, partition, offset) for partition, offset in before.items()]
+        for future in _admin(stage).delete_records(wanted).values():
+            future.result(TIMEOUT_SECONDS)
+
+    await asyncio.to_thread(cut)
