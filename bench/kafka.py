@@ -55,6 +55,16 @@ async def create(servers: str, names: Sequence[str], *, partitions: int = PARTIT
     await asyncio.sleep(0.3)
 
 
+async def delete(servers: str, prefix: str) -> None:
+    """Delete the topics of a prefix: a given broker outlives the measurement."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    await admin.start()
+    try:
+        await admin.delete_topics([name for name in await admin.list_topics() if name.startswith(f"{prefix}.")])
+    finally:
+        await admin.close()
+
+
 @contextlib.asynccontextmanager
 async def reader(servers: str, *, committed: bool = True) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer without a group."""
