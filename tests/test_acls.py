@@ -11,7 +11,6 @@ from typing import Any
 
 import aiohttp
 import pytest
-from confluent_kafka import Producer
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its module lists nothing as exported
     AclBinding,
     AclBindingFilter,
@@ -28,6 +27,7 @@ from connector.kafka import rights
 from connector.kafka.acls import Acl, missing
 from connector.settings import KafkaSettings
 from connector.simulator import Simulator
+from tests.producing import Message, produce
 from tests.running import Connector, configuration, values, wait_for_records
 from tests.secure_kafka import ROBOT, ROBOT_PASSWORD, SecureKafka, secure_kafka
 
@@ -124,12 +124,6 @@ async def as_administrator(process: Connector, secured: SecureKafka) -> None:
     await Connector(document, process.folder, name="administrator").apply_topics()
 
 
-def produce(kafka: str, topic: str, value: Any, **headers: str) -> None:
-    producer = Producer({"bootstrap.servers": kafka})
-    producer.produce(topic, value=json.dumps(value).encode(), headers=list(headers.items()))
-    assert producer.flush(20) == 0
-
-
 async def test_with_the_printed_acls_everything_works_and_one_less_is_named(
     secured: SecureKafka, prefix: str, simulator: Simulator, tmp_path: Path
 ) -> None:
@@ -188,8 +182,8 @@ async def works(process: Connector, kafka: str, prefix: str) -> None:
     for future in admin.create_topics([NewTopic(reply, 1, 1)]).values():
         future.result(timeout=20)
     for headers in ({"id": "one"}, {"id": "one"}, {"id": "two", "reply-to": reply}):
-        await asyncio.to_thread(produce, kafka, commands, COMMAND, **headers)
-    await asyncio.to_thread(produce, kafka, commands, {"nonsense": 1})
+        await asyncio.to_thread(produce, kafka, [Message(commands, COMMAND, headers=headers)])
+    await asyncio.to_thread(produce, kafka, [Message(commands, {"nonsense": 1})])
     results = values(await wait_for_records(kafka, f"{prefix}.results.send-message", 4))
     assert sorted(result["outcome"] for result in results) == ["duplicate", "rejected", "succeeded", "succeeded"]
     await wait_for_records(kafka, reply, 1)

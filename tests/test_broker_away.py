@@ -1,5 +1,4 @@
 import asyncio
-import json
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from connector.kafka.fitness import Topic
 from connector.simulator import Simulator
 from connector.twilio.signature import compute
 from tests.executing import kafka_settings
+from tests.producing import Message, produce
 from tests.running import Connector, configuration, headers_of, read_all, running, until, values, wait_for_records
 
 PHONE = "+15551234567"
@@ -89,11 +89,7 @@ async def test_everything_waits_for_the_broker_and_goes_on_without_a_restart(
                 pass
         after = simulator.receive(from_="+15550100001", to=PHONE, body="when it is back")
         command = {"to": "+15557654321", "from": PHONE, "body": "Hello"}
-        from confluent_kafka import Producer  # noqa: PLC0415 - only here
-
-        producer = Producer({"bootstrap.servers": kafka})
-        producer.produce(f"{prefix}.commands.send-message", value=json.dumps(command).encode(), key="k")
-        await asyncio.to_thread(producer.flush, 20)
+        await asyncio.to_thread(produce, kafka, [Message(f"{prefix}.commands.send-message", command, "k")])
         (result,) = values(await wait_for_records(kafka, f"{prefix}.results.send-message", 1, within=60))
         watched = await wait_for_records(kafka, f"{prefix}.messages", 3, within=60)
         statuses = await read_all(kafka, f"{prefix}.message-status")

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 import yaml
-from confluent_kafka import Producer
 
 from connector.cli import ENTRIES, imported, main
 from connector.simulator import ACCOUNT_SID, AUTH_TOKEN, Simulator
 from tests.documents.command_line import every_command
+from tests.producing import Message, produce
 from tests.running import configuration, running, until
 
 VALID = {"TWILIO_ACCOUNT_SID": ACCOUNT_SID, "TWILIO_AUTH_TOKEN": AUTH_TOKEN}
@@ -366,10 +366,7 @@ async def test_tail_by_sid_shows_the_whole_story_in_the_order_of_time(
 def test_a_pipe_that_closes_ends_tail_without_a_word(kafka: str, prefix: str, tmp_path: Path) -> None:
     env = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **with_kafka(kafka, prefix)}
     twilio_kafka("topics", "apply", env=env, cwd=tmp_path)
-    producer = Producer({"bootstrap.servers": kafka})
-    for number in range(5_000):
-        producer.produce(f"{prefix}.commands.get", value=b"{}", key=str(number))
-    assert producer.flush(20) == 0
+    produce(kafka, (Message(f"{prefix}.commands.get", b"{}", str(number)) for number in range(5_000)))
     script = f"{sys.executable} -m connector tail --no-follow | head -2"
     done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603, S607 - our own
     assert len(done.stdout.splitlines()) == 2
@@ -461,9 +458,7 @@ def test_colour_is_for_terminals_and_not_where_no_color_is_set(
     env = with_kafka(kafka, prefix)
     if arguments[0] == "tail":
         twilio_kafka("topics", "apply", env=env)
-        producer = Producer({"bootstrap.servers": kafka})
-        producer.produce(f"{prefix}.commands.get", value=b"{}")
-        assert producer.flush(20) == 0
+        produce(kafka, [Message(f"{prefix}.commands.get", b"{}")])
     assert ("\x1b[" in on_a_terminal(*arguments, **env)) == (arguments != ("topics", "tail"))
     assert "\x1b[" not in on_a_terminal(*arguments, NO_COLOR="1", **env)
     assert "\x1b[" not in twilio_kafka(*arguments, env=env).stdout

@@ -1,17 +1,14 @@
 """Health of the real process tells the truth: Kafka and stuck engines are seen, Twilio is not."""
 
 import asyncio
-import json
 import os
 import signal
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
-from confluent_kafka import Producer
 
 from connector.app import App
 from connector.dev.broker import QUICK, Broker
@@ -19,6 +16,7 @@ from connector.kafka import ownership
 from connector.kafka.ownership import Assignment, Membership, Offsets
 from connector.settings import KafkaSettings, Settings, load
 from connector.simulator import Simulator
+from tests.producing import Message, produce
 from tests.running import Connector, configuration, running, until, wait_for_records
 
 COMMAND = {"to": "+15557654321", "from": "+15551234567", "body": "Hello"}
@@ -33,12 +31,6 @@ async def health(process: Connector) -> tuple[int, int, str]:
             pass
         async with session.get(f"{process.admin}/readyz") as ready:
             return live.status, ready.status, await ready.text()
-
-
-def produce(kafka: str, topic: str, value: Any) -> None:
-    producer = Producer({"bootstrap.servers": kafka})
-    producer.produce(topic, value=json.dumps(value).encode())
-    assert producer.flush(20) == 0
 
 
 async def test_without_twilio_the_process_is_alive_and_ready(kafka: str, prefix: str, tmp_path: Path) -> None:
@@ -64,7 +56,7 @@ async def test_a_request_that_hangs_at_twilio_is_not_stuck(
     document["kafka"] |= {"session_timeout": "1s"}
     simulator.fault("latency", "CreateMessage", seconds=4 * STUCK_SECONDS, times=1)
     async with running(document, tmp_path) as (process,):
-        await asyncio.to_thread(produce, kafka, f"{prefix}.commands.send-message", COMMAND)
+        await asyncio.to_thread(produce, kafka, [Message(f"{prefix}.commands.send-message", COMMAND)])
         began = time.monotonic()
         while time.monotonic() < began + 3.5 * STUCK_SECONDS:
             assert (await health(process))[:2] == (200, 200)
@@ -105,7 +97,7 @@ async def test_a_broker_that_is_frozen_is_seen_by_readiness_and_needs_no_restart
         async with asyncio.timeout(30):
             while (await health(process))[1] != 200:  # noqa: ASYNC110 - the same
                 await asyncio.sleep(0.2)
-        await asyncio.to_thread(produce, broker.bootstrap_servers, "frozen.commands.send-message", COMMAND)
+        await asyncio.to_thread(produce, broker.bootstrap_servers, [Message("frozen.commands.send-message", COMMAND)])
         await wait_for_records(broker.bootstrap_servers, "frozen.results.send-message", 1, within=60)
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -12,13 +11,13 @@ from urllib.parse import parse_qsl
 
 import pytest
 from aiohttp import web
-from confluent_kafka import Producer
 from pydantic import SecretStr
 
 from connector.kafka.credentials import Tokens, TokenUnavailable
 from connector.kafka.diagnosis import cause
 from connector.settings import KafkaSettings, SaslSettings
 from connector.simulator import Simulator
+from tests.producing import Message, produce
 from tests.running import Connector, configuration, running, until, values, wait_for_records
 from tests.secure_kafka import PASSWORD, USER, Authority, Identity, SecureKafka, secure_kafka, unsecured_token
 
@@ -31,12 +30,6 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
     """The broker."""
     with secure_kafka(tmp_path_factory.mktemp("secure-kafka")) as kafka:
         yield kafka
-
-
-def produce(kafka: str, topic: str, value: Any) -> None:
-    producer = Producer({"bootstrap.servers": kafka})
-    producer.produce(topic, value=json.dumps(value).encode(), key="k")
-    assert producer.flush(20) == 0
 
 
 def section(secured: SecureKafka, name: str) -> dict[str, Any]:
@@ -64,7 +57,7 @@ async def test_the_whole_main_job_runs_over(
     kafka = secured.open_address
     async with running(document, tmp_path) as (process,):
         await process.wait_for_log("watch starts anew")
-        await asyncio.to_thread(produce, kafka, f"{prefix}.commands.send-message", COMMAND)
+        await asyncio.to_thread(produce, kafka, [Message(f"{prefix}.commands.send-message", COMMAND, "k")])
         (result,) = values(await wait_for_records(kafka, f"{prefix}.results.send-message", 1))
         statuses = values(await wait_for_records(kafka, f"{prefix}.message-status", 2))
         (watched,) = values(await wait_for_records(kafka, f"{prefix}.messages", 1))

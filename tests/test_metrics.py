@@ -1,7 +1,6 @@
 """Metrics of the real process under load: they equal what is in the topics, and a scrape costs little."""
 
 import asyncio
-import json
 import re
 from collections import Counter as Counted
 from collections.abc import Iterable
@@ -10,12 +9,12 @@ from typing import Any
 
 import aiohttp
 from aiokafka import ConsumerRecord
-from confluent_kafka import Producer
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from connector.exposition import OPENMETRICS
 from connector.simulator import Simulator
 from connector.twilio.signature import compute
+from tests.producing import Message, produce
 from tests.running import PARTITIONS, Connector, configuration, read_all, running, values, wait_for_records
 
 SENDER, RECIPIENT = "+15551234567", "+15557654321"
@@ -79,14 +78,6 @@ async def scrape(process: Connector) -> Scrape:
     return Scrape((await exposed(process))[1])
 
 
-def produce(kafka: str, records: Iterable[tuple[str, str | None, Any, dict[str, str]]]) -> None:
-    producer = Producer({"bootstrap.servers": kafka})
-    for topic, key, value, headers in records:
-        raw = value if isinstance(value, bytes) else json.dumps(value).encode()
-        producer.produce(topic, value=raw, key=key, headers=list(headers.items()))
-    assert producer.flush(30) == 0
-
-
 def work(prefix: str) -> Iterable[tuple[str, str | None, Any, dict[str, str]]]:
     """Commands of every outcome: sent, refused by Twilio, rejected, expired, repeated, read, listed."""
     send, get = f"{prefix}.commands.send-message", f"{prefix}.commands.get"
@@ -136,7 +127,9 @@ async def test_after_a_load_the_counters_equal_what_is_in_the_topics(
     async with running(document, tmp_path) as (process,), aiohttp.ClientSession() as session:
         samples: list[Scrape] = []
         sampling = asyncio.create_task(sample(process, samples))
-        await asyncio.to_thread(produce, kafka, work(prefix))
+        await asyncio.to_thread(
+            produce, kafka, (Message(topic, value, key, headers) for topic, key, value, headers in work(prefix))
+        )
         answers = await asyncio.gather(
             *(call_back(session, process, simulator.auth_token, number) for number in range(CALLBACKS))
         )

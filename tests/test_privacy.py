@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +15,11 @@ from urllib.parse import quote, quote_plus, urlencode
 
 import aiohttp
 import pytest
-from confluent_kafka import Producer
 from yarl import URL
 
 from connector.simulator import ACCOUNT_SID, Account, ApiKey, Simulator
 from connector.twilio.signature import compute
+from tests.producing import Message, produce
 from tests.running import Connector, configuration, read_all, running, values
 from tests.test_tracing import Collector, collector
 
@@ -126,19 +126,14 @@ INVALID: list[tuple[str, Any]] = [
 """Commands that are rejected, each of them for the content of some field."""
 
 
-def produce(run: Run, commands: Iterable[tuple[str, Any]]) -> None:
-    producer = Producer({"bootstrap.servers": run.kafka})
-    for name, value in commands:
-        raw = value if isinstance(value, bytes) else json.dumps(value).encode()
-        headers: list[tuple[str, str | bytes | None]] = [("id", f"c-{next(run.ids)}")]
-        producer.produce(f"{run.prefix}.commands.{name}", value=raw, key=CUSTOMER, headers=headers)
-    assert producer.flush(20) == 0
+def _message(run: Run, name: str, value: Any) -> Message:
+    return Message(f"{run.prefix}.commands.{name}", value, CUSTOMER, {"id": f"c-{next(run.ids)}"})
 
 
 async def executed(run: Run, commands: Sequence[tuple[str, Any]]) -> list[str]:
     """Send commands, and wait for all of their results; the outcomes in the order of the commands."""
     before = {name: len(await finals(run, name)) for name, _ in commands}
-    await asyncio.to_thread(produce, run, commands)
+    await asyncio.to_thread(produce, run.kafka, [_message(run, *command) for command in commands])
     found: dict[str, Iterator[str]] = {}
     for name, old in before.items():
         count = old + sum(other == name for other, _ in commands)

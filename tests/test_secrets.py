@@ -1,7 +1,6 @@
 """Secrets that change while everything runs: read again on SIGHUP, after a 401, and when Kafka refuses us."""
 
 import asyncio
-import json
 import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Any
 
 import aiohttp
 import pytest
-from confluent_kafka import Producer
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its module lists nothing as exported
     AdminClient,
     ScramCredentialInfo,
@@ -18,21 +16,16 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its module 
 )
 
 from connector.simulator import PHONE_NUMBER, Account, ApiKey, Simulator
+from tests.producing import Message, produce
 from tests.running import Connector, configuration, running, values, wait_for_records
 from tests.secure_kafka import PASSWORD, USER, Authority, Identity, SecureKafka, secure_broker
 
 COMMAND = {"to": "+15550100002", "from": PHONE_NUMBER, "body": "Hello"}
 
 
-def produce(kafka: str, prefix: str) -> None:
-    producer = Producer({"bootstrap.servers": kafka})
-    producer.produce(f"{prefix}.commands.send-message", value=json.dumps(COMMAND).encode(), key="k")
-    assert producer.flush(20) == 0
-
-
 async def send(kafka: str, prefix: str, count: int) -> list[str]:
     """Send a command; the outcomes of all so far, as soon as there are so many."""
-    await asyncio.to_thread(produce, kafka, prefix)
+    await asyncio.to_thread(produce, kafka, [Message(f"{prefix}.commands.send-message", COMMAND, "k")])
     results = values(await wait_for_records(kafka, f"{prefix}.results.send-message", count, within=60))
     return [str(result["outcome"]) for result in results]
 

@@ -12,7 +12,6 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from confluent_kafka import Producer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -21,6 +20,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from connector import tracing
 from connector.simulator import Simulator
+from tests.producing import Message, produce
 from tests.running import Connector, configuration, headers_of, until, wait_for_records
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -61,11 +61,8 @@ async def collector() -> AsyncIterator[Collector]:
     await runner.cleanup()
 
 
-def produce(kafka: str, topic: str, headers: dict[str, str]) -> None:
-    producer = Producer({"bootstrap.servers": kafka})
-    value = json.dumps({"to": RECIPIENT, "from": SENDER, "body": BODY}).encode()
-    producer.produce(topic, value=value, key="k", headers=list(headers.items()))
-    assert producer.flush(20) == 0
+def _command(topic: str, headers: dict[str, str]) -> Message:
+    return Message(topic, {"to": RECIPIENT, "from": SENDER, "body": BODY}, "k", headers)
 
 
 @asynccontextmanager
@@ -100,7 +97,7 @@ async def test_a_trace_connects_producer_command_twilio_and_result_and_by_link_t
         await process.wait_for_log("watch starts anew")
         topic = f"{prefix}.commands.send-message"
         headers = {"traceparent": f"00-{TRACE}-{PARENT}-01", "id": "c-1"}
-        await asyncio.to_thread(produce, kafka, topic, headers)
+        await asyncio.to_thread(produce, kafka, [_command(topic, headers)])
         (result,) = await wait_for_records(kafka, f"{prefix}.results.send-message", 1)
         statuses = await wait_for_records(kafka, f"{prefix}.message-status", 2)
         (watched,) = await wait_for_records(kafka, f"{prefix}.messages", 1)
@@ -144,8 +141,9 @@ async def test_what_the_producer_does_not_sample_leaves_no_span_and_keeps_its_co
     document = configuration(simulator, kafka=kafka, prefix=prefix)
     async with traced(document, tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url):
         topic = f"{prefix}.commands.send-message"
-        await asyncio.to_thread(produce, kafka, topic, {"traceparent": f"00-{TRACE}-{PARENT}-00", "id": "no"})
-        await asyncio.to_thread(produce, kafka, topic, {"traceparent": f"00-{'1' * 32}-{PARENT}-01", "id": "yes"})
+        traces = {"no": f"00-{TRACE}-{PARENT}-00", "yes": f"00-{'1' * 32}-{PARENT}-01"}
+        sent = [_command(topic, {"traceparent": trace, "id": name}) for name, trace in traces.items()]
+        await asyncio.to_thread(produce, kafka, sent)
         unsampled, _ = await wait_for_records(kafka, f"{prefix}.results.send-message", 2)
         await until(lambda: collector.named("POST CreateMessage"))
     assert headers_of(unsampled)["traceparent"] == f"00-{TRACE}-{PARENT}-00"
@@ -159,7 +157,7 @@ async def test_without_tracing_a_trace_still_goes_through_to_result_and_status_e
     document = configuration(simulator, kafka=kafka, prefix=prefix)
     given = f"00-{TRACE}-{PARENT}-01"
     async with traced(document, tmp_path):
-        await asyncio.to_thread(produce, kafka, f"{prefix}.commands.send-message", {"traceparent": given})
+        await asyncio.to_thread(produce, kafka, [_command(f"{prefix}.commands.send-message", {"traceparent": given})])
         (result,) = await wait_for_records(kafka, f"{prefix}.results.send-message", 1)
         statuses = await wait_for_records(kafka, f"{prefix}.message-status", 2)
     assert {headers_of(record)["traceparent"] for record in [result, *statuses]} == {given}

@@ -1,15 +1,15 @@
 """A console over large topics opens at once, and the process that serves it does not grow."""
 
 import asyncio
-import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
 from playwright.async_api import Browser, Page, expect
 
 from connector.simulator import Simulator
 from tests.console.conftest import Live
+from tests.producing import Message, produce
 from tests.running import Connector, configuration, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -19,20 +19,18 @@ TRIES = 10
 TOPICS = ("messages", "message-status", "results.send-message", "dead-letters")
 
 
-def _fill(kafka: str, prefix: str, count: int) -> None:
+def _messages(prefix: str, count: int) -> Iterator[Message]:
     """So many events, of different SIDs, over four topics."""
-    producer = Producer({"bootstrap.servers": kafka, "linger.ms": 20, "queue.buffering.max.messages": count + 1})
     for number in range(count):
         sid = f"SM{number:032x}"
-        headers = {"ce_specversion": "1.0", "ce_id": sid, "ce_source": "/twilio/AC/messages", "ce_subject": sid}
         value = {"sid": sid, "status": "delivered", "outcome": "succeeded", "body": "x" * 200}
-        producer.produce(
-            f"{prefix}.{TOPICS[number % len(TOPICS)]}",
-            value=json.dumps(value).encode(),
-            key=sid,
-            headers=[*headers.items(), ("ce_type", "twilio.message.created.v1"), ("content-type", "application/json")],
-        )
-    assert producer.flush(60) == 0
+        headers = {"ce_specversion": "1.0", "ce_id": sid, "ce_source": "/twilio/AC/messages", "ce_subject": sid}
+        headers |= {"ce_type": "twilio.message.created.v1", "content-type": "application/json"}
+        yield Message(f"{prefix}.{TOPICS[number % len(TOPICS)]}", value, sid, headers)
+
+
+def _fill(kafka: str, prefix: str, count: int) -> None:
+    produce(kafka, _messages(prefix, count), **{"linger.ms": 20, "queue.buffering.max.messages": count + 1})
 
 
 def _resident(process: Connector) -> int:

@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import orjson
-from confluent_kafka import Producer
-
 from connector.simulator import Simulator
+from tests.producing import Message, produce
 from tests.running import Connector, configuration, running, values, wait_for_records
 from tests.simulator.simulator_world import Hooks
 from tests.specification.example import Example
@@ -39,20 +37,16 @@ class World:
 
     async def execute(self, chosen: Sequence[Example]) -> None:
         """Send the commands, and wait for the last result of each."""
-        await asyncio.to_thread(self._produce, chosen)
+        await asyncio.to_thread(produce, self.kafka, [self._message(example) for example in chosen])
         expected = Counter(example.command for example in chosen)
         for command, count in expected.items():
             done = sum(1 for found in self.results.values() if found[0]["command"]["name"] == command)
             records = await wait_for_records(self.kafka, self.topic(f"results.{command}"), done + count, within=60)
             self.results |= _by_id(values(records))
 
-    def _produce(self, chosen: Sequence[Example]) -> None:
-        producer = Producer({"bootstrap.servers": self.kafka})
-        for example in chosen:
-            value = orjson.dumps(example.value)
-            topic = self.topic(f"commands.{example.command}")
-            producer.produce(topic, value=value, key=example.lane or example.id, headers={"id": example.id})
-        assert producer.flush(20) == 0
+    def _message(self, example: Example) -> Message:
+        topic = self.topic(f"commands.{example.command}")
+        return Message(topic, example.value, example.lane or example.id, {"id": example.id})
 
 
 def _by_id(results: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
