@@ -27,6 +27,7 @@ from connector.executor.executor import Executor
 from connector.executor.media import object_store, topic_store
 from connector.executor.pending import Pending
 from connector.executor.process import Process
+from connector.kafka import checkpoints, journal
 from connector.kafka.ownership import Membership
 from connector.kafka.probe import Probe
 from connector.kafka.publisher import Publisher
@@ -259,6 +260,7 @@ class App:
             problems.append("The process is stopping.")
         if not self.probe.reachable:
             problems.append("Kafka does not answer.")
+        problems += [member.problem for member in self.memberships if member.problem]
         return problems
 
 
@@ -287,6 +289,8 @@ def _watching(app: App) -> Membership:
         topics=[topic],
         serve=app.watch_owners.serve,
         lock_only=True,
+        # A watch lives where its name and `kafka.partitions` say: two processes must not differ in it.
+        sized=[journal.topic_of(kafka)],
         stop_seconds=stop_seconds(settings),
     )
 
@@ -330,6 +334,7 @@ def _executing(app: App) -> Membership:
         role="commands",
         group=group,
         topics=list(executor.topics),
+        sized=[journal.topic_of(kafka), checkpoints.topic_of(kafka)],
         serve=executor.serve,
         stop_seconds=stop_seconds(settings),
     )

@@ -50,7 +50,7 @@ def flows_of(settings: Settings) -> dict[str, str]:
     return {
         name: "watched" if name in watched else flows.get(purpose, purpose)
         for name, purpose in named.items()
-        if purpose not in ("media", "forwarded")
+        if purpose not in ("media", "forwarded", "checkpoints")
     }
 
 

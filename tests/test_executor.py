@@ -7,8 +7,6 @@ from typing import Any
 
 import orjson
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.structs import OffsetAndMetadata
 
 from tests.executing import Executing, executing, message
 from tests.running import headers_of, until, wait_for_records
@@ -439,25 +437,3 @@ async def test_what_the_journal_shows_as_finished_is_skipped_after_a_crash_and_a
         await running.send(message("last"))
         await running.results(21)
     assert sorted(running.created()) == sorted([*map(str, range(20)), "last"])
-
-
-async def test_a_topic_that_is_shorter_than_what_was_committed_goes_on_with_new_commands(
-    kafka: str, prefix: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """As after the topic was deleted and created anew: what comes from now on is executed."""
-    async with executing(kafka, prefix) as running:
-        await running.stop()
-        await running.send(message("before"))
-        assert running.membership is not None
-        consumer = AIOKafkaConsumer(bootstrap_servers=kafka, group_id=running.membership.group)
-        await consumer.start()
-        place = TopicPartition(running.topic("commands.send-message"), 0)
-        consumer.assign([place])
-        await consumer.commit({place: OffsetAndMetadata(1000, "")})
-        await consumer.stop()
-        await running.start()
-        await running.serving()
-        await running.send(message("after"))
-        await running.results(1)
-    assert running.created() == ["after"]
-    assert "commands passed over" in capsys.readouterr().out

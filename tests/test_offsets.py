@@ -1,6 +1,9 @@
 """Progress: what is committed tells a successor exactly which commands are finished."""
 
+import base64
+import zlib
 from collections.abc import Iterable
+from itertools import accumulate
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -142,6 +145,46 @@ def test_hours_of_work_above_one_slow_command_fit_a_commit() -> None:
     assert text is not None
     assert len(text) < METADATA_LIMIT // 4
     assert progress.base == 0
+
+
+@given(st.text(max_size=40) | st.from_regex(r"1:[0-9]{1,3}:[0-9]{0,3}:[A-Za-z0-9+/=]{0,40}", fullmatch=True))
+def test_whatever_others_write_beside_an_offset_is_read_or_says_nothing(text: str) -> None:
+    found = decode(5, text)
+    assert found is None or found.low >= 0
+
+
+def test_a_text_that_claims_more_than_any_owner_holds_says_nothing() -> None:
+    bomb = base64.b64encode(zlib.compress(bytes([255, 255, 255, 255, 127]))).decode()
+    assert decode(0, f"1:0::{bomb}") is None
+
+
+@given(lives(), st.data())
+def test_holes_that_no_commit_can_tell_do_not_hold_anything_up_for_good(
+    life: tuple[list[int], list[int]], data: st.DataObject
+) -> None:
+    """Markers of callers' transactions look like commands that are not finished until they are passed over."""
+    offsets, finished = life
+    successor = Progress(BASE, finished=_offset_set(finished))
+    read = data.draw(st.integers(0, len(offsets)))
+    left = [offset for offset in offsets[:read] if successor.deliver(offset)]
+    assert left == [offset for offset in offsets[:read] if offset not in finished]
+    for offset in left:
+        successor.finish(offset)
+    everything = max(finished, default=BASE - 1)
+    if read == len(offsets) and everything < successor.position:
+        assert successor.base == successor.end
+    assert successor.base <= min((offset for offset in offsets[read:] if offset not in finished), default=successor.end)
+
+
+def test_a_hundred_thousand_transactions_are_read_past_before_they_are_committed() -> None:
+    sizes = [1 + number * 7919 % 5 for number in range(100_000)]
+    starts = list(accumulate((size + 1 for size in sizes), initial=0))
+    commands = [start + number for start, size in zip(starts, sizes, strict=False) for number in range(size)]
+    progress = Progress(0, finished=_offset_set(commands))
+    assert progress.metadata(low=1, digest=None) is None
+    assert not any(progress.deliver(offset) for offset in commands)
+    assert progress.metadata(low=1, digest=None) is not None
+    assert progress.base == commands[-1] + 1
 
 
 def test_more_holes_than_a_commit_can_tell_leave_the_commit_before() -> None:

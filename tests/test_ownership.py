@@ -72,6 +72,44 @@ async def member(settings: KafkaSettings, owners: Owners, **options: bool) -> As
         await task
 
 
+async def test_a_member_of_fewer_topics_keeps_its_partitions_while_both_versions_run(settings: KafkaSettings) -> None:
+    """As in a rolling update to a version that reads one topic more: they must not fence each other again and again."""
+    prefix = settings.topic_prefix
+    old, new = Owners("old", []), Owners("new", [])
+    stop = asyncio.Event()
+    former = Membership(settings, role="test", group=f"{prefix}-test", topics=[f"{prefix}.one"], serve=old.serve)
+    task = asyncio.create_task(former.run(stop))
+    await until(_holds(old, PARTITIONS))
+    async with member(settings, new):
+        await until(lambda: 0 < len(new.held) < PARTITIONS and len(old.held) + len(new.held) == PARTITIONS)
+        opened = len(old.events) + len(new.events)
+        producer = AIOKafkaProducer(bootstrap_servers=settings.bootstrap_servers)
+        await producer.start()
+        for partition in range(PARTITIONS):
+            await producer.send_and_wait(f"{prefix}.one", b"v", partition=partition)
+        await until(lambda: len(old.received) + len(new.received) == PARTITIONS)
+        await producer.stop()
+        assert len(old.events) + len(new.events) == opened
+        stop.set()
+        await task
+        await until(_holds(new, PARTITIONS))
+
+
+async def test_a_process_with_another_number_of_partitions_is_no_member_and_says_so(settings: KafkaSettings) -> None:
+    """Topics that grow while processes run: those with the former number leave, and come back when it is theirs."""
+    prefix = settings.topic_prefix
+    owners = Owners("a", [])
+    wrong = settings.model_copy(update={"partitions": PARTITIONS + 2})
+    async with member(wrong, owners) as membership:
+        await until(lambda: membership.problem is not None)
+        assert membership.problem is not None
+        assert f"{prefix}.one has {PARTITIONS} partitions and kafka.partitions is" in membership.problem
+        assert (owners.events, membership.alive) == ([], True)
+        await topics.apply(wrong, [Topic(f"{prefix}.{name}", PARTITIONS + 2, 1, exact=True) for name in ("one", "two")])
+        await until(_holds(owners, PARTITIONS + 2))
+        assert membership.problem is None
+
+
 def _holds(owners: Owners, count: int) -> Callable[[], bool]:
     return lambda: len(owners.held) == count
 

@@ -63,7 +63,7 @@ def topics_to_show(settings: "Settings") -> Iterator[str]:
     """The topics that hold what people read, without their prefix."""
     from connector.catalog import topics_of
 
-    hidden = {"cursors", "journal", "control", "recording-media", "forwarded-commands"}
+    hidden = {"cursors", "journal", "control", "recording-media", "forwarded-commands", "checkpoints"}
     names = (topic.name.removeprefix(f"{settings.kafka.topic_prefix}.") for topic in topics_of(settings))
     return (name for name in names if name not in hidden)
 

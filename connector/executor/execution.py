@@ -10,7 +10,7 @@ PerhapsExecuted, a create        in doubt: reconciled -> succeeded; not found ->
 
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -99,13 +99,18 @@ class Execution:
         if doubt is not None:
             await self._finish(*await self._answer_in_doubt(doubt))
             return
-        if await self._forwarded():
+        is_forgotten = self._owner.is_doubtful(self._command)
+        if not is_forgotten and await self._forwarded():
             return
         refused = await self._refused_reply()
         first = await self._owner.dedupe.first(self._command, self._owner.waiting)
         if first is not None:
             await self._finish_repeat(first)
             return
+        if is_forgotten and not self._process.is_harmless(self._command):
+            await self._finish(*await self._answer_forgotten())
+            return
+        self._perhaps = is_forgotten
         try:
             job = self._process.prepare(self._command, refused)
         except Rejected as error:
@@ -142,10 +147,23 @@ class Execution:
             job = self._process.prepare(self._command)
         except Rejected as error:
             await self._owner.wait(self._seconds_until_over(doubt))
-            log.warning("unknown", command=self._command.command, id=self._command.id, reason=f"{error!s:.200}")
-            return [Answer("unknown", error=results.UNKNOWN)]
+            gone = self._command.is_gone
+            return [self._unknown(results.RECORD_GONE if gone else results.UNKNOWN, reason=f"{error!s:.200}")]
         resolved = await self._after_predecessor(job, doubt)
         return [resolved] if resolved is not None else await self._answer(job)
+
+    async def _answer_forgotten(self) -> list[Answer]:
+        """The answers to a command that may have been executed, though nothing tells: a create is not sent."""
+        self._perhaps = True
+        try:
+            job = self._process.prepare(self._command)
+        except Rejected as error:
+            return [self._unknown(results.FORGOTTEN, reason=f"{error!s:.200}")]
+        return await self._answer(job) if job.repeatable else [self._unknown(results.FORGOTTEN)]
+
+    def _unknown(self, error: Mapping[str, Any], *, reason: str | None = None) -> Answer:
+        log.warning("unknown", command=self._command.command, id=self._command.id, reason=reason)
+        return Answer("unknown", error=error)
 
     def _seconds_until_over(self, doubt: journal.Entry) -> float:
         """How long a predecessor's attempt may still be under way."""
@@ -342,8 +360,7 @@ class Execution:
             return replace(self._succeeded(job, Portion((bundle,))), reconciled=True)
         if self._process.resend:
             return None
-        log.warning("unknown", command=self._command.command, id=self._command.id)
-        return Answer("unknown", error=results.UNKNOWN)
+        return self._unknown(results.UNKNOWN)
 
     async def _find(self, job: Job, attempted_at: datetime, *, settled: datetime) -> reconcile.Row | None:
         """Look until something is found, or until nothing can appear any more."""

@@ -42,10 +42,15 @@ def partition_of_command(command: Pending, count: int) -> int:
 
 def forwarded_record(command: Pending, *, prefix: str, partition: int) -> Record:
     """The command byte for byte, for the owner of that partition; the last header says where it came from."""
-    origin = f"{command.topic}/{command.partition}/{command.offset}/{command.milliseconds}".encode()
+    origin = origin_text(command.position, command.milliseconds).encode()
     # Kafka knows headers without a value, and they are kept as they are.
     headers: list[tuple[str, bytes]] = [*command.headers, (HEADER, origin)]  # type: ignore[list-item]
     return Record(f"{prefix}.{NAME}", command.key, command.value, headers, partition=partition)
+
+
+def origin_text(position: Position, milliseconds: int) -> str:
+    """Where and when a caller wrote a record, as `origin_of` reads it."""
+    return "/".join(map(str, (*position, milliseconds)))
 
 
 def origin_of(record: Received, topics: Container[str]) -> Origin | None:

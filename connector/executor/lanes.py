@@ -55,10 +55,14 @@ class Lanes(Generic[Item]):
         except Leaving:
             return
         except Exception as error:  # noqa: BLE001 - handed to the owner, which reopens
-            if not self.failure.done():
-                self.failure.set_result(error)
+            self.fail(error)
             return
         self._queues.pop(lane, None)
+
+    def fail(self, error: BaseException) -> None:
+        """Tell the owner, which reopens; the first one counts."""
+        if not self.failure.done():
+            self.failure.set_result(error)
 
     @contextmanager
     def waiting(self) -> Iterator[None]:

@@ -3,14 +3,20 @@
 import base64
 import zlib
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from connector.kafka.offset_set import OffsetSet
 
 # Kafka's default offset.metadata.max.bytes, counted in characters.
 METADATA_LIMIT = 4096
 VERSION = "1"
+# Of what a commit tells. There are more only where commands had a transaction each, until they are passed over.
+MOST_HOLES = 20_000
+# What a text may unpack to: far beyond what owners write.
+LARGEST_TEXT = 1024 * 1024
+MOST_PENDING = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,39 +44,50 @@ class Progress:
         `finished` is what the journal knows beyond that. It belongs into the next commit, whether it is delivered again
         before or not: that commit says that nobody needs to read of it in the journal any more.
         """
-        finished = finished or OffsetSet()
-        committed = max(base, end)
-        self._next = max(finished.end, committed)
-        open_ones = {*(offset for offset in pending if offset not in finished), *finished.missing(committed)}
-        self._pending: OrderedDict[int, None] = OrderedDict.fromkeys(sorted(open_ones))
-        self._undelivered = deque(self._pending)
+        self._finished = finished or OffsetSet()
+        self._committed = max(base, end)
+        self._known = max(self._finished.end, self._committed)
+        left = sorted(offset for offset in {*pending} if offset >= base and offset not in self._finished)
+        self._pending: OrderedDict[int, None] = OrderedDict.fromkeys(left)
+        self._undelivered = deque(left)
+        self._position = base
 
     @property
     def base(self) -> int:
         """Everything below it is finished: the offset to commit, and to read from."""
-        return next(iter(self._pending), self._next)
+        first = next(iter(self._pending), self.end)
+        return min(first, next(self._holes(), first))
 
     @property
     def end(self) -> int:
         """Behind the last one that is known."""
-        return self._next
+        return max(self._position, self._known)
+
+    @property
+    def position(self) -> int:
+        """Behind the last one that was delivered."""
+        return self._position
 
     @property
     def pending(self) -> int:
-        """How many are known and not finished."""
+        """How many are delivered, or known from a commit, and not finished."""
         return len(self._pending)
 
     def deliver(self, offset: int) -> bool:
         """Note a delivered record; False when it is finished or was delivered before."""
+        if offset < self._position:
+            return False
         # What is passed over does not exist any more.
         while self._undelivered and self._undelivered[0] < offset:
-            del self._pending[self._undelivered.popleft()]
-        if self._undelivered and self._undelivered[0] == offset:
-            self._undelivered.popleft()
-            return True
-        if offset < self._next:
+            self._pending.pop(self._undelivered.popleft(), None)
+        self._position = offset + 1
+        if offset < self._committed:
+            is_open = bool(self._undelivered) and self._undelivered[0] == offset
+            if is_open:
+                self._undelivered.popleft()
+            return is_open
+        if offset in self._finished:
             return False
-        self._next = offset + 1
         self._pending[offset] = None
         return True
 
@@ -78,14 +95,22 @@ class Progress:
         """Note that a delivered command is finished: its result is durable."""
         self._pending.pop(offset, None)
 
-    def metadata(self, *, low: int, digest: int | None) -> str | None:
-        """What a successor must know, as text.
+    def metadata(self, *, low: int, digest: int | None, limit: int = METADATA_LIMIT) -> str | None:
+        """What a successor must know, as text; None when it would be longer than `limit`.
 
-        None when it would be longer than Kafka allows: then nothing is committed until more is finished, and the commit
-        before it stays, which is as true as it was.
+        Then the commit before it stays, which is as true as it was: the journal from its mark on tells the rest.
         """
-        text = encode(self.base, Commit(low=low, digest=digest, end=self._next, pending=tuple(self._pending)))
-        return text if len(text) <= METADATA_LIMIT else None
+        holes = list(islice(self._holes(), MOST_HOLES + 1))
+        if len(holes) > MOST_HOLES:
+            return None
+        # Offsets that were delivered lie below the holes, and those of the last commit as well.
+        pending = (*self._pending, *holes)
+        text = encode(self.base, Commit(low=low, digest=digest, end=self.end, pending=pending))
+        return text if len(text) <= limit else None
+
+    def _holes(self) -> Iterator[int]:
+        """What the journal does not name as finished, in what was not delivered yet: such a record may exist or not."""
+        return self._finished.missing(max(self._position, self._committed))
 
 
 def encode(base: int, commit: Commit) -> str:
@@ -101,8 +126,12 @@ def decode(base: int, text: str) -> Commit | None:
     if version != VERSION or rest.count(":") != 2:  # noqa: PLR2004 - three members
         return None
     low, digest, packed = rest.split(":")
-    end, pending = _unpacked(base, zlib.decompress(base64.b64decode(packed))) if packed else (base, [])
-    return Commit(low=int(low), digest=int(digest) if digest else None, end=end, pending=tuple(pending))
+    try:
+        lengths = zlib.decompressobj().decompress(base64.b64decode(packed), LARGEST_TEXT) if packed else b""
+        end, pending = _unpacked(base, lengths)
+        return Commit(low=int(low), digest=int(digest) if digest else None, end=end, pending=tuple(pending))
+    except (ValueError, zlib.error):
+        return None
 
 
 def _runs(base: int, end: int, pending: Sequence[int]) -> list[int]:
@@ -134,6 +163,8 @@ def _unpacked(base: int, lengths: bytes) -> tuple[int, list[int]]:
     position = base
     is_pending = True
     for length in _varints(lengths):
+        if is_pending and len(pending) + length > MOST_PENDING:
+            raise ValueError("More is pending than any owner holds.")
         if is_pending:
             pending += range(position, position + length)
         position += length

@@ -6,26 +6,29 @@ what a successor must know. On leaving: finish what is in flight, commit, return
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import NamedTuple, Protocol
 
 from connector import telemetry
-from connector.errors import Unavailable
+from connector.errors import Unavailable, Unwritable
 from connector.events import Record, now
-from connector.executor import offsets
+from connector.executor import offsets, restoring
 from connector.executor.dedupe import Dedupe
-from connector.executor.lanes import Lanes
+from connector.executor.lanes import Lanes, Leaving
+from connector.executor.lost_records import LostRecord, lost_record
 from connector.executor.media import MediaWriter
-from connector.executor.offsets import Commit, Progress
+from connector.executor.offsets import Progress
 from connector.executor.pending import Pending
+from connector.executor.restoring import Restored
 from connector.executor.writer import Writer
-from connector.kafka import journal, reading
+from connector.kafka import checkpoints, journal, reading
+from connector.kafka.checkpoints import Commits
 from connector.kafka.journal import TopicOffset
-from connector.kafka.offset_set import OffsetSet
 from connector.kafka.ownership import Assignment, RawRecord
 from connector.settings import KafkaSettings
 
@@ -33,6 +36,12 @@ log = telemetry.logger(__name__)
 
 COMMIT_SECONDS = 0.2
 CONFIRM_SECONDS = 2.0
+CHECKPOINT_SECONDS = 1.0
+LAST_CHECKPOINT_SECONDS = 2.0
+# Of a topic in a checkpoint, in characters: it tells of every command that may be held, however they lie.
+CHECKPOINT_LIMIT = 64 * 1024
+# How often it is asked whether the records of open attempts are still there.
+LOST_SECONDS = 10.0
 # An attempt that stays open for long is written again when it lies so far back: a successor reads no more than that.
 FAR_BACK = 100_000
 # What a held command takes beside its bytes.
@@ -43,7 +52,7 @@ class Waiting(NamedTuple):
     """A command that was read from Kafka, at `clock` (monotonic seconds), and not yet looked at."""
 
     name: str
-    record: RawRecord
+    record: RawRecord | LostRecord
     weight: int
     clock: float
 
@@ -95,43 +104,59 @@ class Owner:
         self._attempts: dict[TopicOffset, _Attempt] = {}
         self._held = dict.fromkeys(topics, 0)
         self._full: set[str] = set()
-        self._crowded: set[str] = set()
+        self._awaited: dict[str, deque[int]] = {topic: deque() for topic in topics}
         self._committed: object = None
-        self._committed_at = 0.0
+        self._committed_at = self._kept_at = self._looked_at = 0.0
 
     # --- life -----------------------------------------------------------------------------------------------------
     async def serve(self) -> None:
         """Own the partition until the assignment is left. Raises what ended it otherwise."""
         leaving = asyncio.create_task(self.assignment.leaving.wait(), name=f"leaving-{self.assignment.partition}")
-        restoring = asyncio.create_task(self._restore(), name=f"restore-{self.assignment.partition}")
+        restored = asyncio.create_task(self._restore(), name=f"restore-{self.assignment.partition}")
         tasks: list[asyncio.Task[None]] = []
         try:
-            await asyncio.wait({leaving, restoring}, return_when=asyncio.FIRST_COMPLETED)
-            if restoring.done():
-                tasks += self._start(restoring.result())
+            await asyncio.wait({leaving, restored}, return_when=asyncio.FIRST_COMPLETED)
+            if restored.done():
+                tasks += self._start(restored.result())
                 await self._until_ended({leaving, *tasks})
                 self.assignment.pause(self._topics)
                 await self._until_drained(tasks)
                 await self._commit()
+                await self._keep_last_checkpoint()
         finally:
             await self._lanes.cancel()
-            for task in (leaving, restoring, *tasks):
+            for task in (leaving, restored, *tasks):
                 task.cancel()
-            await asyncio.gather(leaving, restoring, *tasks, return_exceptions=True)
+            await asyncio.gather(leaving, restored, *tasks, return_exceptions=True)
             await self.media.close()
 
-    def _start(self, end: int) -> list["asyncio.Task[None]"]:
-        """Begin to read; `end` is the journal's."""
+    def _start(self, restored: Restored) -> list["asyncio.Task[None]"]:
+        """Begin to write, and then to read."""
         since = partial(journal.since, self._kafka, self.assignment.partition)
-        self._writer = Writer(self.assignment.transactions, journal=journal.topic_of(self._kafka), end=end, since=since)
+        self._writer = Writer(
+            self.assignment.transactions, journal=journal.topic_of(self._kafka), end=restored.end, since=since
+        )
+        partition = self.assignment.partition
+        return [
+            asyncio.create_task(self._writer.run(), name=f"writer-{partition}"),
+            asyncio.create_task(self._serve(restored), name=f"committer-{partition}"),
+            asyncio.create_task(self._know_ids(restored.end), name=f"dedupe-{partition}"),
+        ]
+
+    async def _serve(self, restored: Restored) -> None:
+        """Answer what is lost, keep what was found, then read and commit until cancelled."""
+        self._checkpoint = restored.checkpoint
+        try:
+            await self._answer_former(restored.former)
+        except Leaving:
+            return
+        await self._keep_checkpoint()
+        for entry in restored.lost:
+            self._deliver_lost(entry)
         self.assignment.start_reading(
             {topic: progress.base for topic, progress in self._progress.items()}, self._deliver
         )
-        return [
-            asyncio.create_task(self._writer.run(), name=f"writer-{self.assignment.partition}"),
-            asyncio.create_task(self._commit_regularly(), name=f"committer-{self.assignment.partition}"),
-            asyncio.create_task(self._know_ids(end), name=f"dedupe-{self.assignment.partition}"),
-        ]
+        await self._commit_regularly()
 
     async def _until_ended(self, tasks: set["asyncio.Task[None] | asyncio.Task[bool]"]) -> None:
         """Return when the assignment is left. Raises what ended the owner otherwise."""
@@ -157,53 +182,17 @@ class Owner:
         finally:
             draining.cancel()
 
-    async def _restore(self) -> int:
-        """Read what the group and the journal say; returns the journal's end."""
-        held = await self.assignment.committed()
-        commits = {topic: (base, offsets.decode(base, text)) for topic, (base, text) in held.items()}
-        known = [commit for _, commit in commits.values() if commit is not None]
-        lines = journal.topic_of(self._kafka)
-        bounds = await reading.bounds(self._kafka, [lines, *self._topics], self.assignment.partition)
-        end = bounds[lines][1]
-        # Without a commit all of the journal counts, unless no command is left that it could speak of.
-        is_empty = not commits and all(bounds[topic][0] == bounds[topic][1] for topic in self._topics)
-        low = end if is_empty else min((commit.low for commit in known), default=0)
-        state = await journal.restore(self._kafka, self.assignment.partition, low=low, end=end)
-        for topic in self._topics:
-            base, commit = commits.get(topic) or (bounds[topic][0], None)
-            self._progress[topic] = self._checked(
-                topic, _progress(base, commit, state.finished[topic]), bounds[topic][1]
-            )
-        self._attempts = {
-            (topic, offset): _Attempt(*attempt)
-            for (topic, offset), attempt in state.open.items()
-            if topic in self._topics and offset < bounds[topic][1]
-        }
-        digests = [commit.digest for commit in known if commit.digest is not None]
-        self.dedupe = Dedupe(
-            self._kafka, self.assignment.partition, window=self._window, digest_at=max(digests, default=None)
-        )
-        self.dedupe.resume(attempt.entry for attempt in self._attempts.values())
-        if state.records:
-            log.info(
-                "commands restored",
-                partition=self.assignment.partition,
-                journal_records=state.records,
-                in_doubt=len(self._attempts),
-            )
-        return end
-
-    def _checked(self, topic: str, progress: Progress, end: int) -> Progress:
-        """The progress, unless the topic is shorter than that: another one of its name, or one that has lost records.
-
-        Nobody can tell which of its commands were executed, so only those run that are still to come.
-        """
-        if progress.end <= end:
-            return progress
-        log.error(
-            "commands passed over", topic=topic, partition=self.assignment.partition, below=end, known=progress.end
-        )
-        return Progress(end)
+    async def _restore(self) -> Restored:
+        """Read what group, checkpoint and journal say."""
+        restored = await restoring.restore(self._kafka, self.assignment, self._topics)
+        self._progress.update(restored.progress)
+        self._attempts = {place: _Attempt(*attempt) for place, attempt in restored.attempts.items()}
+        lost = {entry.topic_offset for entry in restored.lost}
+        for topic, offset in sorted(self._attempts.keys() - lost):
+            self._awaited[topic].append(offset)
+        self.dedupe = Dedupe(self._kafka, self.assignment.partition, window=self._window, digest_at=restored.digest_at)
+        self.dedupe.resume([*(attempt.entry for attempt in self._attempts.values()), *restored.former])
+        return restored
 
     async def _know_ids(self, end: int) -> None:
         """Read the ids of the dedupe window; only commands with an id of their own wait for it."""
@@ -216,15 +205,53 @@ class Owner:
 
     # --- intake ---------------------------------------------------------------------------------------------------
     def _deliver(self, topic: str, records: Sequence[RawRecord]) -> None:
-        progress = self._progress[topic]
+        progress, awaited = self._progress[topic], self._awaited[topic]
         for record in records:
+            if record.offset < progress.position:
+                self._lanes.fail(
+                    Unavailable(f"{topic} begins anew at {record.offset}: it is another topic, or shorter.")
+                )
+                return
+            while awaited and awaited[0] <= record.offset:
+                offset = awaited.popleft()
+                if offset < record.offset:
+                    self._deliver_lost(self._attempts[topic, offset].entry)
             if progress.deliver(record.offset):
-                command = Waiting(self._topics[topic], record, _weight(record), time.monotonic())
-                self._held[topic] += command.weight
-                self._lanes.put(record.key, command)
+                self._put(topic, record)
         if self._held[topic] >= self._hold:
             self._full.add(topic)
             self.assignment.pause([topic])
+
+    def _put(self, topic: str, record: RawRecord | LostRecord) -> None:
+        command = Waiting(self._topics[topic], record, _weight(record), time.monotonic())
+        self._held[topic] += command.weight
+        self._lanes.put(record.key, command)
+
+    def _deliver_lost(self, entry: journal.Entry) -> None:
+        """A command whose record is gone while its attempt is open: the attempt stands for it."""
+        log.warning("command record is gone", topic=entry.topic, offset=entry.offset, id=entry.id)
+        self._put(entry.topic, lost_record(entry, self.assignment.partition))
+
+    async def _answer_former(self, attempts: Sequence[journal.Entry]) -> None:
+        """Answer what was open in a topic of the same name, before anything of the present one is read."""
+        for entry in attempts:
+            self._attempts[entry.topic_offset] = _Attempt(entry, self._writer.end)
+        partition, now_ = self.assignment.partition, time.monotonic()
+        records = [lost_record(entry, partition) for entry in attempts]
+        await asyncio.gather(
+            *(self._work(self, Waiting(self._topics[record.topic], record, 0, now_)) for record in records)
+        )
+
+    async def _find_lost(self) -> None:
+        """Records may go without others coming after them."""
+        if not any(self._awaited.values()) or time.monotonic() - self._looked_at < LOST_SECONDS:
+            return
+        self._looked_at = time.monotonic()
+        with suppress(Unavailable):
+            bounds = await reading.bounds(self._kafka, self._topics, self.assignment.partition)
+            for topic, awaited in self._awaited.items():
+                while awaited and awaited[0] < bounds[topic][0]:
+                    self._deliver_lost(self._attempts[topic, awaited.popleft()].entry)
 
     async def _execute(self, command: Waiting) -> None:
         await self._work(self, command)
@@ -232,8 +259,7 @@ class Owner:
         self._held[topic] -= command.weight
         if topic in self._full and self._held[topic] <= self._hold // 2:
             self._full.discard(topic)
-            if topic not in self._crowded:
-                self.assignment.resume([topic])
+            self.assignment.resume([topic])
 
     # --- what executing a command needs ---------------------------------------------------------------------------
     def waiting(self) -> AbstractContextManager[None]:
@@ -249,6 +275,10 @@ class Owner:
         """The attempt whose answer nobody knows: a predecessor's."""
         attempt = self._attempts.get(command.topic_offset)
         return attempt.entry if attempt is not None else None
+
+    def is_doubtful(self, command: Pending) -> bool:
+        """Whether the command may have been executed, though nothing that is left says so."""
+        return command.offset < self._checkpoint.doubtful.get(command.topic, 0)
 
     async def attempt(self, command: Pending, entry: journal.Entry) -> None:
         """Make the attempt durable. Raises Superseded when the partition has another owner: do not send."""
@@ -305,6 +335,10 @@ class Owner:
             await asyncio.sleep(COMMIT_SECONDS)
             await self._keep_journal_short()
             await self._commit()
+            await self._find_lost()
+            if time.monotonic() - self._kept_at >= CHECKPOINT_SECONDS:
+                with suppress(Unwritable):
+                    await self._keep_checkpoint()
 
     async def _keep_journal_short(self) -> None:
         """What a successor must read of the journal: a digest of the ids, and old attempts once more."""
@@ -316,16 +350,13 @@ class Owner:
         await asyncio.gather(*(self._write_attempt(entry) for entry in old))
 
     async def _commit(self) -> None:
-        low = min((attempt.offset for attempt in self._attempts.values()), default=self._writer.end)
-        values: dict[str, tuple[int, str]] = {}
+        # What was found to be in doubt is told by a checkpoint alone: no commit may seem to know better.
+        if not self._kept_at:
+            return
         for topic, progress in self._progress.items():
-            metadata = progress.metadata(low=low, digest=self.dedupe.digest_at)
-            self._note_crowded(topic, is_crowded=metadata is None)
-            # A topic that is left out keeps its former commit, with the journal's low-water mark of that time.
-            if metadata is not None:
-                values[topic] = (progress.base, metadata)
             unread = max(0, (self.assignment.highwater(topic) or 0) - progress.end)
             self._behind(self._topics[topic], unread + progress.pending)
+        values = self._known({**self.assignment.offsets}, limit=offsets.METADATA_LIMIT)
         idle = values == self._committed
         if not values or (idle and time.monotonic() - self._committed_at < CONFIRM_SECONDS):
             return
@@ -334,23 +365,41 @@ class Owner:
         elif not self.assignment.held and not self.assignment.leaving.is_set():
             raise Unavailable("The group does not accept this owner's commits.")
 
-    def _note_crowded(self, topic: str, *, is_crowded: bool) -> None:
-        """A topic with more holes than a commit can tell rests until there are fewer."""
-        if is_crowded and topic not in self._crowded:
-            self._crowded.add(topic)
-            self.assignment.pause([topic])
-        elif not is_crowded and topic in self._crowded:
-            self._crowded.discard(topic)
-            if topic not in self._full:
-                self.assignment.resume([topic])
+    async def _keep_checkpoint(self, *, is_final: bool = False) -> None:
+        """Write what outlives the group's offsets and the journal, if it has changed."""
+        known = self._known(self._checkpoint.commits, limit=CHECKPOINT_LIMIT)
+        doubtful = {
+            topic: below for topic, below in self._checkpoint.doubtful.items() if self._progress[topic].base < below
+        }
+        checkpoint = replace(self._checkpoint, commits=known, doubtful=doubtful, is_final=is_final)
+        if checkpoint != self._checkpoint:
+            record = checkpoints.encode(self._kafka.topic_prefix, checkpoint, partition=self.assignment.partition)
+            await self._writer.write([record])
+            self._checkpoint = checkpoint
+        self._kept_at = time.monotonic()
+
+    async def _keep_last_checkpoint(self) -> None:
+        """After an orderly stop nothing is in doubt, however long the rest is. Kafka may be away by now."""
+        if self._kept_at:
+            with suppress(TimeoutError, Unwritable):
+                async with asyncio.timeout(LAST_CHECKPOINT_SECONDS):
+                    await self._keep_checkpoint(is_final=not self._attempts)
+
+    def _known(self, former: Commits, *, limit: int) -> dict[str, tuple[int, str]]:
+        """For each topic what is finished: its base, and the text that says the rest.
+
+        Of a topic with more holes than the text may tell, the former one stays: it is as true as it was, with the
+        journal's low-water mark of that time.
+        """
+        low = min((attempt.offset for attempt in self._attempts.values()), default=self._writer.end)
+        found = dict(former)
+        for topic, progress in self._progress.items():
+            text = progress.metadata(low=low, digest=self.dedupe.digest_at, limit=limit)
+            if text is not None:
+                found[topic] = progress.base, text
+        return found
 
 
-def _progress(base: int, commit: Commit | None, finished: OffsetSet) -> Progress:
-    if commit is None:
-        return Progress(base, finished=finished)
-    return Progress(base, end=commit.end, pending=commit.pending, finished=finished)
-
-
-def _weight(record: RawRecord) -> int:
+def _weight(record: RawRecord | LostRecord) -> int:
     headers = sum(len(name) + len(raw or b"") for name, raw in record.headers)
     return HELD_OVERHEAD + len(record.key or b"") + len(record.value or b"") + headers

@@ -19,6 +19,13 @@ SPRING_PARTITION = "kafka_replyPartition"
 SPRING = (SPRING_CORRELATION, SPRING_REPLY, SPRING_PARTITION)
 # How often a dead letter has been replayed; a replay keeps the headers of the original.
 REPLAY_COUNT = "dlq.replay.count"
+# Those that a result depends on.
+RESULT_HEADERS = frozenset(
+    {
+        *("id", "ce_id", "correlation-id", "ce_correlationid", "connection", "expires-at", "reply-to", "traceparent"),
+        *(*SPRING, REPLAY_COUNT),
+    }
+)
 # An id travels in the URLs that we hand to Twilio and in several headers of the result.
 LONGEST_ID = 256
 # Characters of an id take up to four bytes.
@@ -37,8 +44,8 @@ class Pending:
     """A command that waits for its turn. `command` is its name, `id` its own or `topic/partition/offset`.
 
     `echoed` are the headers that its result repeats; `origin` is where its caller wrote it, which differs from where it
-    lies when it was sent on; `milliseconds` is when.
-    `problem` says why it is rejected without looking at its value.
+    lies when it was sent on; `milliseconds` is when. `problem` says why it is rejected without looking at its value.
+    `is_gone`: its record does not exist any more.
     """
 
     topic: str
@@ -60,6 +67,7 @@ class Pending:
     traceparent: str | None
     origin: Position
     problem: str | None = None
+    is_gone: bool = False
 
     @property
     def topic_offset(self) -> TopicOffset:

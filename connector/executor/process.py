@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from connector.events import Envelope, now
 from connector.executor import forwarding, reconcile
 from connector.executor.answers import Store
 from connector.executor.job import Job
+from connector.executor.lost_records import LostRecord
 from connector.executor.pending import SPRING_PARTITION, Pending, pending
 from connector.executor.results import Answer
 from connector.kafka import journal, reading
@@ -89,8 +91,14 @@ class Process:
         telemetry.COMMAND_LAG.labels(command).set(self._behind[command].total())
 
     # --- reading --------------------------------------------------------------------------------------------------
-    def read(self, record: RawRecord, name: str) -> Pending:
+    def read(self, record: RawRecord | LostRecord, name: str) -> Pending:
         """The command of a record; `name` is that of its topic. One that was sent on names its origin."""
+        command = self._read(record, name)
+        if isinstance(record, LostRecord):
+            return replace(command, id=record.entry.id, explicit=record.entry.explicit, is_gone=True)
+        return command
+
+    def _read(self, record: RawRecord | LostRecord, name: str) -> Pending:
         origin = forwarding.origin_of(record, self.topics) if name == forwarding.NAME else None
         return pending(
             topic=record.topic,
@@ -151,6 +159,11 @@ class Process:
             repeatable=operation.may_repeat(parameters),
             alike=reconcile.alike(operation, parameters),
         )
+
+    def is_harmless(self, command: Pending) -> bool:
+        """Whether nothing that this command may ask for does harm when it is done twice."""
+        operations = self._commands[command.command].operations.values()
+        return all(operation.repeatable and operation.repeats is None for operation in operations)
 
     def _client(self, command: Pending) -> TwilioClient:
         client = self._clients.get(command.connection)

@@ -10,6 +10,8 @@ import orjson
 from connector import tracing
 from connector.errors import Rejected, TwilioError
 from connector.events import Envelope, Event, Record, encode, now, timestamp
+from connector.executor.forwarding import origin_text
+from connector.executor.lost_records import traces
 from connector.executor.pending import Pending
 from connector.kafka import journal
 from connector.kafka.dead_letters import dead_letter
@@ -66,6 +68,16 @@ def _own_error(kind: str, message: str, *, retryable: bool = False) -> dict[str,
 
 EXPIRED = _own_error("expired", "The command's expires-at passed before it could be executed.", retryable=True)
 EXPIRED_ANSWER = Answer("expired", error=EXPIRED)
+RECORD_GONE = _own_error(
+    "in-doubt",
+    "The request may have been sent. Its answer is lost, and so is the command's record, so that nothing can be looked "
+    "up: do not assume either way.",
+)
+FORGOTTEN = _own_error(
+    "in-doubt",
+    "Whether it was executed before is not known: the group's offsets and the journal have lost it. It was not sent "
+    "now: do not assume either way.",
+)
 UNKNOWN = _own_error(
     "in-doubt",
     "The request was sent, its answer was lost, and Twilio does not show what it made: do not assume either way.",
@@ -173,7 +185,7 @@ def forwarded(command: Pending) -> journal.Entry:
 
 def attempting(command: Pending, *, alike: str) -> journal.Entry:
     """The journal entry that precedes a create."""
-    return _entry(command, state="attempting", alike=alike)
+    return _entry(command, state="attempting", alike=alike, **traces(command))
 
 
 def done(command: Pending, answer: Answer) -> journal.Entry:
@@ -182,13 +194,15 @@ def done(command: Pending, answer: Answer) -> journal.Entry:
 
 
 def _entry(command: Pending, **more: Any) -> journal.Entry:
+    was_sent_on = command.origin != command.position
     return journal.Entry(
         topic=command.topic,
         offset=command.offset,
         id=command.id,
         at=now(),
         explicit=command.explicit,
-        sent_to=command.origin.topic if command.origin != command.position else None,
+        is_gone=command.is_gone,
+        sent_to=origin_text(command.origin, command.milliseconds) if was_sent_on else None,
         **more,
     )
 

@@ -135,7 +135,7 @@ class Writer:
             pause = min(2 * pause, LONGEST_RETRY_SECONDS)
 
     def _apply(self, batch: Sequence[_Write], offsets: Sequence[int]) -> None:
-        position = 0
+        position, before = 0, self.end
         for write in batch:
             end = position + len(write.records)
             places = [
@@ -144,11 +144,15 @@ class Writer:
                 if record.topic == self._journal
             ]
             place = places[-1] if places else NOWHERE
+            if places and place < self.end:
+                raise Superseded(f"{self._journal} begins anew at {place}: it is another topic, or has lost entries.")
             self.end = max(self.end, place + 1)
             write.applied(place)
             if not write.done.done():
                 write.done.set_result(place)
             position = end
+        # Behind our last entry stands the marker that has committed it.
+        self.end += self.end > before
 
     def _note_failure(self, error: ConnectorError) -> None:
         if not self._failing:

@@ -19,6 +19,8 @@ Purpose = Literal["start", "watch", "callbacks", "commands", "console"]
 READ: tuple[Operation, ...] = ("Read",)
 WRITE: tuple[Operation, ...] = ("Write",)
 BOTH: tuple[Operation, ...] = ("Read", "Write")
+# Of no use to people: what the console reads is what they read.
+UNSHOWN = (FORWARDED_COMMANDS, "checkpoints")
 LOOK: tuple[Operation, ...] = ("Describe", "DescribeConfigs")
 
 
@@ -84,9 +86,9 @@ def _of_topics(uses: Uses) -> Iterator[Need]:
     yield "callbacks", uses.callbacks, WRITE
     yield "commands", commands, READ
     # Commands are sent on to the partition where those of their key or id meet; a repeat reads the first result.
-    yield "commands", [FORWARDED_COMMANDS, *results, "journal"], BOTH
+    yield "commands", [FORWARDED_COMMANDS, *results, "journal", "checkpoints"], BOTH
     yield "commands", ["dead-letters", *(media if uses.stores_media else [])], WRITE
-    yield "console", [name for name in uses.every if name not in (*media, FORWARDED_COMMANDS)], READ
+    yield "console", [name for name in uses.every if name not in (*media, *UNSHOWN)], READ
     yield "console", [*commands, "control"], WRITE
 
 

@@ -8,6 +8,11 @@ UNLIMITED = -1
 # A dead letter is its original and the reasons beside it.
 LETTER_OVERHEAD = 16 * 1024
 
+# What a compacted topic must keep for good.
+FORGETFUL = {
+    "cursors": "cursors of watches that rest",
+    "checkpoints": "what was executed, when the connector rests",
+}
 READ_BY_KEY = "it is compacted: of two records of a key the first would vanish; set cleanup.policy=delete"
 
 
@@ -16,7 +21,8 @@ class Topic:
     """A topic that must exist.
 
     `name` is whole; `partitions` must be exact where `exact`, else so many at least. `purpose` is event, command,
-    forwarded, result, media, dead-letters, cursors, journal or control; `keep_ms` is how long its records are needed.
+    forwarded, result, media, dead-letters, cursors, checkpoints, journal or control; `keep_ms` is how long its records
+    are needed.
     """
 
     name: str
@@ -65,9 +71,9 @@ def wrong_settings(topic: Topic, actual: Actual) -> list[str]:
     """A sentence for each setting with which a promise would be broken."""
     found = []
     policy = actual.config.get("cleanup.policy")
-    if topic.purpose == "cursors" and policy not in (None, "compact"):
-        found.append(f"cleanup.policy={policy} deletes cursors of watches that rest; set it to compact")
-    elif topic.purpose not in ("cursors", "event") and actual.is_compacted:
+    if topic.purpose in FORGETFUL and policy not in (None, "compact"):
+        found.append(f"cleanup.policy={policy} deletes {FORGETFUL[topic.purpose]}; set it to compact")
+    elif topic.purpose not in (*FORGETFUL, "event") and actual.is_compacted:
         found.append(READ_BY_KEY)
     retention = actual.number("retention.ms", UNLIMITED)
     if topic.keep_ms and not actual.is_compacted and 0 <= retention < topic.keep_ms:
@@ -148,6 +154,4 @@ def _too_small(present: Iterable[tuple[Topic, Actual]]) -> str:
     sizes = [(topic, found.number("max.message.bytes", 0)) for topic, found in present]
     least = max((size for topic, size in sizes if topic.purpose == "command"), default=0) + LETTER_OVERHEAD
     small = [t.name for t, size in sizes if t.purpose in ("dead-letters", "forwarded") and 0 < size < least]
-    return _of(
-        small, "max.message.bytes is too small for", "a large command would be rejected, or kept without its value"
-    )
+    return _of(small, "max.message.bytes is too small for", "the value of a large command would be left out")

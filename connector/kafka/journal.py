@@ -8,24 +8,28 @@ lists the ids that were finished, so that a successor knows days of ids from a f
 import base64
 import struct
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 import orjson
 from aiokafka import ConsumerRecord
 
+from connector import telemetry
 from connector.events import Headers, Record, timestamp
 from connector.kafka import reading
 from connector.kafka.offset_set import OffsetSet
 from connector.settings import KafkaSettings
+
+log = telemetry.logger(__name__)
 
 TOPIC = "journal"
 HEADERS: Headers = [("content-type", b"application/json")]
 DIGEST_KEY = b"ids"
 PAIR = struct.Struct("<QQ")
 
+STATES = frozenset({"attempting", "withdrawn", "done"})
 # Outcomes of what was perhaps sent to Twilio: its id is not to be executed again.
 EXECUTED = frozenset({"succeeded", "failed", "unknown"})
 
@@ -38,8 +42,11 @@ class Entry:
     """One step of one command. `topic` and `offset` are the command record's; `at` is the time of the attempt.
 
     `alike` is a fingerprint of what the create looks like at Twilio, equal for equal ones; `sid` is what a finished
-    command made or adopted. `explicit` tells whether the id is the caller's own. `sent_to` is the command topic that
-    the caller wrote to when the command was sent on; None when the record is the caller's own.
+    command made or adopted. `explicit` tells whether the id is the caller's own. `sent_to` says where the caller wrote
+    a command that was sent on (topic/partition/offset/milliseconds); None when the record is the caller's own.
+
+    An attempt holds what an answer needs if its record is gone: `key_text`, and those `headers` that a result depends
+    on, each byte as one character. `is_gone`: the record was gone; its offset may be another command's by now.
     """
 
     state: Literal["attempting", "withdrawn", "done"]
@@ -52,11 +59,14 @@ class Entry:
     sid: str | None = None
     explicit: bool = False
     sent_to: str | None = None
+    key_text: str | None = None
+    headers: Sequence[tuple[str, str]] | None = None
+    is_gone: bool = False
 
     @property
     def command_topic(self) -> str:
         """The topic whose commands it is one of: an id means one command of these."""
-        return self.sent_to or self.topic
+        return self.sent_to.partition("/")[0] if self.sent_to else self.topic
 
     @property
     def key(self) -> str:
@@ -73,6 +83,15 @@ class Entry:
         """Whether a later command with the same id repeats this one."""
         return self.state == "done" and self.explicit and self.outcome in EXECUTED
 
+
+TEXT = (str, type(None))
+KINDS: Mapping[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("topic", "id"), str),
+    **dict.fromkeys(("alike", "outcome", "sid", "sent_to", "key_text"), TEXT),
+    **dict.fromkeys(("explicit", "is_gone"), bool),
+    "offset": int,
+    "headers": (list, tuple, type(None)),
+}
 
 EntryAndOffset = tuple[Entry, int]
 """An entry and its journal offset."""
@@ -99,16 +118,26 @@ def topic_of(kafka: KafkaSettings) -> str:
 
 def encode(prefix: str, entry: Entry, *, partition: int) -> Record:
     """The journal record of an entry."""
-    value = {name: item for name in Entry.__slots__ if (item := getattr(entry, name)) is not None}
+    members = ((name, getattr(entry, name)) for name in Entry.__slots__)
+    value = {name: item for name, item in members if item is not None and item is not False}
     value["at"] = timestamp(entry.at)
     return Record(f"{prefix}.{TOPIC}", entry.key.encode(), orjson.dumps(value), HEADERS, partition=partition)
 
 
-def decode(value: bytes) -> Entry:
-    """The entry of a journal record; members that a later version adds are ignored."""
-    members: dict[str, Any] = orjson.loads(value)
-    known = {name: members[name] for name in Entry.__slots__ if name in members}
-    return Entry(**{**known, "at": datetime.fromisoformat(known["at"])})
+def decode(value: bytes | None) -> Entry:
+    """The entry of a journal record; members that a later version adds are ignored. Raises ValueError."""
+    members = orjson.loads(value or b"")
+    try:
+        known = {name: members[name] for name in Entry.__slots__ if name in members}
+        entry = Entry(**{**known, "at": datetime.fromisoformat(known["at"])})
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"It is not an entry ({type(error).__name__}).") from error
+    wrong = next((name for name, kinds in KINDS.items() if not isinstance(getattr(entry, name), kinds)), None)
+    if wrong is None and (entry.state not in STATES or entry.offset < 0 or entry.at.tzinfo is None):
+        wrong = "state, offset or at"
+    if wrong is not None:
+        raise ValueError(f"It is not an entry: {wrong} has another kind of value.")
+    return entry
 
 
 def encode_digest(prefix: str, digest: Digest, *, partition: int) -> Record:
@@ -124,15 +153,19 @@ def encode_digest(prefix: str, digest: Digest, *, partition: int) -> Record:
     return Record(f"{prefix}.{TOPIC}", DIGEST_KEY, orjson.dumps(value), HEADERS, partition=partition)
 
 
-def decode_digest(value: bytes) -> Digest:
-    """The digest of a journal record."""
-    members = orjson.loads(value)
-    return Digest(
-        through=members["through"],
-        previous=members["previous"],
-        until=datetime.fromisoformat(members["until"]),
-        pairs=list(PAIR.iter_unpack(base64.b64decode(members["ids"]))),
-    )
+def decode_digest(value: bytes | None) -> Digest:
+    """The digest of a journal record. Raises ValueError."""
+    try:
+        members = orjson.loads(value or b"")
+        previous = members["previous"]
+        return Digest(
+            through=int(members["through"]),
+            previous=None if previous is None else int(previous),
+            until=datetime.fromisoformat(members["until"]),
+            pairs=list(PAIR.iter_unpack(base64.b64decode(members["ids"]))),
+        )
+    except (KeyError, TypeError, struct.error) as error:
+        raise ValueError(f"It is not a digest ({type(error).__name__}).") from error
 
 
 @dataclass
@@ -141,30 +174,39 @@ class State:
 
     `open` holds the attempts that are still open with their journal offsets, `finished` by topic the offsets of
     commands that have ended. A journal of days fits in: only what is open takes more than a bit.
+    `lows` says for a topic where its part of the journal begins; the attempts that are open before it are in `former`.
     """
 
+    lows: Mapping[str, int] = field(default_factory=dict)
     open: dict[TopicOffset, EntryAndOffset] = field(default_factory=dict)
+    former: dict[TopicOffset, EntryAndOffset] = field(default_factory=dict)
     finished: defaultdict[str, OffsetSet] = field(default_factory=lambda: defaultdict(OffsetSet))
     records: int = 0
 
     def note(self, entry: Entry, journal_offset: int) -> None:
         """Take one entry in, in the order of the journal."""
         self.records += 1
+        is_former = journal_offset < self.lows.get(entry.topic, 0)
+        attempts = self.former if is_former else self.open
         if entry.state == "attempting":
             # Earlier attempts were certainly not executed, or there would be no later one.
-            self.open[entry.topic_offset] = entry, journal_offset
+            attempts[entry.topic_offset] = entry, journal_offset
             return
-        self.open.pop(entry.topic_offset, None)
-        if entry.state == "done":
+        attempts.pop(entry.topic_offset, None)
+        if entry.is_gone:
+            self.former.pop(entry.topic_offset, None)
+        if entry.state == "done" and not is_former and not entry.is_gone:
             self.finished[entry.topic].add(entry.offset)
 
 
-async def restore(kafka: KafkaSettings, partition: int, *, low: int, end: int) -> State:
-    """Read from `low`, the offset that the last commit names, to `end`, the high watermark.
+async def restore(
+    kafka: KafkaSettings, partition: int, *, low: int, end: int, lows: Mapping[str, int] | None = None
+) -> State:
+    """Read from `low` to `end`, the high watermark; `lows` are those of the topics, which their commits name.
 
     The fencing producer must have been open before the watermark was read. Raises Unavailable.
     """
-    state = State()
+    state = State(lows or {})
     async for entry, offset in entries(kafka, partition, start=low, end=end):
         state.note(entry, offset)
     return state
@@ -186,9 +228,21 @@ async def entries(
             yield entry, offset
 
 
-def decoded(batch: Iterable[ConsumerRecord]) -> Iterable[EntryAndOffset]:
-    """The entries among these journal records, and their offsets."""
-    return ((decode(item.value), item.offset) for item in batch if item.value is not None and item.key != DIGEST_KEY)
+def decoded(batch: Iterable[ConsumerRecord]) -> Iterator[EntryAndOffset]:
+    """The entries among these journal records, and their offsets. What no owner can have written is passed over."""
+    for item in batch:
+        if item.key != DIGEST_KEY:
+            entry = _readable(item)
+            if entry is not None:
+                yield entry, item.offset
+
+
+def _readable(record: ConsumerRecord) -> Entry | None:
+    try:
+        return decode(record.value)
+    except ValueError as error:
+        log.error("journal entry unreadable", partition=record.partition, offset=record.offset, reason=str(error))  # noqa: TRY400
+        return None
 
 
 async def digests(kafka: KafkaSettings, partition: int, *, newest: int) -> AsyncGenerator[Digest, None]:
@@ -199,7 +253,11 @@ async def digests(kafka: KafkaSettings, partition: int, *, newest: int) -> Async
             record = await record_at(offset)
             if record is None or record.key != DIGEST_KEY:
                 return
-            digest = decode_digest(record.value)
+            try:
+                digest = decode_digest(record.value)
+            except ValueError as error:
+                log.error("digest unreadable", partition=partition, offset=offset, reason=str(error))  # noqa: TRY400
+                return
             yield digest
             offset = digest.previous
 
@@ -208,7 +266,7 @@ async def entry_at(kafka: KafkaSettings, partition: int, offset: int) -> Entry |
     """The entry at an offset, None when it is gone. Raises Unavailable."""
     async with reading.seeking(kafka, topic_of(kafka), partition) as record_at:
         record = await record_at(offset)
-    return decode(record.value) if record is not None and record.key != DIGEST_KEY else None
+    return _readable(record) if record is not None and record.key != DIGEST_KEY else None
 
 
 async def offset_of(kafka: KafkaSettings, partition: int, moment: datetime) -> int | None:

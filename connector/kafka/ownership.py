@@ -18,7 +18,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from connector import telemetry
 from connector.errors import ConnectorError, Superseded, Unavailable
-from connector.kafka import clients, failures, reading
+from connector.kafka import clients, failures, reading, topics
 from connector.kafka.transactions import Transactions
 from connector.kafka.watchdog import Watchdog
 from connector.settings import KafkaSettings
@@ -33,6 +33,8 @@ COMMIT_SECONDS = 5.0
 ANSWER_SECONDS = 5.0
 # Joining a group waits for the other members at the longest for a rebalance timeout.
 JOIN_MARGIN_SECONDS = 10.0
+# How often it is asked whether the topics have the partitions that the settings say.
+MISFIT_SECONDS = 2.0
 # Of the time to drain, what an owner has for its work; the rest is for a commit and the end of its clients.
 WORKING_SHARE = 0.75
 
@@ -113,6 +115,10 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
 
     `lock_only`: the topics are only a lock, nobody reads them or uses committed offsets. `stop_seconds` bounds the
     drain of an orderly stop; without it, it may take as long as a drain in a rebalance.
+
+    While one of the topics that are read, or of `sized`, does not have `kafka.partitions` partitions, this process is
+    not a member: it would look for keys and watches in other partitions than the processes that know better.
+    `problem` says so.
     """
 
     def __init__(
@@ -124,8 +130,10 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
         topics: Sequence[str],
         serve: Serve,
         lock_only: bool = False,
+        sized: Sequence[str] = (),
         stop_seconds: float | None = None,
     ) -> None:
+        self.problem: str | None = None
         self.kafka = kafka
         self.role = role
         self.group = group
@@ -142,6 +150,9 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
         )
         self._serve = serve
         self._lock_only = lock_only
+        self._sized = tuple(sized) if lock_only else (*topics, *sized)
+        self._is_misfit = False
+        self._counts: Mapping[str, int] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._consumer: AIOKafkaConsumer | None = None
 
@@ -166,7 +177,25 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
                 log.exception("membership failed", role=self.role)
             await _pause(stop, 0.5)
 
+    async def _until_fit(self, stop: asyncio.Event) -> None:
+        """Wait, loudly, until the topics have the partitions that the settings say. Raises Unavailable."""
+        while self._sized and not stop.is_set():
+            # While Kafka is away, or its topics do not fit, a restart would do no more.
+            self.watchdog.turns(time.monotonic())
+            self.watchdog.finds_no_broker(time.monotonic())
+            problem = await topics.misfit(self.kafka, self._sized)
+            if problem is not None and problem != self.problem:
+                log.error("topics do not fit", role=self.role, reason=problem)
+            self.problem = problem
+            if problem is None:
+                return
+            await _pause(stop, MISFIT_SECONDS)
+
     async def _join(self, stop: asyncio.Event) -> None:
+        await self._until_fit(stop)
+        if stop.is_set():
+            return
+        self._is_misfit, self._counts = False, {}
         consumer = clients.member(self.kafka, group=self.group, topics=self.topics, listener=self)
         self._consumer = consumer
         try:
@@ -207,6 +236,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
         While Kafka is away there is nothing better than to wait: no other process can take over, and what the owners
         hold in memory is written when Kafka is back.
         """
+        if self._is_misfit:
+            raise Unavailable("The topics are not what they were.")
         now, watchdog = time.monotonic(), self.watchdog
         if watchdog.is_rejoining_too_long(now):
             raise Unavailable(f"Joining the group again has taken more than {watchdog.joining:.0f} s.")
@@ -278,15 +309,28 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
         here would fence the one there, and be fenced by it, again and again: the topics that are left wait meanwhile.
         """
         counts = Counter(where.partition for where in assigned)
+        self._is_misfit = self._has_changed()
+        if self._is_misfit:
+            return []
         shared = sorted(number for number, count in counts.items() if count != len(self.topics))
         if shared:
             log.warning(
                 "partitions shared with another member",
                 role=self.role,
                 partitions=shared,
-                reason="It reads other topics than this process, or topics differ in their number of partitions.",
+                reason="It reads other topics than this process does: another version, while both run.",
             )
         return sorted(number for number, count in counts.items() if count == len(self.topics))
+
+    def _has_changed(self) -> bool:
+        """Whether a topic has other partitions than when this process joined: then it joins anew, if that is fit."""
+        if self._consumer is None:
+            return False
+        counts = {topic: len(self._consumer.partitions_for_topic(topic) or ()) for topic in self.topics}
+        if not self._lock_only:
+            return any(count != self.kafka.partitions for count in counts.values())
+        self._counts = self._counts or counts
+        return counts != self._counts
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         """Drain the owners, bounded: the group waits for this, and goes on without us when it takes too long."""

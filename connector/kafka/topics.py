@@ -12,6 +12,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 
 from connector.errors import Unavailable
+from connector.kafka import failures
 from connector.kafka.clients import administration
 from connector.kafka.fitness import (
     DAY_MS,
@@ -34,6 +35,7 @@ FORWARDED_COMMANDS = "forwarded-commands"
 LETTERS = {"cleanup.policy": "delete", "max.message.bytes": str(1_048_588 + LETTER_OVERHEAD)}
 CONFIG: Mapping[str, Mapping[str, str]] = {
     "cursors": COMPACT,
+    "checkpoints": COMPACT,
     "journal": JOURNAL,
     "control": CONTROL,
     "dead-letters": LETTERS,
@@ -61,13 +63,13 @@ class Difference:
 def names(prefix: str, *, events: Iterable[str], commands: Iterable[str]) -> dict[str, str]:
     """Each topic -> what it is for.
 
-    event, command, result, media, forwarded, dead-letters, cursors, journal or control.
+    event, command, result, media, forwarded, dead-letters, cursors, checkpoints, journal or control.
     """
     found = dict.fromkeys(events, "event")
     for command in commands:
         found |= {f"commands.{command}": "command", f"results.{command}": "result"}
     found |= {"recording-media": "media", FORWARDED_COMMANDS: "forwarded"}
-    found |= {name: name for name in ("dead-letters", "cursors", "journal", "control")}
+    found |= {name: name for name in ("dead-letters", "cursors", "checkpoints", "journal", "control")}
     return {f"{prefix}.{name}": purpose for name, purpose in found.items()}
 
 
@@ -79,7 +81,7 @@ def wanted(
     dedupe_window: timedelta = timedelta(0),
 ) -> list[Topic]:
     """The topics of a configuration; the journal must remember ids for the dedupe window."""
-    exact = {"command", "forwarded", "result", "journal"}
+    exact = {"command", "forwarded", "result", "journal", "checkpoints"}
     # Requests are carried out in one order, so control has one partition.
     counts = {"control": 1}
     keep = {"journal": max(DAY_MS, int(dedupe_window.total_seconds() * 1000))}
@@ -162,6 +164,23 @@ async def check(kafka: KafkaSettings, topics: Sequence[Topic]) -> list[str]:
     """A sentence for each missing or wrong topic. Raises Unavailable when no broker answers."""
     async with administration(kafka) as admin:
         return [difference.sentence for difference in await differences(admin, topics)]
+
+
+async def misfit(kafka: KafkaSettings, names: Sequence[str]) -> str | None:
+    """A sentence about the first of these topics whose partitions are not those of the settings. Raises Unavailable."""
+    async with administration(kafka) as admin:
+        with failures.reading("Topics cannot be described"):
+            described = await admin.describe_topics([*names])
+    counts = {topic["topic"]: len(topic["partitions"]) for topic in described if not topic["error_code"]}
+    for name in names:
+        if name not in counts:
+            return f"Topic {name} does not exist; create it with `twilio-kafka topics apply`."
+        if counts[name] != kafka.partitions:
+            return (
+                f"Topic {name} has {counts[name]} partitions and kafka.partitions is {kafka.partitions}: stop every "
+                "process of this prefix, and start them with the number that all topics have."
+            )
+    return None
 
 
 async def durability(kafka: KafkaSettings, topics: Sequence[Topic]) -> list[str]:

@@ -65,6 +65,7 @@ def topics() -> Iterator[str]:
         ("[`{prefix}.recording-media`](#recording-media)", "recording SID", "media", "`twilio.recording.media.v1`"),
         ("[`{prefix}.dead-letters`](#dead-letters)", "the original's", "what could not be used", "-"),
         ("[`{prefix}.cursors`](#the-connectors-own-memory)", "watch name", "where each watch stands", "-"),
+        ("[`{prefix}.checkpoints`](#the-connectors-own-memory)", "`commands`", "what was executed", "-"),
         ("[`{prefix}.forwarded-commands`](#the-connectors-own-memory)", "the command's", "commands sent on", "-"),
         ("[`{prefix}.journal`](#the-connectors-own-memory)", "topic/command id", "what was attempted", "-"),
         ("[`{prefix}.control`](#the-connectors-own-memory)", "watch name", "requests to watches, answers", "-"),
