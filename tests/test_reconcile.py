@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.executor import reconcile
+from connector.kafka import topics
+from connector.kafka.fitness import Topic
 from connector.resources import COMMANDS
 from connector.resources.parameters import parse
 from tests.executing import SEND, Executing, executing, message
@@ -34,7 +36,7 @@ def test_no_two_commands_choose_the_same(found: list[dict[str, str]], data: st.D
     sids = [row["sid"] for row in chosen if row is not None]
     assert len(sids) == len(set(sids)) == min(doubts, len(found) - len(claimed))
     assert not claimed & set(sids)
-    times = [reconcile.created(row) for row in chosen if row is not None]
+    times = [moment for row in chosen if row is not None and (moment := reconcile.created(row))]
     assert times == sorted(times)
 
 
@@ -219,7 +221,7 @@ async def test_a_create_that_is_refused_when_it_is_sent_again_is_not_said_to_hav
 
 
 # --- crashes ----------------------------------------------------------------------------------------------------------
-async def _crash_during(running: Executing, body: str = "crash", **headers: str) -> None:
+async def _crash_during(running: Executing, body: str = "crash", **headers: Any) -> None:
     """End the owner while Twilio executes the command, or has executed it."""
     struck = running.simulator.fault("slow-answer", "CreateMessage", seconds=1.5, times=1)
     await running.send(message(body), id=body, **headers)
@@ -278,8 +280,9 @@ async def test_an_expired_command_in_doubt_is_resolved_first(kafka: str, prefix:
 async def test_what_may_have_been_sent_is_not_rejected_because_the_configuration_has_changed(
     kafka: str, prefix: str
 ) -> None:
-    async with executing(kafka, prefix, reply_topics=("*results.get",)) as running:
-        reply_to = running.topic("results.get")
+    async with executing(kafka, prefix, reply_topics=("*-replies",)) as running:
+        reply_to = f"{prefix}-replies"
+        await topics.apply(running.kafka, [Topic(reply_to, 1, 1)])
         await _crash_during(running, reply_to=reply_to)
         running.options = {"reply_topics": ()}
         await running.send(message("crash"), id="crash")

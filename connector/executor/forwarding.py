@@ -5,10 +5,10 @@ from where, is nothing that a caller can write: on a command topic the same head
 """
 
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Container
 from dataclasses import dataclass
 
-from connector.events import Position, Received, Record
+from connector.events import Position, Record
 from connector.executor.ids import partition_of_id
 from connector.executor.pending import Pending, RawHeaders
 from connector.kafka.partitioner import partition_of
@@ -53,15 +53,11 @@ def origin_text(position: Position, milliseconds: int) -> str:
     return "/".join(map(str, (*position, milliseconds)))
 
 
-def origin_of(record: Received, topics: Container[str]) -> Origin | None:
+def origin_of(headers: RawHeaders, topics: Container[str]) -> Origin | None:
     """Where a record of the forwarded commands came from; None when no owner can have written it."""
-    name, value = _last(record.headers)
+    name, value = headers[-1] if headers else ("", None)
     found = _ORIGIN.fullmatch(value or b"") if name == HEADER else None
     if found is None or (topic := found[1].decode()) not in topics:
         return None
     position = Position(topic, int(found[2]), int(found[3]))
-    return Origin(position, int(found[4]), record.headers[:-1])
-
-
-def _last(headers: Sequence[tuple[str, bytes | None]]) -> tuple[str, bytes | None]:
-    return headers[-1] if headers else ("", None)
+    return Origin(position, int(found[4]), headers[:-1])

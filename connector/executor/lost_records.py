@@ -49,7 +49,7 @@ def traces(command: Pending) -> Mapping[str, Any]:
 
 def lost_record(entry: Entry, partition: int) -> LostRecord:
     """What stands for the record of an attempt."""
-    pairs = [tuple(pair) for pair in entry.headers or () if isinstance(pair, list | tuple) and len(pair) == PAIR]
+    pairs = [tuple(pair) for pair in entry.headers or () if len(pair) == PAIR]
     headers = [(str(name), str(text).encode("latin-1", "replace")) for name, text in pairs]
     if entry.sent_to is not None:
         headers.append((HEADER, entry.sent_to.encode()))

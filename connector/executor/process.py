@@ -99,7 +99,7 @@ class Process:
         return command
 
     def _read(self, record: RawRecord | LostRecord, name: str) -> Pending:
-        origin = forwarding.origin_of(record, self.topics) if name == forwarding.NAME else None
+        origin = forwarding.origin_of(record.headers, self.topics) if name == forwarding.NAME else None
         return pending(
             topic=record.topic,
             partition=record.partition,

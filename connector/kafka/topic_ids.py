@@ -107,7 +107,7 @@ class _MetadataRequest(Request[_MetadataStruct]):  # type: ignore[misc]  # untyp
     API_KEY = 3
 
     def __init__(self, topics: Sequence[str]) -> None:
-        self._topics = [("00" * UUID_BYTES, name, {}) for name in topics]
+        self._topics: list[tuple[str, str, dict[int, bytes]]] = [("00" * UUID_BYTES, name, {}) for name in topics]
 
     def build(self, struct: type[_MetadataStruct]) -> Any:
         """The request of the version that the broker knows."""
