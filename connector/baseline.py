@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from prometheus_client import Counter
 
 from connector import telemetry
+from connector.receiver.refusals import UNKNOWN
 from connector.resources import CALLBACKS, COMMANDS
 from connector.settings import Settings
 
@@ -39,6 +40,6 @@ def _series(settings: Settings) -> Iterator[tuple[Counter, tuple[str, ...]]]:
             yield telemetry.WATCH_PUBLISHED, (watch.name,)
             yield from ((telemetry.WATCH_POLLS, (watch.name, outcome)) for outcome in POLLS)
     if "callbacks" in settings.roles:
-        yield from ((telemetry.CALLBACKS, (kind, outcome)) for kind in CALLBACKS for outcome in ANSWERED)
+        yield from ((telemetry.CALLBACKS, (kind, outcome)) for kind in (*CALLBACKS, UNKNOWN) for outcome in ANSWERED)
     if "commands" in settings.roles:
         yield from ((telemetry.COMMANDS, (name, outcome)) for name in COMMANDS for outcome in FINISHED)

@@ -10,7 +10,6 @@ import contextlib
 import signal
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,8 +24,9 @@ from connector.admin.security import Guard
 from connector.admin.server import accepted, verdict, version
 from connector.admin.sums import classic, counted, summed
 from connector.catalog import check_topics
-from connector.errors import ConfigurationError, ConnectorError, Unavailable
+from connector.errors import ConfigurationError, ConnectorError
 from connector.exposition import OPENMETRICS, preferred
+from connector.needs import cannot_listen, private_folder
 from connector.settings import Loaded, Settings, reread_secrets
 
 log = telemetry.logger(__name__)
@@ -139,7 +139,7 @@ class Supervisor:
 
     def __init__(self, loaded: Loaded, *, count: int, command: Sequence[str]) -> None:
         self._loaded = loaded
-        self._folder = tempfile.TemporaryDirectory(prefix="twilio-kafka-")
+        self._folder = private_folder()
         self.children = [
             Child(number, [*command, "--workers", str(count)], Path(self._folder.name) / f"{number}.sock")
             for number in range(1, count + 1)
@@ -154,12 +154,12 @@ class Supervisor:
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT, then let all drain. Raises what keeps them from starting."""
-        await port_is_free(self._settings)
-        await check_topics(self._settings, self._loaded)
         runner = Runner(self._admin(), shutdown_timeout=1.0)
-        await runner.setup()
-        self._listen_to_signals()
         try:
+            await ports_are_free(self._settings)
+            await check_topics(self._settings, self._loaded)
+            await runner.setup()
+            self._listen_to_signals()
             async with asyncio.TaskGroup() as tasks:
                 children = [
                     tasks.create_task(child.run(self.stop), name=f"worker-{child.number}") for child in self.children
@@ -283,35 +283,35 @@ def _of_supervisor() -> str:
     )
 
 
-async def port_is_free(settings: Settings) -> None:
-    """Return when the callback port is free: workers share it among themselves, and with nobody else.
+async def ports_are_free(settings: Settings) -> None:
+    """Return when the ports are free: workers share that of the callbacks, and with no other program.
 
-    Those of a supervisor that was killed drain for a moment. Raises ConfigurationError for port 0, Unavailable when it
-    stays taken.
+    Those of a supervisor that was killed drain for a moment. Raises ConfigurationError for a callback port of 0,
+    Unavailable when one stays taken.
     """
-    if "callbacks" not in settings.roles:
-        return
-    host, port = settings.callbacks.host, settings.callbacks.port
-    if port == 0:
-        raise ConfigurationError("callbacks.port: 0 takes any port, which workers cannot share: name one.")
+    callbacks, admin = settings.callbacks, settings.admin
+    ports = {"admin.port": (admin.host, admin.port)}
+    if "callbacks" in settings.roles:
+        if callbacks.port == 0:
+            raise ConfigurationError("callbacks.port: 0 takes any port, which workers cannot share: name one.")
+        ports["callbacks.port"] = (callbacks.host, callbacks.port)
     deadline = time.monotonic() + TAKEN_SECONDS
-    while (taken := _taken(host, port)) is not None:
-        if time.monotonic() > deadline:
-            raise Unavailable(
-                f"callbacks.port: cannot listen on {host}:{port} ({taken}): stop what does, or take another."
-            )
-        await asyncio.sleep(LOOK_SECONDS)
+    for key, (host, port) in ports.items():
+        while (taken := _taken(host, port)) is not None:
+            if time.monotonic() > deadline:
+                raise cannot_listen(key, host, port, taken)
+            await asyncio.sleep(LOOK_SECONDS)
 
 
-def _taken(host: str, port: int) -> str | None:
-    """Why nobody can listen there, None when one can."""
+def _taken(host: str, port: int) -> OSError | None:
+    """Why no program can listen there now, None when one can."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            return error.strerror
+            return error
     return None
 
 

@@ -25,6 +25,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from multidict import CIMultiDict
 
 from connector.errors import Unavailable
+from connector.needs import cannot_listen, reason
 from connector.telemetry import ADMIN_REFUSED, Sampled, logger
 
 MOST_CONNECTIONS = 200
@@ -82,15 +83,16 @@ class Runner(web.AppRunner):
         try:
             await web.TCPSite(self, host, port, backlog=BACKLOG).start()
         except OSError as error:
-            reason = error.strerror or str(error)
-            raise Unavailable(
-                f"admin.port: cannot listen on {host}:{port} ({reason}): stop what does, or take another."
-            ) from error
+            raise cannot_listen("admin.port", host, port, error) from error
         return int(self.addresses[0][1])
 
     async def listen_on(self, socket: Path) -> None:
-        """Listen on a Unix socket."""
-        await web.UnixSite(self, socket, backlog=BACKLOG).start()
+        """Listen on a Unix socket. Raises Unavailable with a sentence when that is not possible."""
+        try:
+            await web.UnixSite(self, socket, backlog=BACKLOG).start()
+        except OSError as error:
+            sentence = f"The worker cannot listen on {socket} ({reason(error)}): set TMPDIR to another, shorter folder."
+            raise Unavailable(sentence) from error
 
 
 class Port(web.Server):

@@ -11,7 +11,7 @@ from typer.core import TyperCommand
 
 from connector import __version__
 from connector.cli.options import Commands, Format, FormatOption, Group, examples
-from connector.errors import ConnectorError
+from connector.errors import ConnectorError, Unavailable
 
 # The root of typer's own exceptions, whichever version of click it carries.
 UsageProblem: type[typer.BadParameter] = typer.BadParameter.__mro__[2]
@@ -134,6 +134,12 @@ def main() -> int:
     except ConnectorError as error:
         typer.echo(str(error), err=True)
         code = error.exit_code
+    except OSError as error:
+        # A file or folder that is needed and cannot be had; an error without a name is a mistake of ours.
+        if error.filename is None:
+            raise
+        typer.echo(f"{error.filename}: {error.strerror}: correct its name or its rights.", err=True)
+        code = Unavailable.exit_code
     return int(code or 0)
 
 

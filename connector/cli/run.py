@@ -1,7 +1,6 @@
 """`twilio-kafka run`, `dev` and `simulator`: what keeps running."""
 
 import asyncio
-import contextlib
 import gc
 import signal
 from pathlib import Path
@@ -120,6 +119,7 @@ def simulator(
     seed: Annotated[str | None, typer.Option(help="Makes SIDs and choices reproducible.")] = None,
 ) -> None:
     """Run the Twilio simulator alone: messages, calls, callbacks and faults, without an account."""
+    from connector.needs import cannot_listen
     from connector.simulator import Simulator
     from connector.simulator import run as run_simulator
 
@@ -135,5 +135,9 @@ def simulator(
             asyncio.get_running_loop().add_signal_handler(number, running.cancel if running else lambda: None)
         await run_simulator(host=host, port=port, seed=seed, ready=ready)
 
-    with contextlib.suppress(asyncio.CancelledError):
+    try:
         asyncio.run(until_signalled())
+    except asyncio.CancelledError:
+        return
+    except OSError as error:
+        raise cannot_listen("--port", host, port, error) from error

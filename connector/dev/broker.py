@@ -18,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from connector.errors import Unavailable
+from connector.needs import writable_folder
 
 KAFKA = "org.apache.kafka:kafka_2.13:4.3.1"
 CLUSTER_ID = "dHdpbGlvLWthZmthLWRldg"
@@ -188,7 +189,7 @@ class Node:
         return (self.java, *JVM, *shared, *self.jvm, logging, "-cp", self.classpath, *arguments)
 
     async def format(self, *arguments: str) -> None:
-        """Write the configuration and format the storage, unless that was done before."""
+        """Write the configuration and format the storage, unless that was done before. Raises Unavailable."""
         self.folder.mkdir(parents=True, exist_ok=True)
         lines = [f"{name}={value}" for name, value in self.settings().items()]
         (self.folder / "server.properties").write_text("\n".join(lines) + "\n")
@@ -300,6 +301,7 @@ class Broker:
 
     async def start(self) -> "Broker":
         """Format, start and wait until every node serves."""
+        writable_folder("--data", self.folder)
         java, jars = await asyncio.to_thread(classpath, self._progress)
         ports = [self._port or free_port(), *(free_port() for _ in range(self._count - 1))]
         controllers = [free_port() for _ in range(self._count)]

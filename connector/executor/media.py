@@ -5,15 +5,18 @@ import hashlib
 import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any
 
 import orjson
+from yarl import URL
 
 from connector import telemetry
 from connector.errors import ConfigurationError, NotExecuted, PerhapsExecuted, Superseded, Unavailable, Unwritable
 from connector.events import Event, Record, encode, now, timestamp
 from connector.executor.answers import Call, Store
 from connector.kafka.transactions import Transactions
+from connector.needs import writable_folder
 from connector.settings import KafkaSettings
 from connector.twilio.client import Download
 
@@ -132,7 +135,8 @@ async def _chunks(call: Call, media: Media, file: IO[bytes], topic: str) -> Asyn
 def object_store(url: str) -> Store:
     """Store into S3, GCS, Azure or a folder, named by SID and format.
 
-    Raises ConfigurationError when the `store` extra is missing or the address is unusable.
+    Raises ConfigurationError when the `store` extra is missing or the address is unusable, Unavailable when the folder
+    cannot be written.
     """
     try:
         import obstore  # noqa: PLC0415 - an extra
@@ -142,8 +146,10 @@ def object_store(url: str) -> Store:
             "commands.recording_store: an object store needs the extra 'store': "
             "pip install 'twilio-kafka-connector[store]'."
         ) from error
+    if url.startswith("file:"):
+        writable_folder("commands.recording_store", Path(URL(url).path))
     try:
-        bucket = from_url(url, mkdir=True) if url.startswith("file:") else from_url(url)
+        bucket = from_url(url)
     except Exception as error:
         raise ConfigurationError(f"commands.recording_store: {url} cannot be used: {error}") from error
 

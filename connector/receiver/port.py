@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from email.utils import formatdate
 
-from connector.errors import Unavailable
+from connector.needs import cannot_listen
 from connector.receiver.connection import BUFFER_BYTES, LEAST_HEAD_BYTES, Connection
 from connector.receiver.connections import Connections
 from connector.receiver.messages import Request
@@ -47,9 +47,7 @@ class Port:
                 lambda: Connection(self), host, port, backlog=BACKLOG, reuse_port=reuse_port
             )
         except OSError as error:
-            raise Unavailable(
-                f"callbacks.port: cannot listen on {host}:{port} ({error.strerror}): stop what does, or take another."
-            ) from error
+            raise cannot_listen("callbacks.port", host, port, error) from error
         self._sweep()
         return int(self._server.sockets[0].getsockname()[1])
 

@@ -145,8 +145,8 @@ async def run(
 ) -> None:
     """Run a simulator until cancelled; `ready` is told when it listens."""
     simulator = Simulator(seed=seed, accounts=accounts, settings=settings)
-    await simulator.start(host, port)
     try:
+        await simulator.start(host, port)
         if ready is not None:
             ready(simulator)
         await asyncio.Event().wait()
