@@ -1,8 +1,41 @@
 {{/* The configuration file and the secrets that go with it. */}}
 
-{{/* values.config, with the certificates that are mounted. */}}
+{{/*
+Once, before anything is made: templates in `config` are replaced, `config` becomes what the chart knows of it, and what
+does not fit together is told. `${VAR}` stays in the file for the connector; the chart knows those of workload.extraEnv,
+and defaults of variables that no environment sets.
+*/}}
+{{- define "twilio-kafka.prepare" -}}
+{{- if not (hasKey .Values "configFile") -}}
+{{- $text := toYaml .Values.config -}}
+{{- if contains "{{" $text }}{{ $text = tpl $text . }}{{ end -}}
+{{- $file := fromYaml $text -}}
+{{- with $file.Error }}{{ fail (printf "config is no YAML once its templates are replaced: %s" .) }}{{ end -}}
+{{- range .Values.workload.extraEnv -}}
+{{- if kindIs "string" .value -}}
+{{- $text = regexReplaceAllLiteral (printf "\\$\\{%s(:-[^}\n]*)?\\}" (regexQuoteMeta .name)) $text .value -}}
+{{- end -}}
+{{- end -}}
+{{- if not .Values.workload.extraEnvFrom -}}
+{{- $named := list -}}
+{{- range .Values.workload.extraEnv }}{{ $named = append $named .name }}{{ end -}}
+{{- range regexFindAll "\\$\\{[A-Za-z_][A-Za-z0-9_]*:-[^}\n]*\\}" $text -1 | uniq -}}
+{{- $name := regexFind "[A-Za-z_][A-Za-z0-9_]*" . -}}
+{{- if not (has $name $named) -}}
+{{- $text = replace . (trimSuffix "}" . | trimPrefix (printf "${%s:-" $name)) $text -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $known := fromYaml $text -}}
+{{- $_ := set .Values "config" (hasKey $known "Error" | ternary $file $known) -}}
+{{- $_ := set .Values "configFile" $file -}}
+{{- include "twilio-kafka.checks" . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The configuration file, with the certificates that are mounted. */}}
 {{- define "twilio-kafka.config" -}}
-{{- $config := deepCopy .Values.config -}}
+{{- $config := deepCopy .Values.configFile -}}
 {{- if .Values.kafkaTls.enabled -}}
 {{- $_ := set $config.kafka "tls" (mergeOverwrite (include "twilio-kafka.tlsFiles" . | fromYaml) ($config.kafka.tls | default dict)) -}}
 {{- end -}}

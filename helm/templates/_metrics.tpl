@@ -4,6 +4,13 @@
 {{- define "twilio-kafka.scrape" -}}
 interval: {{ .interval }}
 scrapeTimeout: {{ .scrapeTimeout }}
+{{- with .scheme }}
+scheme: {{ . }}
+{{- end }}
+{{- with .tlsConfig }}
+tlsConfig:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 relabelings:
   - {sourceLabels: [__meta_kubernetes_pod_label_app_kubernetes_io_instance], targetLabel: release, action: replace}
   {{- with .relabelings }}
@@ -18,7 +25,7 @@ metricRelabelings:
 {{/* What selects the series of this release in an expression, as between the braces of PromQL. */}}
 {{- define "twilio-kafka.matchers" -}}
 {{- $own := or .Values.metrics.serviceMonitor.enabled .Values.metrics.podMonitor.enabled -}}
-{{- $default := $own | ternary (dict "namespace" .Release.Namespace "release" .Release.Name) (dict "namespace" .Release.Namespace) -}}
+{{- $default := $own | ternary (dict "namespace" (include "twilio-kafka.namespace" .) "release" .Release.Name) (dict "namespace" (include "twilio-kafka.namespace" .)) -}}
 {{- $matchers := list -}}
 {{- range $label, $text := .Values.metrics.prometheusRule.matchers | default $default -}}
 {{- $matchers = append $matchers (printf "%s=%q" $label (toString $text)) -}}

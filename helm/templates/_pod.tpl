@@ -4,9 +4,9 @@
 {{- define "twilio-kafka.podDefaults" -}}
 automountServiceAccountToken: false
 enableServiceLinks: false  # a Service called connector would give the connector variables that it refuses
-{{- with .Values.imagePullSecrets }}
+{{- with include "twilio-kafka.pullSecrets" . }}
 imagePullSecrets:
-  {{- toYaml . | nindent 2 }}
+  {{- . | nindent 2 }}
 {{- end }}
 {{- with .Values.podSecurityContext }}
 securityContext:
@@ -78,7 +78,7 @@ volumeMounts:
 
 {{/* Of: root, component, selector (YAML), workload. */}}
 {{- define "twilio-kafka.topologySpread" -}}
-{{- if .workload.topologySpread.enabled }}
+{{- if and .workload.topologySpread.enabled .workload.topologySpread.constraints }}
 topologySpreadConstraints:
   {{- range .workload.topologySpread.constraints }}
   - {{ toYaml . | indent 4 | trim }}

@@ -7,7 +7,7 @@
 {{- if or $callbacks.public_url (eq ($callbacks.verify_signatures | toString) "false") -}}
 {{- $default = list "watch" "callbacks" "commands" -}}
 {{- end -}}
-{{- .Values.config.roles | default $default | join "," -}}
+{{- .Values.config.roles | default $default | join "," | nospace -}}
 {{- end -}}
 
 {{- define "twilio-kafka.hasRole" -}}
@@ -32,7 +32,12 @@ connector: {{ .Values.workload | toJson }}
 
 {{/* What Twilio calls: public_url without the slash at its end, and the path below it. */}}
 {{- define "twilio-kafka.callbackUrl" -}}
-{{- printf "%s/callbacks" (trimSuffix "/" .Values.config.callbacks.public_url) -}}
+{{- printf "%s/callbacks" (trimSuffix "/" (.Values.config.callbacks.public_url | default "")) -}}
+{{- end -}}
+
+{{/* The host of public_url as the DNS writes it, without a port. */}}
+{{- define "twilio-kafka.publicHost" -}}
+{{- (urlParse (.Values.config.callbacks.public_url | default "")).hostname | lower -}}
 {{- end -}}
 
 {{/* Seconds of a duration such as 1m30s, rounded up. */}}

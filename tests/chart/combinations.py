@@ -96,7 +96,9 @@ OPTIONS: dict[str, Values] = {
     "no check": {"configCheck": {"enabled": False}},
     "no test": {"helmTest": {"enabled": False}},
     "offline test": {"helmTest": {"offline": True}},
-    "scaled by CPU": workload(autoscaling={"cpu": {"enabled": True, "behavior": {"scaleDown": {"policies": []}}}}),
+    "scaled by CPU": workload(
+        autoscaling={"cpu": {"enabled": True, "behavior": {"scaleDown": {"selectPolicy": "Disabled"}}}}
+    ),
     "scaled by lag": workload(autoscaling={"lag": {"enabled": True}}),
     "scaled by lag, SASL": merged(SASL, workload(autoscaling={"lag": {"enabled": True}})),
     "commands scaled to zero": {
@@ -162,7 +164,62 @@ OPTIONS: dict[str, Values] = {
         "strimzi": {"cluster": "events", "apiVersion": "kafka.strimzi.io/v1beta2", "user": {"enabled": True}}
     },
     "ports": {"config": {"admin": {"port": 9191}, "callbacks": {"port": 8181}}},
-    "subchart": {"global": {"storageClass": "fast"}},
+    "subchart": {
+        "enabled": True,
+        "global": {
+            "storageClass": "fast",
+            "imageRegistry": "registry.example.com/",
+            "imagePullSecrets": ["shared", {"name": "more"}],
+        },
+        "imagePullSecrets": [{"name": "own"}],
+    },
+    "variables in the configuration": {
+        "config": {
+            "kafka": {"partitions": "${PARTITIONS:-12}", "compression": "${COMPRESSION:-lz4}"},
+            "admin": {"port": "${ADMIN_PORT}"},
+            "shutdown_grace": "${GRACE:-30s}",
+        },
+        "workload": {"extraEnv": [{"name": "ADMIN_PORT", "value": "9191"}]},
+    },
+    "templates in the configuration": {
+        "config": {
+            "kafka": {
+                "topic_prefix": "{{ .Release.Name }}.twilio",
+                "bootstrap_servers": "{{ .Values.global.brokers }}",
+            },
+            "callbacks": {"public_url": "https://{{ .Release.Name }}.example.com"},
+        },
+        "global": {"brokers": "kafka-0.kafka:9092,kafka-1.kafka:9093"},
+        "networkPolicy": {"enabled": True},
+    },
+    "another namespace": {"namespaceOverride": "other", "metrics": {"prometheusRule": {"enabled": True}}},
+    "an existing configuration": {"existingConfigMap": {"name": "mine", "key": "twilio.yaml"}},
+    "both families": merged(PUBLIC, {"service": {"ipFamilies": ["IPv6", "IPv4"], "ipFamilyPolicy": "PreferDualStack"}}),
+    "a load balancer of a class": merged(
+        PUBLIC,
+        {
+            "service": {
+                "type": "LoadBalancer",
+                "loadBalancerClass": "example.com/internal",
+                "loadBalancerSourceRanges": ["203.0.113.0/24", "2001:db8::/32"],
+                "externalTrafficPolicy": "Local",
+            }
+        },
+    ),
+    "more hosts": merged(PUBLIC, {"ingress": {"enabled": True, "extraHosts": ["old.example.com", "*.example.org"]}}),
+    "metrics over TLS": {
+        "metrics": {
+            "serviceMonitor": {
+                "enabled": True,
+                "port": "metrics-tls",
+                "scheme": "https",
+                "tlsConfig": {"insecureSkipVerify": True},
+            }
+        }
+    },
+    "hooks and arguments": workload(
+        args=["run", "--workers", "2"], lifecycle={"postStart": {"exec": {"command": ["true"]}}}
+    ),
 }
 
 EXCLUSIVE: tuple[frozenset[str], ...] = (

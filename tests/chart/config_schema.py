@@ -10,6 +10,7 @@ from connector.settings import json_schema
 
 PREFIX = "config."
 DROPPED = frozenset({"title", "required", "default"})
+REPLACED = "#/definitions/replaced"
 NEEDED = {
     "kafka": ["bootstrap_servers", "partitions", "replication_factor", "security_protocol", "topic_prefix"],
     "callbacks": ["port"],
@@ -41,12 +42,21 @@ def _draft_07(schema: dict[str, Any]) -> dict[str, Any]:
     return converted | ({"additionalProperties": False} if "patternProperties" in converted else {})
 
 
+def _or_variable(schema: dict[str, Any]) -> dict[str, Any]:
+    """Also a text with `${VAR}`, which the connector replaces, or with a template. Sections stay mappings."""
+    if "$ref" in schema or schema.get("type") == "object" or any("$ref" in part for part in schema.get("anyOf", ())):
+        return schema
+    description = {"description": schema["description"]} if "description" in schema else {}
+    rest = {name: item for name, item in schema.items() if name != "description"}
+    return {**description, "if": {"$ref": REPLACED}, "else": rest}
+
+
 def _part(name: str, item: Any) -> Any:
     match name, item:
         case (("properties" | "patternProperties"), dict()):
-            return {key: _draft_07(below) for key, below in item.items()}
+            return {key: _or_variable(_draft_07(below)) for key, below in item.items()}
         case (("items" | "additionalProperties"), dict()):
-            return _draft_07(item)
+            return _or_variable(_draft_07(item))
         case "anyOf", list():
             return [_draft_07(below) for below in item]
         case _:

@@ -5,13 +5,20 @@ The table of values in README.md, the part `config` of values.schema.json, files
 
 import json
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from connector.catalog import acls_of, topics_of
 from connector.kafka.fitness import Topic
 from connector.settings import load
 from tests.chart.config_schema import PREFIX, config_schema
+from tests.chart.kubernetes_schema import PREFIX as KUBERNETES
+from tests.chart.kubernetes_schema import kubernetes_definitions
 from tests.chart.values_table import markdown, rows
 
+GENERATED = (PREFIX, KUBERNETES)
+OWN = "#/definitions/"
 CHART = Path(__file__).parents[2] / "helm"
 BEGIN, END = "<!-- values: generated -->\n", "<!-- values: end -->"
 
@@ -40,12 +47,61 @@ def readme() -> str:
 
 
 def values_schema() -> str:
-    """values.schema.json with the connector's configuration."""
+    """values.schema.json with the connector's configuration, Kubernetes' definitions, and what must not be missing."""
     schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
-    own = {name: item for name, item in schema["definitions"].items() if not name.startswith(PREFIX)}
-    schema["properties"]["config"], definitions = config_schema()
-    schema["definitions"] = own | definitions
+    own = {name: item for name, item in schema["definitions"].items() if not name.startswith(GENERATED)}
+    defaults = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    config, definitions = config_schema()
+    schema["definitions"] = own
+    for key in schema["properties"].keys() - {"config", "global"}:
+        require(schema["properties"][key], defaults[key], own)
+    # A role says only what differs from `workload`.
+    own["role"] = optional(own["workload"])
+    schema["properties"]["config"] = config
+    schema["definitions"] = own | definitions | kubernetes_definitions()
+    needed = (key for key, item in schema["properties"].items() if _is_needed(defaults[key], item, own))
+    schema["required"] = sorted({*needed, "config"} - {"global", "enabled"})
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def require(schema: dict[str, Any], defaults: Any, definitions: dict[str, Any]) -> None:
+    """Require the keys whose defaults the templates rely on, so that a `null` is refused by its name.
+
+    Texts and free lists and mappings may be taken away: that is the same as leaving them empty.
+    """
+    schema = _resolved(schema, definitions)
+    known = schema.get("properties", {})
+    if not known or not isinstance(defaults, dict):
+        return
+    for key, item in known.items():
+        require(item, defaults.get(key), definitions)
+    needed = [key for key in known if _is_needed(defaults.get(key), known[key], definitions)]
+    schema.pop("required", None)
+    if needed:
+        schema["required"] = sorted(needed)
+
+
+def _is_needed(default: Any, schema: dict[str, Any], definitions: dict[str, Any]) -> bool:
+    schema = _resolved(schema, definitions)
+    if default in (None, "") or isinstance(default, list) or "null" in schema.get("type", ()):
+        return False
+    return "properties" in schema if isinstance(default, dict) else True
+
+
+def _resolved(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """What a reference to a definition of ours means; what Kubernetes defines is free for us."""
+    return definitions.get(schema.get("$ref", "").removeprefix(OWN), schema)
+
+
+def optional(schema: Any) -> Any:
+    """The same with nothing required, but for what stands in lists."""
+    match schema:
+        case {"items": _}:
+            return schema
+        case dict():
+            return {key: optional(item) for key, item in schema.items() if key != "required"}
+        case _:
+            return schema
 
 
 def topics() -> str:

@@ -63,15 +63,15 @@ def _crd(api: str, kind: str) -> jsonschema_rs.Draft202012Validator:
 def _built_in(api: str, kind: str, version: str) -> jsonschema_rs.Draft202012Validator:
     group, _, name = api.rpartition("/")
     prefix = f"{group.partition('.')[0]}-" if group else ""
-    schema = _read(version, f"{kind.lower()}-{prefix}{name}.json")
+    schema = read(version, f"{kind.lower()}-{prefix}{name}.json")
     return jsonschema_rs.Draft202012Validator(schema, registry=_definitions(version))
 
 
 @functools.cache
 def _definitions(version: str) -> jsonschema_rs.Registry:
-    return jsonschema_rs.Registry([("json-schema:///api/_definitions.json", _read(version, "_definitions.json"))])
+    return jsonschema_rs.Registry([("json-schema:///api/_definitions.json", read(version, "_definitions.json"))])
 
 
-def _read(version: str, name: str) -> Any:
+def read(version: str, name: str) -> Any:
     folder = SCHEMAS / f"v{version}.0-local-strict"
     return json.loads((folder / name).read_text(encoding="utf-8"))

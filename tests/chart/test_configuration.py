@@ -1,5 +1,6 @@
 """The connector takes what the chart gives it: file, environment and mounted secrets, as in the pod."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,21 @@ import yaml
 from connector.errors import ConfigurationError
 from connector.settings import Settings, load
 from tests.chart.combinations import OPTIONS, ci_sets, merged
-from tests.chart.config_schema import config_schema
 from tests.chart.rendering import CHART, Values, of_kind, only_named
 
 MOUNT = "/etc/twilio-kafka"
 TEXTS = {"account-sid": "AC" + "0" * 31 + "1", "support-api-key": "SK" + "0" * 31 + "1"}
-READABLE = ("callbacks", "one role", "SASL", "mutual TLS", "ports", "created secret", "unverified callbacks")
+READABLE = (
+    "callbacks",
+    "one role",
+    "SASL",
+    "mutual TLS",
+    "ports",
+    "created secret",
+    "unverified callbacks",
+    "variables in the configuration",
+    "templates in the configuration",
+)
 SETS: dict[str, Values] = ci_sets() | {name: OPTIONS[name] for name in READABLE}
 
 
@@ -56,13 +66,15 @@ def test_what_is_missing_in_the_secret_is_named(tmp_path: Path) -> None:
 
 
 def test_the_schema_of_config_refuses_what_the_connector_would_refuse() -> None:
-    top, definitions = config_schema()
-    validator = jsonschema_rs.Draft7Validator({**top, "definitions": definitions})
+    whole = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+    validator = jsonschema_rs.Draft7Validator({**whole["properties"]["config"], "definitions": whole["definitions"]})
     defaults = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))["config"]
     assert validator.is_valid(defaults)
     assert not validator.is_valid(merged(defaults, {"kafka": {"compression": "brotli"}}))
     assert not validator.is_valid(merged(defaults, {"kafka": {"linger": "5ms"}}))
     assert not validator.is_valid(merged(defaults, {"admin": {"port": 70000}}))
+    assert validator.is_valid(merged(defaults, {"kafka": {"partitions": "${PARTITIONS}"}, "roles": "${ROLES:-watch}"}))
+    assert not validator.is_valid(merged(defaults, {"kafka": {"partitions": "$PARTITIONS"}}))
 
 
 def _load(

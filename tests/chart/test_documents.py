@@ -30,7 +30,9 @@ def test_every_value_is_explained() -> None:
 def test_the_schema_is_draft_07_and_closed() -> None:
     assert SCHEMA["$schema"] == "http://json-schema.org/draft-07/schema#"
     jsonschema_rs.Draft7Validator(SCHEMA)
-    parts = [SCHEMA, *SCHEMA["properties"].values(), *SCHEMA["definitions"].values()]
+    # What an umbrella chart shares with all its parts is for them as well.
+    own = (item for name, item in SCHEMA["properties"].items() if name != "global")
+    parts = [SCHEMA, *own, *SCHEMA["definitions"].values()]
     assert [part for part in parts if "properties" in part and part.get("additionalProperties") is not False] == []
 
 
@@ -44,6 +46,14 @@ def test_versions_agree() -> None:
     assert METADATA["appVersion"] == __version__
     images = yaml.safe_load(METADATA["annotations"]["artifacthub.io/images"])
     assert [image["image"] for image in images] == [f"{chart().values['image']['repository']}:{__version__}"]
+
+
+def test_the_chart_says_where_it_comes_from_and_is_packed_with_its_sets_of_values() -> None:
+    assert METADATA["home"] in METADATA["sources"]
+    assert METADATA["icon"].endswith("docs/icon.svg")
+    assert (CHART.parent / "docs" / "icon.svg").exists()
+    assert METADATA["maintainers"]
+    assert not [line for line in (CHART / ".helmignore").read_text().splitlines() if line.startswith("ci")]
 
 
 def test_the_changelog_and_artifact_hub_tell_the_same_changes() -> None:

@@ -7,7 +7,7 @@ import pytest
 from connector.catalog import acls_of
 from connector.settings import load
 from connector.simulator import ACCOUNT_SID
-from tests.chart.combinations import CREATED, OPTIONS, PUBLIC, SASL, ci_sets, merged, workload
+from tests.chart.combinations import CREATED, OPTIONS, PEER, PUBLIC, SASL, ci_sets, merged, workload
 from tests.chart.generate import TYPES, WHOLE
 from tests.chart.rendering import (
     NAME,
@@ -21,6 +21,7 @@ from tests.chart.rendering import (
     of_kind,
     only,
     only_named,
+    pod_specs,
 )
 
 FULL = f"{RELEASE}-{NAME}"
@@ -216,6 +217,119 @@ def test_the_network_policy_knows_the_brokers_ports() -> None:
     brokers = {"kafka": {"bootstrap_servers": "a.example.com:9093,b.example.com:9093,[fc00::1]:9094"}}
     policy = only({"config": brokers, "networkPolicy": {"enabled": True}}, "NetworkPolicy")["spec"]
     assert [port["port"] for port in policy["egress"][1]["ports"]] == [9093, 9094]
+
+
+def test_the_network_policy_is_on_where_the_chart_knows_the_peers() -> None:
+    strimzi = {"strimzi": {"cluster": "events", "namespace": "kafka"}}
+    brokers = only(strimzi, "NetworkPolicy")["spec"]["egress"][1]
+    assert "ports" not in brokers
+    assert brokers["to"][0]["podSelector"]["matchLabels"] == {"strimzi.io/cluster": "events"}
+    assert brokers["to"][0]["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "kafka"}
+    assert of_kind({"networkPolicy": {"egress": {"kafka": {"to": [PEER]}}}}, "NetworkPolicy")
+    for unknown in (
+        {},
+        merged(strimzi, {"networkPolicy": {"enabled": False}}),
+        merged(strimzi, {"metrics": {"podMonitor": {"enabled": True}}}),
+        merged(strimzi, workload(extraEnv=[{"name": "https_proxy", "value": "http://proxy:3128"}])),
+    ):
+        assert of_kind(unknown, "NetworkPolicy") == []
+
+
+def test_the_notes_say_which_peers_are_not_known() -> None:
+    text = notes({"metrics": {"podMonitor": {"enabled": True}}})
+    assert "No NetworkPolicy" in text
+    assert "networkPolicy.egress.kafka.to: which peers the brokers are\n" in text
+    assert "networkPolicy.ingress.admin: where Prometheus scrapes from" in text
+    assert "networkPolicy.ingress.admin" not in notes({})
+    assert "disabled by networkPolicy.enabled" in notes({"networkPolicy": {"enabled": False}})
+    assert "No NetworkPolicy" not in notes({"networkPolicy": {"enabled": True}})
+
+
+def test_the_network_policy_follows_the_addresses_of_the_configuration() -> None:
+    config = {
+        "connections": {"default": {"api_url": "http://simulator:8090", "monitor_url": "https://proxy.example.com"}},
+        "kafka": {"schema_registry": {"url": "http://registry:8081"}},
+        "callbacks": {"public_url": "https://hooks.example.com:8443/x"},
+        "development": True,
+    }
+    policy = only({"config": config, "networkPolicy": {"enabled": True}}, "NetworkPolicy")["spec"]
+    assert sorted(port["port"] for port in policy["egress"][3]["ports"]) == [443, 8081, 8090, 8443]
+    assert "to" not in policy["egress"][3]
+
+
+# --- an umbrella chart ------------------------------------------------------------------------------------------------
+def test_an_umbrella_chart_gives_registry_and_pull_secrets() -> None:
+    for pod in pod_specs(merged(OPTIONS["subchart"], OPTIONS["topics by job"])).values():
+        assert pod["imagePullSecrets"] == [{"name": "shared"}, {"name": "more"}, {"name": "own"}]
+        assert {item["image"] for item in pod["containers"]} == {"registry.example.com/twilio-kafka-connector:0.1.0"}
+
+
+def test_everything_is_in_the_other_namespace() -> None:
+    assert {item["metadata"]["namespace"] for item in manifests(OPTIONS["another namespace"])} == {"other"}
+    assert 'namespace="other"' in str(only(OPTIONS["another namespace"], "PrometheusRule"))
+
+
+def test_the_configuration_is_a_template_and_keeps_variables_for_the_connector() -> None:
+    assert configuration(OPTIONS["templates in the configuration"])["kafka"] == {
+        "bootstrap_servers": "kafka-0.kafka:9092,kafka-1.kafka:9093",
+        "topic_prefix": "demo.twilio",
+        "partitions": 6,
+        "replication_factor": 3,
+        "security_protocol": "PLAINTEXT",
+    }
+    policy = only(OPTIONS["templates in the configuration"], "NetworkPolicy")["spec"]
+    assert [port["port"] for port in policy["egress"][1]["ports"]] == [9092, 9093]
+    assert "https://demo.example.com/callbacks/inbound-message" in notes(OPTIONS["templates in the configuration"])
+    values = OPTIONS["variables in the configuration"]
+    assert configuration(values)["admin"]["port"] == "${ADMIN_PORT}"
+    assert {"name": "admin", "containerPort": 9191} in connector(only(values, "Deployment"))["ports"]
+    assert only(values, "Deployment")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 40
+
+
+def test_an_existing_configuration_is_mounted_under_the_name_that_is_read() -> None:
+    values = merged(OPTIONS["an existing configuration"], {"topicsJob": {"enabled": True}})
+    for pod in pod_specs(values).values():
+        assert {"name": "mine", "items": [{"key": "twilio.yaml", "path": "connector.yaml"}]} in [
+            volume["configMap"] for volume in pod["volumes"] if "configMap" in volume
+        ]
+    assert of_kind(OPTIONS["an existing configuration"], "ConfigMap") == []
+
+
+def test_hooks_of_the_values_go_beside_the_wait_before_the_stop() -> None:
+    container = connector(only(OPTIONS["hooks and arguments"], "Deployment"))
+    assert container["lifecycle"] == {
+        "postStart": {"exec": {"command": ["true"]}},
+        "preStop": {"sleep": {"seconds": 5}},
+    }
+    assert container["args"] == ["run", "--workers", "2"]
+    own = workload(lifecycle={"preStop": {"exec": {"command": ["drain"]}}})
+    assert connector(only(own, "Deployment"))["lifecycle"] == {"preStop": {"exec": {"command": ["drain"]}}}
+
+
+def test_a_broken_release_does_not_block_a_drain() -> None:
+    assert only({}, "PodDisruptionBudget")["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+
+
+def test_every_host_leads_to_the_callbacks() -> None:
+    spec = only(OPTIONS["more hosts"], "Ingress")["spec"]
+    hosts = ["hooks.example.com", "old.example.com", "*.example.org"]
+    assert [rule["host"] for rule in spec["rules"]] == spec["tls"][0]["hosts"] == hosts
+
+
+def test_ipv6_alone_is_enough() -> None:
+    services = [item["spec"]["ipFamilies"] for item in of_kind(ci_sets()["ipv6"], "Service")]
+    assert services == [["IPv6"], ["IPv6"]]
+    assert configuration(ci_sets()["ipv6"])["admin"]["host"] == "::"
+
+
+def test_the_notes_explain_an_image_without_registry_and_secrets_of_another_namespace() -> None:
+    assert "has no registry" in notes({})
+    assert "has no registry" not in notes(ci_sets()["ingress"])
+    text = notes(ci_sets()["strimzi"])
+    assert "Strimzi makes its Secrets in namespace kafka" in text
+    assert "kubectl get secret events-cluster-ca-cert --namespace kafka" in text
+    assert "kubectl get secret twilio --namespace kafka" in text
+    assert "Strimzi makes" not in notes({"strimzi": {"cluster": "events"}})
 
 
 # --- topics -----------------------------------------------------------------------------------------------------------
