@@ -236,5 +236,8 @@ EXCLUSIVE: tuple[frozenset[str], ...] = (
     frozenset({"one role", "ingress"}),
     frozenset({"one role", "ingress of another host"}),
     frozenset({"one role", "route"}),
+    frozenset({"one role", "more hosts"}),
+    frozenset({"ingress", "ingress of another host", "more hosts"}),
+    frozenset({"templates in the configuration", "mutual TLS"}),
 )
 """Options that contradict each other: at most one of each set at a time."""
