@@ -28,7 +28,16 @@ from connector.telemetry import (
     TWILIO_THROTTLED,
     logger,
 )
-from connector.twilio.answers import TOO_MANY_REQUESTS, Response, answer_outcome, failure, header, is_success
+from connector.twilio.answers import (
+    TOO_MANY_REQUESTS,
+    Response,
+    answer_outcome,
+    failure,
+    header,
+    is_success,
+    parse_date,
+)
+from connector.twilio.clock import TwilioClock
 from connector.twilio.concurrency import Concurrency
 from connector.twilio.encoding import Outgoing, encode, origin, redirected
 from connector.twilio.pacing import Pacing
@@ -92,6 +101,7 @@ class TwilioClient:
         self.account_sid = account_sid
         self.bases = {"api": api_base.rstrip("/"), "monitor": monitor_base.rstrip("/")}
         self.refused = False
+        self.clock = TwilioClock(name)
         self._origins = frozenset(origin(base) for base in self.bases.values())
         self._session = session
         self._clock = asyncio.get_running_loop().time
@@ -225,8 +235,10 @@ class TwilioClient:
         )
 
     async def _exchange(self, outgoing: Outgoing, timeout_seconds: float, may_write: MayWrite | None) -> Response:
+        sent = self.clock.boot()
         try:
             async with self._open(outgoing, _timeout(timeout_seconds), may_write) as answer:
+                self.clock.note(parse_date(answer.headers.get("Date")), sent=sent)
                 return Response(answer.status, await _body(answer), answer.headers)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _translation(outgoing.url, error) from error
