@@ -1,5 +1,6 @@
 """Parsers of what strangers send, with anything at all: signature, form, events, paging, command records, headers."""
 
+import asyncio
 import os
 from contextlib import suppress
 from typing import Any
@@ -16,7 +17,7 @@ from connector.receiver.encoder import Encoder
 from connector.resources import CALLBACKS, COMMANDS
 from connector.resources.parameters import parse
 from connector.twilio import paging
-from connector.twilio.answers import failure
+from connector.twilio.answers import Response, failure
 from connector.twilio.signature import Keys, compute, explain, verify
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "200"))
@@ -139,15 +140,16 @@ def test_any_answer_of_twilio_has_a_class(status: int, body: bytes, headers: dic
 @fuzz
 @given(JSON | st.dictionaries(st.sampled_from(["meta", "rows", "next_page_uri", "key", "next_page_url"]), JSON))
 def test_any_page_is_rows_and_a_next_link_of_twilios_or_an_error_of_ours(document: Any) -> None:
-    base = "https://api.twilio.com"
+    async def asked() -> Response:
+        return Response(200, orjson.dumps(document), {})
+
     try:
-        found = paging._object(document)
-        paging._rows(found, "rows")
-        link = paging._next(found)
-        target = paging._target(link, base) if link else "/"
+        page, link = asyncio.run(paging._page(asked(), "rows"))
+        target = paging._target(link, "https://api.twilio.com") if link else "/"
     except TwilioError as error:
         assert error.message  # noqa: PT017 - one of two ends
     else:
+        assert all(isinstance(row, dict) for row in page.rows)
         assert target.startswith(("/", "?", "#"))
 
 
