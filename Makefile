@@ -49,6 +49,7 @@ chaos: .venv/.tests  ## minutes of kills, freezes and lost answers
 
 fuzz: .venv/.tests  ## parsers and HTTP interfaces with many more inputs
 	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-20000} $(BIN)/python -m pytest -n0 tests/test_fuzz.py $(ARGS)
+	@PORT_EXAMPLES=$${PORT_EXAMPLES:-100000} DIFFERENTIAL_EXAMPLES=$${DIFFERENTIAL_EXAMPLES:-100000} $(BIN)/python -m pytest -n0 -s tests/test_port_fuzz.py tests/test_signature_differential.py $(ARGS)
 	@FUZZ_EXAMPLES=$${HTTP_EXAMPLES:-100} $(BIN)/python -m pytest -n0 -s --timeout 3600 tests/test_http_interfaces.py $(ARGS)
 
 audit: .venv/.runtime  ## known vulnerabilities of the pinned dependencies; needs the advisories of PyPI, or ARGS="-s osv"
