@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: help install dev test check schemas docs bench chaos fuzz audit constraints clean
+.PHONY: help install dev test check schemas docs bench chaos soak fuzz audit constraints clean
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -46,6 +46,9 @@ bench: .venv/.tests  ## measure the three paths
 
 chaos: .venv/.tests  ## minutes of kills, freezes and lost answers
 	@$(BIN)/python -m tests.guarantees.chaos $(ARGS)
+
+soak: .venv/.tests  ## ten minutes of odd records and odd answers beside innocent ones; ARGS="30" for half a minute
+	@$(BIN)/python -m tests.guarantees.soak $(ARGS)
 
 fuzz: .venv/.tests  ## parsers and HTTP interfaces with many more inputs
 	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-20000} $(BIN)/python -m pytest -n0 tests/test_fuzz.py $(ARGS)

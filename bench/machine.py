@@ -1,4 +1,4 @@
-"""What processes cost: CPU seconds and resident memory of a process with all its descendants, from /proc (Linux)."""
+"""What processes cost: CPU seconds and memory of a process with all its descendants, from /proc (Linux)."""
 
 import asyncio
 import contextlib
@@ -12,18 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
-PAGE_MIB = os.sysconf("SC_PAGE_SIZE") / 2**20
 PROC = Path("/proc")
-# Fields of /proc/PID/stat after the command: parent, user time, system time, resident pages (proc(5)).
-PARENT, USER, SYSTEM, RESIDENT = 1, 11, 12, 21
+# Fields of /proc/PID/stat after the command: parent, user time, system time (proc(5)).
+PARENT, USER, SYSTEM = 1, 11, 12
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """CPU seconds since the start, and resident MiB, of a process tree."""
+    """CPU seconds since the start, and MiB, of a process tree.
+
+    `memory` is its proportional set (Pss): what several processes share counts once. `resident` counts it for each.
+    """
 
     cpu: float
     memory: float
+    resident: float
 
 
 def _stat(pid: int) -> Sequence[str]:
@@ -46,22 +49,30 @@ def tree(pid: int) -> list[int]:
 
 def usage(pid: int) -> Usage:
     """What the tree has used so far."""
-    cpu = memory = 0.0
+    cpu = memory = resident = 0.0
     for member in tree(pid):
         with contextlib.suppress(OSError):
             fields = _stat(member)
             cpu += (int(fields[USER]) + int(fields[SYSTEM])) / TICKS
-            memory += int(fields[RESIDENT]) * PAGE_MIB
-    return Usage(cpu, memory)
+            held = _memory(member)
+            memory, resident = memory + held["Pss"], resident + held["Rss"]
+    return Usage(cpu, memory, resident)
+
+
+def _memory(pid: int) -> Mapping[str, float]:
+    """The MiB of a process by what they are; a process that ends just now has none."""
+    lines = (PROC / str(pid) / "smaps_rollup").read_text().splitlines()[1:]
+    named = (line.partition(":") for line in lines)
+    return {"Pss": 0.0, "Rss": 0.0} | {name: int(size.split()[0]) / 1024 for name, _, size in named}
 
 
 async def highest(pid: int) -> Usage:
     """The last CPU seconds and the highest memory of a process that ends by itself."""
-    cpu = memory = 0.0
+    cpu = memory = resident = 0.0
     while (used := usage(pid)).memory:
-        cpu, memory = max(cpu, used.cpu), max(memory, used.memory)
-        await asyncio.sleep(0.02)
-    return Usage(cpu, memory)
+        cpu, memory, resident = max(cpu, used.cpu), max(memory, used.memory), max(resident, used.resident)
+        await asyncio.sleep(0.05)
+    return Usage(cpu, memory, resident)
 
 
 class Program:

@@ -230,6 +230,7 @@ def odd_one(odd: OddCommand, position: Position) -> Sent:
         creates=odd.command == SEND,
         expires_at=0.0 if "expired" in odd.outcomes else None,
         is_named=False,
+        label=odd.name,
         is_whole=size + sum(len(name) for name, _ in odd.headers) < WHOLE_BYTES,
     )
 

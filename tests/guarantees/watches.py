@@ -58,12 +58,16 @@ def faults(stage: Stage, dimensions: Collection[str]) -> None:
 
 @dataclass
 class Traffic:
-    """Makes rows as long as it runs, and moves some on; `made` are the rows by resource and SID."""
+    """Makes rows as long as it runs, and moves some on; `made` are the rows by resource and SID.
+
+    `common` are attributes of all rows of a resource.
+    """
 
     stage: Stage
     random: random.Random
     per_second: float = 40.0
     dimensions: Collection[str] = ()
+    common: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     made: dict[str, dict[str, Row]] = field(default_factory=lambda: {resource: {} for resource in NAMES.values()})
     _moving: list[tuple[float, str]] = field(default_factory=list)
 
@@ -82,7 +86,7 @@ class Traffic:
         hidden = self.random.uniform(0.5, 4) if self.random.random() < LATE else 0.0
         changing = resource == "messages" and "changes" in self.dimensions and self.random.random() < CHANGED
         unfit = resource == "recordings" and "odd" in self.dimensions and self.random.random() < UNFIT
-        more: dict[str, Any] = {"status": LIFE[0]} if changing else {}
+        more: dict[str, Any] = {**self.common.get(resource, {}), **({"status": LIFE[0]} if changing else {})}
         more |= {"extra": {"duration": {}}} if unfit else {}
         now = int(self.stage.simulator.state.now())
         sids = self.stage.simulator.fill(resource, count=count, first=now, step=0, visible_after=hidden, **more)
@@ -153,7 +157,7 @@ async def run(
 ) -> tuple[Account, Counter[str]]:
     """Traffic and trouble for so long, then quiet, then an orderly stop; what came of it, and what was done."""
     # What exists when a watch starts for the first time is not new to it.
-    await asyncio.gather(*(_started(stage, name) for name in NAMES))
+    await started(stage)
     faults(stage, dimensions)
     traffic = Traffic(stage, seeded(seed, "traffic"), per_second, dimensions)
     weights = {**trouble, **dict(ADDED[name] for name in sorted(dimensions) if name in ADDED)}
@@ -163,7 +167,7 @@ async def run(
         tasks.create_task(traffic.run(stop))
         await disturbances.run(seconds)
         stop.set()
-    await _settled(stage, traffic, within=120)
+    await settled(stage, traffic, within=120)
     codes = await stage.stop()
     account, dead = Account(), await letters(stage)
     for name, resource in NAMES.items():
@@ -175,15 +179,17 @@ async def run(
     return account, disturbances.done
 
 
-async def _started(stage: Stage, name: str) -> None:
-    def has_started() -> bool:
-        lines = [line for process in stage.processes for line in process.log.splitlines()]
-        return any("watch starts" in line and f'"{name}"' in line for line in lines)
+async def started(stage: Stage) -> None:
+    """Wait until every watch has begun."""
 
-    await until(has_started)
+    def have_started() -> bool:
+        lines = [line for process in stage.processes for line in process.log.splitlines() if "watch starts" in line]
+        return all(any(f'"{name}"' in line for line in lines) for name in NAMES)
+
+    await until(have_started)
 
 
-async def _settled(stage: Stage, traffic: Traffic, *, within: float) -> None:
+async def settled(stage: Stage, traffic: Traffic, *, within: float) -> None:
     """Wait until every row has become an event, or the time is over: the account tells then."""
     end = asyncio.get_running_loop().time() + within
     while asyncio.get_running_loop().time() < end:

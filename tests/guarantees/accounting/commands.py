@@ -35,7 +35,7 @@ class Sent:
     `outcomes` are those that it may have as the first of its id. `rows` are the SIDs that a list must show, `producer`
     tells apart who wrote it. One that is not `is_named` has an odd id, which is not compared; one that is not
     `is_whole` is too large for a dead letter. `may_be_passed_over`: so much of Kafka was lost meanwhile that it may
-    stay unanswered.
+    stay unanswered. `label` is what people call it.
     """
 
     position: Position
@@ -51,6 +51,7 @@ class Sent:
     is_named: bool = True
     is_whole: bool = True
     may_be_passed_over: bool = False
+    label: str = ""
 
     @property
     def name(self) -> tuple[str, str]:
@@ -63,7 +64,7 @@ class Sent:
         return None if self.key is None else (self.position[0], self.key, self.producer)
 
     def __str__(self) -> str:
-        return f"{self.id[:80]} at {'/'.join(map(str, self.position))}"
+        return f"{self.label or self.id[:80]} at {'/'.join(map(str, self.position))}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -397,7 +398,8 @@ def _copies(account: Account, story: _Story) -> None:
     account.promise("dead letters doubled", [place for place, count in letters.items() if count > 1])
     account.promise("dead letters of what was not rejected", sorted(letters.keys() - rejected))
     account.promise(
-        "dead letters with other bytes", [one.position for one in story.trace.letters if _altered(one, story)]
+        "dead letters with other bytes",
+        [story.sent[letter.position] for letter in story.trace.letters if _altered(letter, story)],
     )
 
 
