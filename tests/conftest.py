@@ -19,6 +19,7 @@ from connector.dev.broker import Broker, archive_classes
 from connector.simulator import Simulator
 from connector.twilio.client import TwilioClient
 from tests.callback_port import Port, opened
+from tests.span_collector import Collector, collecting
 from tests.twilio_servers import connected
 
 _numbers = itertools.count(1)
@@ -129,10 +130,18 @@ def prefix(request: pytest.FixtureRequest, cleaner: AdminClient) -> Iterator[str
 
 
 @pytest.fixture
-async def simulator() -> AsyncIterator[Simulator]:
-    """A simulated Twilio with reproducible SIDs."""
-    async with Simulator(seed=1) as running:
+async def simulator(request: pytest.FixtureRequest) -> AsyncIterator[Simulator]:
+    """A simulated Twilio with reproducible SIDs, and the settings of the mark `simulated`."""
+    mark = request.node.get_closest_marker("simulated")
+    async with Simulator(seed=1, settings=mark.kwargs if mark else {}) as running:
         yield running
+
+
+@pytest.fixture
+async def collector() -> AsyncIterator[Collector]:
+    """A collector of spans."""
+    async with collecting() as listening:
+        yield listening
 
 
 @pytest.fixture

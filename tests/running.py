@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import orjson
 import yaml
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 from connector.catalog import topics_of
 from connector.dev.broker import free_port
@@ -212,20 +212,17 @@ async def running(
 async def read_all(kafka: str, topic: str) -> list[ConsumerRecord]:
     """Every committed record of a topic, partition by partition."""
     consumer = AIOKafkaConsumer(
+        topic,
         bootstrap_servers=kafka,
         isolation_level="read_committed",
         enable_auto_commit=False,
         auto_offset_reset="earliest",
     )
-    await consumer.start()
     found: list[ConsumerRecord] = []
+    await consumer.start()
     try:
-        partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
-        if not partitions:
-            await consumer._client._wait_on_metadata(topic)
-            partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic))]
-        consumer.assign(partitions)
-        ends = await consumer.end_offsets(partitions)
+        # Without a group it has all partitions at once.
+        ends = await consumer.end_offsets(sorted(consumer.assignment()))
         while any([await consumer.position(place) < end for place, end in ends.items()]):
             for records in (await consumer.getmany(timeout_ms=100)).values():
                 found += records

@@ -13,8 +13,8 @@ from yarl import URL
 
 from connector.simulator import Simulator
 from tests.console_client import OURS
+from tests.console_routes import admin_routes
 from tests.running import Connector, configuration, read_all, running
-from tests.test_http_interfaces import admin_routes
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

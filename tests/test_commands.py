@@ -14,8 +14,8 @@ import pytest_asyncio
 from aiokafka import ConsumerRecord
 
 from connector.simulator import Simulator
+from tests.producing import Message, produce
 from tests.running import configuration, headers_of, read_all, running, until, values
-from tests.test_main_job import produce
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -36,7 +36,7 @@ class Desk:
         """Returns the command's id."""
         name = f"{command}-{next(_numbers)}"
         topic = f"{self.prefix}.commands.{command}"
-        await asyncio.to_thread(produce, self.kafka, topic, (name, value, {"id": name, **headers}))
+        await asyncio.to_thread(produce, self.kafka, [Message(topic, value, name, {"id": name, **headers})])
         return name
 
     async def results(self, command: str, name: str) -> list[ConsumerRecord]:

@@ -1,7 +1,6 @@
 """The adaptive limit on concurrent requests."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
@@ -12,13 +11,9 @@ from connector.twilio.client import TwilioClient
 from connector.twilio.concurrency import Concurrency
 from tests.twilio_servers import LIST, SEND, connected, sample, serving
 
+pytestmark = pytest.mark.simulated(auto_advance=False)
+
 DEADLINE_SECONDS = 10.0
-
-
-@pytest.fixture
-async def simulator() -> AsyncIterator[Simulator]:
-    async with Simulator(seed=7, settings={"auto_advance": False}) as running:
-        yield running
 
 
 async def test_no_more_requests_run_at_once_than_the_limit() -> None:

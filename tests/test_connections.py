@@ -11,8 +11,8 @@ import orjson
 from connector.settings import Connection
 from connector.simulator import ACCOUNT_SID, AUTH_TOKEN, Account, ApiKey, Simulator
 from connector.simulator.callbacks import Delivery
+from tests.producing import Message, produce
 from tests.running import Connector, configuration, headers_of, read_all, running, until, values, wait_for_records
-from tests.test_main_job import produce
 
 SUBACCOUNT = "AC" + "5" * 32
 KEYED = "AC" + "6" * 32
@@ -78,7 +78,7 @@ async def test_each_connection_has_its_own_account_credentials_host_and_signatur
                 value = {"to": "+15550100002", "from": "+15550100001", "body": name}
                 headers = {"id": name, "connection": name}
                 topic = f"{prefix}.commands.send-message"
-                await asyncio.to_thread(produce, kafka, topic, (name, value, headers))
+                await asyncio.to_thread(produce, kafka, [Message(topic, value, name, headers)])
             results = values(await wait_for_records(kafka, f"{prefix}.results.send-message", len(named)))
             watched = await wait_for_records(kafka, f"{prefix}.messages", len(named))
             statuses = await wait_for_records(kafka, f"{prefix}.message-status", 2 * len(named))
@@ -209,7 +209,7 @@ async def test_a_single_401_is_not_yet_a_wrong_token(
         # A command is tried again as well.
         simulator.fault("unauthorized", "CreateMessage", times=1)
         value = {"to": "+15550100002", "from": "+15550100001", "body": "Hello"}
-        await asyncio.to_thread(produce, kafka, f"{prefix}.commands.send-message", ("k", value, {}))
+        await asyncio.to_thread(produce, kafka, [Message(f"{prefix}.commands.send-message", value, "k")])
         (result,) = values(await wait_for_records(kafka, f"{prefix}.results.send-message", 1))
     assert message.key.decode() == sid
     assert (result["outcome"], result["attempts"]) == ("succeeded", 2)

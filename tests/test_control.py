@@ -13,7 +13,7 @@ from connector.kafka.control import Request, ask
 from connector.kafka.produce import send
 from connector.simulator import Simulator
 from tests.running import Connector, configuration, headers_of, read_all, running, values, wait_for_records
-from tests.test_metrics import scrape
+from tests.scraping import scrape
 
 WATCHES = [{"resource": "messages", "interval": "200ms"}, {"resource": "calls", "interval": "200ms"}]
 PHONE = "+15551234567"

@@ -1,7 +1,6 @@
 """Downloads: chunks, redirects and what breaks."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +10,13 @@ from aiohttp import web
 
 from connector.errors import PerhapsExecuted, Refused
 from connector.resources.rows import ACCOUNT, Request
-from connector.simulator import ACCOUNT_SID, AUTH_TOKEN, Simulator
+from connector.simulator import ACCOUNT_SID, AUTH_TOKEN
 from connector.twilio.client import TwilioClient
 from tests.twilio_servers import answering, connected, serving, tls_pair
 
+pytestmark = pytest.mark.simulated(auto_advance=False)
+
 DEADLINE_SECONDS = 10.0
-
-
-@pytest.fixture
-async def simulator() -> AsyncIterator[Simulator]:
-    async with Simulator(seed=7, settings={"auto_advance": False}) as running:
-        yield running
 
 
 MEDIA = Request("GET", f"{ACCOUNT}/Recordings/RE1.wav", operation="FetchRecordingMedia")

@@ -13,13 +13,9 @@ from connector.simulator import ACCOUNT_SID, AUTH_TOKEN, Simulator
 from connector.twilio.client import TwilioClient
 from tests.twilio_servers import connected, serving
 
+pytestmark = pytest.mark.simulated(auto_advance=False)
+
 DEADLINE_SECONDS = 10.0
-
-
-@pytest.fixture
-async def simulator() -> AsyncIterator[Simulator]:
-    async with Simulator(seed=7, settings={"auto_advance": False}) as running:
-        yield running
 
 
 @asynccontextmanager

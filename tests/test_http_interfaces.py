@@ -12,16 +12,14 @@ from typing import Any
 import pytest
 import schemathesis
 import yaml
-from aiohttp import web
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
 
-from connector.admin.console import Console
-from connector.admin.dead_letters import PLACE
 from connector.receiver.intake import routes
 from connector.resources import CALLBACKS
 from connector.simulator import Simulator
+from tests.console_routes import admin_routes
 from tests.running import Connector, configuration, running
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "openapi.yaml"
@@ -54,21 +52,6 @@ def test_the_document_has_every_route_of_the_admin_port() -> None:
     health = {("GET", path) for path in ("/livez", "/readyz", "/metrics", "/version")}
     # A stream has no end, which no client of the document could read.
     assert paths(port="admin") == (routed | health) - {("GET", "/api/stream")}
-
-
-def admin_routes() -> list[web.RouteDef]:
-    """The console's routes, without a process."""
-    found: list[web.RouteDef] = []
-    source = Path(Console.__module__.replace(".", "/")).parent
-    for module in (DOCUMENT.parents[1] / source).glob("*.py"):
-        text = module.read_text().replace("{PLACE}", PLACE).replace("(PLACE,", f'("{PLACE}",')
-        for method, path in re.findall(r'web\.(get|post)\(f?"(/api/[^"]+)"', text):
-            found.append(web.RouteDef(method.upper(), path, _never, {}))
-    return found
-
-
-async def _never(_request: web.Request) -> web.StreamResponse:
-    raise NotImplementedError
 
 
 @contextlib.asynccontextmanager

@@ -5,20 +5,16 @@ import re
 from collections import Counter as Counted
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 from aiokafka import ConsumerRecord
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from connector.exposition import OPENMETRICS
 from connector.simulator import Simulator
-from connector.twilio.signature import compute
-from tests.producing import Message, produce
+from tests.producing import produce
 from tests.running import PARTITIONS, Connector, configuration, read_all, running, values, wait_for_records
+from tests.scraping import CALLBACKS, COMMANDS, Scrape, call_back, scrape, work
 
-SENDER, RECIPIENT = "+15551234567", "+15557654321"
-COMMANDS, FILLED, CALLBACKS = 300, 500, 200
+FILLED = 500
 
 CONTRACT = """
 watch_published_total{watch} watch_lag_seconds{watch} watch_cursor_age_seconds{watch} watch_polls_total{watch,outcome}
@@ -28,86 +24,6 @@ commands_in_flight commands_in_doubt command_lag{command} twilio_requests_total{
 twilio_request_seconds{operation} twilio_concurrency_limit{connection} twilio_throttled_total{connection}
 pacing_wait_seconds{connection} dead_letters_total{stage} kafka_produce_seconds owners{role} build_info{version}
 """
-
-
-class Scrape:
-    """What /metrics says."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self._samples = [
-            sample
-            for family in text_string_to_metric_families(text)  # type: ignore[no-untyped-call]  # untyped
-            for sample in family.samples
-        ]
-        self.names = {sample.name for sample in self._samples}
-
-    def total(self, name: str, **labels: str) -> float:
-        """The sum over all series with these labels."""
-        wanted = labels.items()
-        return sum(
-            float(sample.value)
-            for sample in self._samples
-            if sample.name == f"twilio_kafka_{name}" and wanted <= sample.labels.items()
-        )
-
-    def by(self, name: str, label: str, **labels: str) -> Counted[str]:
-        """The same for each value of a label, without zeros."""
-        found: Counted[str] = Counted()
-        for sample in self._samples:
-            if sample.name == f"twilio_kafka_{name}" and labels.items() <= sample.labels.items() and sample.value:
-                found[sample.labels[label]] += int(sample.value)
-        return found
-
-    def series(self, name: str) -> list[tuple[dict[str, str], float]]:
-        """Labels and value of each series of a name as Prometheus knows it."""
-        return [(sample.labels, float(sample.value)) for sample in self._samples if sample.name == name]
-
-    def labels_of(self, name: str) -> set[str]:
-        return {label for sample in self._samples if sample.name == f"twilio_kafka_{name}" for label in sample.labels}
-
-
-async def exposed(process: Connector, accept: str = OPENMETRICS) -> tuple[str, str]:
-    """Content type and text of /metrics for this Accept header."""
-    url, headers = f"{process.admin}/metrics", {"Accept": accept}
-    async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as answer:
-        return answer.headers["Content-Type"], await answer.text()
-
-
-async def scrape(process: Connector) -> Scrape:
-    return Scrape((await exposed(process))[1])
-
-
-def work(prefix: str) -> Iterable[tuple[str, str | None, Any, dict[str, str]]]:
-    """Commands of every outcome: sent, refused by Twilio, rejected, expired, repeated, read, listed."""
-    send, get = f"{prefix}.commands.send-message", f"{prefix}.commands.get"
-    for number in range(COMMANDS):
-        key = f"k{number % 40}"
-        good = {"to": RECIPIENT, "from": SENDER, "body": f"number {number}"}
-        match number % 10:
-            case 7:
-                yield send, key, {**good, "to": "+15005550001"}, {}
-            case 8:
-                yield send, key, b"no JSON", {}
-            case 9:
-                yield send, key, good, {"expires-at": "2020-01-01T00:00:00Z"}
-            case 5:
-                yield get, key, {"resource": "message", "sid": "SM" + "0" * 32}, {}
-            case _:
-                yield send, key, good, {"id": f"id-{number - number % 10 + number % 2}"}
-
-
-async def call_back(session: aiohttp.ClientSession, process: Connector, token: str, number: int) -> int:
-    """A signed callback; every fifth is forged, every seventh is no form."""
-    url = f"{process.callbacks}/callbacks/message-status"
-    account = process.document["connections"]["default"]["account_sid"]
-    form = {"MessageSid": f"SM{number:032x}", "MessageStatus": "sent", "AccountSid": account}
-    signature = compute(url, form.items(), token if number % 5 else "another")
-    headers = {"X-Twilio-Signature": signature}
-    if number % 7 == 0:
-        headers["Content-Type"] = "text/plain"
-    async with session.post(url, data=form, headers=headers) as answer:
-        return answer.status
 
 
 def outcomes(records: Iterable[ConsumerRecord]) -> Counted[str]:
@@ -127,9 +43,7 @@ async def test_after_a_load_the_counters_equal_what_is_in_the_topics(
     async with running(document, tmp_path) as (process,), aiohttp.ClientSession() as session:
         samples: list[Scrape] = []
         sampling = asyncio.create_task(sample(process, samples))
-        await asyncio.to_thread(
-            produce, kafka, (Message(topic, value, key, headers) for topic, key, value, headers in work(prefix))
-        )
+        await asyncio.to_thread(produce, kafka, work(prefix))
         answers = await asyncio.gather(
             *(call_back(session, process, simulator.auth_token, number) for number in range(CALLBACKS))
         )

@@ -16,8 +16,9 @@ import yaml
 from connector.dev.broker import free_port
 from connector.simulator import Simulator
 from tests.chart.promql import OF_TARGETS, reads, selectors
+from tests.producing import produce
 from tests.running import Connector, configuration, running, wait_for_records
-from tests.test_metrics import CALLBACKS, COMMANDS, Scrape, call_back, exposed, produce, scrape, work
+from tests.scraping import CALLBACKS, COMMANDS, Scrape, call_back, exposed, scrape, work
 
 HELM = Path(__file__).parents[1] / "helm"
 RULES = HELM / "files" / "alerts.yaml"

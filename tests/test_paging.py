@@ -17,14 +17,10 @@ from connector.twilio.client import TwilioClient
 from connector.twilio.paging import MOST_IDLE_PAGES, Endless, Page, WalkInterrupted, pages
 from tests.twilio_servers import connected, serving
 
+pytestmark = pytest.mark.simulated(auto_advance=False)
+
 MESSAGES = Request("GET", f"{ACCOUNT}/Messages.json", query=(("PageSize", "10"),), operation="ListMessage")
 ALERTS = Request("GET", "/v1/Alerts", query=(("PageSize", "10"),), host="monitor", operation="ListAlert")
-
-
-@pytest.fixture
-async def simulator() -> AsyncIterator[Simulator]:
-    async with Simulator(seed=7, settings={"auto_advance": False}) as running:
-        yield running
 
 
 async def walk(client: TwilioClient, request: Request, items: str = "messages", **bounds: Any) -> list[Page]:

@@ -21,9 +21,7 @@ from connector.simulator import ACCOUNT_SID, Account, ApiKey, Simulator
 from connector.twilio.signature import compute
 from tests.producing import Message, produce
 from tests.running import Connector, configuration, read_all, running, values
-from tests.test_tracing import Collector, collector
-
-__all__ = ["collector"]
+from tests.span_collector import Collector
 
 BODY = "quixotic-zeppelin"
 """Every text that somebody writes or says begins so."""

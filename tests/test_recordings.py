@@ -12,8 +12,8 @@ import aiohttp
 from aiokafka import ConsumerRecord
 
 from connector.simulator import Simulator
+from tests.producing import Message, produce
 from tests.running import Connector, configuration, headers_of, read_all, running, until, values, wait_for_records
-from tests.test_main_job import produce
 
 MIB = 1024 * 1024
 LARGEST_GROWTH = 20 * MIB
@@ -25,7 +25,7 @@ SECONDS_OF_2_MB = 125
 async def download(kafka: str, prefix: str, sid: str, *, name: str = "d", **options: Any) -> None:
     headers = {"id": name, **options.pop("headers", {})}
     topic = f"{prefix}.commands.download-recording"
-    await asyncio.to_thread(produce, kafka, topic, ("k", {"sid": sid, **options}, headers))
+    await asyncio.to_thread(produce, kafka, [Message(topic, {"sid": sid, **options}, "k", headers)])
 
 
 async def result(kafka: str, prefix: str, count: int = 1) -> Any:

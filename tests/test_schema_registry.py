@@ -20,8 +20,8 @@ from connector.errors import Unavailable
 from connector.kafka import registry
 from connector.settings.kafka import KafkaSettings, RegistrySettings
 from connector.simulator import Simulator
+from tests.producing import Message, produce
 from tests.running import Connector, configuration, read_all, running, values, wait_for_records
-from tests.test_main_job import produce
 from tests.twilio_servers import serving
 
 USER, PASSWORD = "registrar", "secret"
@@ -83,7 +83,7 @@ async def test_records_carry_the_ids_of_their_schemas_and_confluents_client_read
         async with running(document, tmp_path) as (process,):
             await process.wait_for_log("watch starts anew")
             value = {"to": "+15550100002", "from": "+15550100001", "body": "Hello"}
-            await asyncio.to_thread(produce, kafka, f"{prefix}.commands.send-message", ("k", value, {}))
+            await asyncio.to_thread(produce, kafka, [Message(f"{prefix}.commands.send-message", value, "k")])
             topics = [f"{prefix}.{name}" for name in ("results.send-message", "message-status", "messages")]
             records = {topic: (await wait_for_records(kafka, topic, 1))[0] for topic in topics}
             assert "schemas registered" in process.log
@@ -105,7 +105,7 @@ async def test_without_a_registry_records_have_no_schema_ids(
     document = configuration(simulator, kafka=kafka, prefix=prefix)
     async with running(document, tmp_path):
         value = {"resource": "calls"}
-        await asyncio.to_thread(produce, kafka, f"{prefix}.commands.list", ("k", value, {}))
+        await asyncio.to_thread(produce, kafka, [Message(f"{prefix}.commands.list", value, "k")])
         (record,) = await wait_for_records(kafka, f"{prefix}.results.list", 1)
     assert values([record])[0]["outcome"] == "succeeded"
     assert not any("schema_id" in name for name, _ in record.headers)

@@ -11,54 +11,16 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
-    ExportTraceServiceResponse,
-)
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from connector import tracing
 from connector.simulator import Simulator
 from tests.producing import Message, produce
 from tests.running import Connector, configuration, headers_of, until, wait_for_records
+from tests.span_collector import Collector
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SENDER, RECIPIENT, BODY = "+15551234567", "+15557654321", "fictional words of a test"
-
-
-class Collector:
-    """An OTLP receiver over HTTP."""
-
-    def __init__(self) -> None:
-        self.spans: list[Span] = []
-        self.raw = b""
-        self.url = ""
-
-    async def handle(self, request: web.BaseRequest) -> web.Response:
-        self.raw += await request.read()
-        received = ExportTraceServiceRequest.FromString(await request.read())
-        for resource in received.resource_spans:
-            for scope in resource.scope_spans:
-                self.spans += scope.spans
-        return web.Response(
-            body=ExportTraceServiceResponse().SerializeToString(), content_type="application/x-protobuf"
-        )
-
-    def named(self, name: str) -> list[Span]:
-        return [span for span in self.spans if span.name == name]
-
-
-@pytest.fixture
-async def collector() -> AsyncIterator[Collector]:
-    """The receiver."""
-    collector = Collector()
-    runner = web.ServerRunner(web.Server(collector.handle))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    collector.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield collector
-    await runner.cleanup()
 
 
 def _command(topic: str, headers: dict[str, str]) -> Message:

@@ -4,7 +4,6 @@ import asyncio
 import datetime as dt
 import gzip
 import resource
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -20,13 +19,9 @@ from connector.twilio.answers import answer_outcome
 from connector.twilio.client import LARGEST_ANSWER_BYTES, LARGEST_EXPLANATION_BYTES, TwilioClient, backoff_seconds
 from tests.twilio_servers import LIST, SEND, answering, connected, listening, sample, serving, tls_pair
 
+pytestmark = pytest.mark.simulated(auto_advance=False)
+
 DEADLINE_SECONDS = 10.0
-
-
-@pytest.fixture
-async def simulator() -> AsyncIterator[Simulator]:
-    async with Simulator(seed=7, settings={"auto_advance": False}) as running:
-        yield running
 
 
 async def test_a_create_gives_the_parsed_answer_with_twilios_clock_and_request_id(client: TwilioClient) -> None:

@@ -26,7 +26,9 @@ async def forget_offsets(stage: Stage) -> None:
     """Delete the commits of the group, which must have no member: as after a week at rest."""
 
     def forget() -> None:
-        for future in _admin(stage).delete_consumer_groups([_group(stage)]).values():
+        # Its futures end with it.
+        admin = _admin(stage)
+        for future in admin.delete_consumer_groups([_group(stage)]).values():
             future.result(TIMEOUT_SECONDS)
 
     await asyncio.to_thread(forget)
@@ -37,7 +39,8 @@ async def low_marks(stage: Stage) -> Mapping[int, int]:
 
     def committed() -> list[TopicPartition]:
         asked = [ConsumerGroupTopicPartitions(_group(stage))]
-        (future,) = _admin(stage).list_consumer_group_offsets(asked).values()
+        admin = _admin(stage)
+        (future,) = admin.list_consumer_group_offsets(asked).values()
         return list(future.result(TIMEOUT_SECONDS).topic_partitions)
 
     marks = defaultdict[int, list[int]](list)
@@ -55,7 +58,8 @@ async def cut_journal(stage: Stage, marks: Mapping[int, int] | None) -> None:
 
     def cut() -> None:
         wanted = [TopicPartition(topic, partition, offset) for partition, offset in before.items()]
-        for future in _admin(stage).delete_records(wanted).values():
+        admin = _admin(stage)
+        for future in admin.delete_records(wanted).values():
             future.result(TIMEOUT_SECONDS)
 
     await asyncio.to_thread(cut)
