@@ -237,6 +237,7 @@ EXCLUSIVE: tuple[frozenset[str], ...] = (
     frozenset({"one role", "ingress of another host"}),
     frozenset({"one role", "route"}),
     frozenset({"one role", "more hosts"}),
+    frozenset({"a load balancer of a class", "node port", "load balancer"}),
     frozenset({"ingress", "ingress of another host", "more hosts"}),
     frozenset({"templates in the configuration", "mutual TLS"}),
 )
