@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: help install dev test check schemas docs bench chaos soak fuzz audit constraints clean
+.PHONY: help install dev test check schemas docs dist site bench chaos soak fuzz audit constraints clean
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -40,6 +40,16 @@ schemas: .venv/.runtime  ## generate schemas/ from the models
 docs: .venv/.tests  ## generate the tables in the documents and in the chart
 	@$(BIN)/python -m tests.documents.generate
 	@$(BIN)/python -m tests.chart.generate
+
+dist: .venv/.tests  ## wheel and source distribution in dist/, and a run of the wheel in an empty environment
+	@$(BIN)/python -m tests.distribution dist
+
+site: .venv/.site  ## the documents as a searchable site in site/
+	@$(BIN)/mkdocs build --strict --quiet --site-dir site
+
+.venv/.site: .venv/.runtime
+	@$(PIP) --group docs
+	@touch $@
 
 bench: .venv/.tests  ## measure the three paths
 	@$(BIN)/python -m bench $(ARGS)

@@ -193,6 +193,7 @@ class App:
             probing = tasks.create_task(self.probe.run(), name="kafka-probe")
             reading = tasks.create_task(feed.run(), name="console-feed")
             measuring = tasks.create_task(telemetry.measure_loop(), name="loop-lag")
+            renewing = tasks.create_task(self.secrets.watch(), name="secret-files")
             members = [
                 tasks.create_task(membership.run(self.stop), name=f"{membership.role}-membership")
                 for membership in self.memberships
@@ -206,7 +207,7 @@ class App:
                 self.receiver.drain()
             await asyncio.gather(*members)
             await self._answer_the_last(until=closing)
-            for task in (probing, reading, measuring):
+            for task in (probing, reading, measuring, renewing):
                 task.cancel()
         log.info("stopped")
 

@@ -1,13 +1,15 @@
-"""Secrets while the process runs: read again on SIGHUP, or because one has been refused."""
+"""Secrets while the process runs: read again when a file changes, on SIGHUP, or because one has been refused."""
 
+import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 
 from connector import telemetry
 from connector.errors import ConfigurationError
 from connector.kafka import credentials
-from connector.settings import Loaded, Settings, reread_secrets
+from connector.settings import Loaded, Settings, reread_secrets, secret_files
 
 log = telemetry.logger(__name__)
 
@@ -15,6 +17,9 @@ log = telemetry.logger(__name__)
 # Twilio gives a delivery up after 15 s.
 REFRESH_SECONDS = 5.0
 FORMER_SECONDS = 30.0
+# How often the files of secrets are looked at, and how long a change must have been over: it may come in parts.
+LOOK_SECONDS = 20.0
+QUIET_SECONDS = 1.0
 
 Apply = Callable[[Loaded, float], None]
 """Takes the renewed configuration, and for how many seconds the former keys are still good."""
@@ -23,7 +28,10 @@ Apply = Callable[[Loaded, float], None]
 class Secrets:
     """The secrets of a configuration; `apply` hands renewed ones to what uses them."""
 
-    def __init__(self, settings: Settings, loaded: Loaded | None, apply: Apply) -> None:
+    def __init__(
+        self, settings: Settings, loaded: Loaded | None, apply: Apply, *, look_seconds: float = LOOK_SECONDS
+    ) -> None:
+        self._look_seconds = look_seconds
         self._settings = settings
         self._loaded = loaded
         self._apply = apply
@@ -49,6 +57,12 @@ class Secrets:
         self._apply(self._loaded, former_seconds)
         log.info("secrets renewed", connections=len(self._settings.connections))
 
+    async def watch(self) -> None:
+        """Renew the secrets when a file of theirs changes, until cancelled: a mounted Secret sends no signal."""
+        files = secret_files(self._loaded) if self._loaded else ()
+        async for _ in changes(files, look_seconds=self._look_seconds):
+            self.renew(former_seconds=FORMER_SECONDS)
+
     def refresh(self) -> bool:
         """Read the secrets again because one has been refused, every few seconds at the most; whether any has changed.
 
@@ -68,3 +82,32 @@ class Secrets:
         if not self.refresh():
             with contextlib.suppress(ConfigurationError):
                 credentials.renew(self._settings.kafka)
+
+
+async def changes(
+    files: Sequence[Path], *, look_seconds: float = LOOK_SECONDS, quiet_seconds: float = QUIET_SECONDS
+) -> AsyncIterator[None]:
+    """Yield after each change of these files, once it is over. A file that is replaced or a link that moves counts."""
+    known = _states(files)
+    while True:
+        await asyncio.sleep(look_seconds)
+        found = await asyncio.to_thread(_states, files)
+        if found == known:
+            continue
+        await asyncio.sleep(quiet_seconds)
+        if await asyncio.to_thread(_states, files) == found:
+            known = found
+            yield
+
+
+def _states(files: Sequence[Path]) -> list[tuple[int, int, int] | None]:
+    """What tells one content of a file from another, without reading it; None for a file that is not there."""
+    return [_state(file) for file in files]
+
+
+def _state(file: Path) -> tuple[int, int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size

@@ -27,7 +27,8 @@ from connector.catalog import check_topics
 from connector.errors import ConfigurationError, ConnectorError
 from connector.exposition import OPENMETRICS, preferred
 from connector.needs import cannot_listen, private_folder
-from connector.settings import Loaded, Settings, reread_secrets
+from connector.secrets import changes
+from connector.settings import Loaded, Settings, reread_secrets, secret_files
 
 log = telemetry.logger(__name__)
 
@@ -166,9 +167,11 @@ class Supervisor:
                 ]
                 starting = tasks.create_task(self._open(runner), name="supervisor-admin")
                 ending = tasks.create_task(self._end(children), name="supervisor-end")
+                renewing = tasks.create_task(self._watch_secrets(), name="supervisor-secrets")
                 await asyncio.wait(children)
                 starting.cancel()
                 ending.cancel()
+                renewing.cancel()
         except* ConnectorError as failures:
             raise failures.exceptions[0] from None
         finally:
@@ -207,6 +210,11 @@ class Supervisor:
         if self.stop.is_set():
             self._signal(signal.SIGKILL)
         self.stop.set()
+
+    async def _watch_secrets(self) -> None:
+        """Renew the token, and those of the workers, when a file changes."""
+        async for _ in changes(secret_files(self._loaded)):
+            self._renew()
 
     def _renew(self) -> None:
         """Let the workers re-read their secrets, and re-read the console's token."""

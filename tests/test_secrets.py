@@ -15,9 +15,11 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its module 
     UserScramCredentialUpsertion,
 )
 
+from connector.secrets import Secrets, changes
+from connector.settings import Loaded, load_with_origins, secret_files
 from connector.simulator import PHONE_NUMBER, Account, ApiKey, Simulator
 from tests.producing import Message, produce
-from tests.running import Connector, configuration, running, values, wait_for_records
+from tests.running import Connector, configuration, running, until, values, wait_for_records
 from tests.secure_kafka import PASSWORD, USER, Authority, Identity, SecureKafka, secure_broker
 
 COMMAND = {"to": "+15550100002", "from": PHONE_NUMBER, "body": "Hello"}
@@ -215,3 +217,58 @@ async def test_what_kafka_knows_us_by_is_read_from_its_files_on_a_signal_and_whe
         assert await process.stop() == 0
     assert PASSWORD not in process.log
     assert NEW_PASSWORD not in process.log
+
+
+# --- files that change without a signal ---
+async def test_a_change_of_a_file_is_seen_however_it_is_made(tmp_path: Path) -> None:
+    """Written anew, replaced, removed, and by the link that Kubernetes moves."""
+    file, mounted = tmp_path / "token", tmp_path / "mounted"
+    for version in ("1", "2"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "token").write_text(f"same length {version}")
+    file.write_text("one")
+    mounted.symlink_to(tmp_path / "1")
+    seen = changes([file, mounted / "token", tmp_path / "never"], look_seconds=0.02, quiet_seconds=0.01)
+    looking: asyncio.Task[None] | None = None
+
+    def replaced() -> None:
+        (tmp_path / "new").write_text("two")
+        (tmp_path / "new").replace(file)
+
+    def moved() -> None:
+        (tmp_path / "link").symlink_to(tmp_path / "2")
+        (tmp_path / "link").replace(mounted)
+
+    try:
+        for change in (lambda: file.write_text("longer"), replaced, moved, file.unlink):
+            looking = asyncio.create_task(anext(seen))  # type: ignore[arg-type]  # an awaitable of the generator
+            await asyncio.sleep(0)
+            change()
+            async with asyncio.timeout(10):
+                await looking
+    finally:
+        await seen.aclose()  # type: ignore[attr-defined]  # it is a generator
+
+
+async def test_a_secret_in_a_file_is_renewed_without_a_signal(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("the-first-token")
+    environ = {
+        "TWILIO_ACCOUNT_SID": "AC" + "0" * 32,
+        "TWILIO_AUTH_TOKEN_FILE": str(token),
+        "CONNECTOR_CONFIG": str(tmp_path / "none.yaml"),
+    }
+    (tmp_path / "none.yaml").write_text("{}")
+    loaded = load_with_origins(environ=environ)
+    assert secret_files(loaded) == (token,)
+    renewed: list[str | None] = []
+
+    def apply(found: Loaded, _former_seconds: float) -> None:
+        secret = found.settings.connections["default"].auth_token
+        renewed.append(secret.get_secret_value() if secret else None)
+
+    watching = asyncio.create_task(Secrets(loaded.settings, loaded, apply, look_seconds=0.02).watch())
+    await asyncio.sleep(0)
+    token.write_text("the-second-token\n")
+    await until(lambda: renewed == ["the-second-token"])
+    watching.cancel()

@@ -6,14 +6,14 @@ model                      all settings
 shape                      which keys there are, read off the models
 tree  document environment values with their origins: the file, the variables
 problems                   what is wrong, all of it
-loading                    load, load_with_origins, reread_secrets
+loading                    load, load_with_origins, reread_secrets, secret_files
 view schema explanation    effective settings, masked; JSON Schema; every key in words
 """
 
 from connector.settings.connections import Connection, Credentials
 from connector.settings.explanation import Explanation, explain, template
 from connector.settings.kafka import KafkaSettings, SaslSettings, TlsSettings
-from connector.settings.loading import Loaded, load, load_with_origins, reread_secrets
+from connector.settings.loading import Loaded, load, load_with_origins, reread_secrets, secret_files
 from connector.settings.model import (
     AdminSettings,
     CallbackSettings,
@@ -58,5 +58,6 @@ __all__ = [
     "parse_duration",
     "parse_instant",
     "reread_secrets",
+    "secret_files",
     "template",
 ]

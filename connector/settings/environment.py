@@ -46,6 +46,11 @@ def variable_for(path: Path) -> str:
     return next((name for name, aliased in ALIASES.items() if aliased[: len(path)] == path), _variable(path))
 
 
+def names_a_file(variable: str) -> bool:
+    """Whether the variable holds the name of a file with the value of another one."""
+    return variable.endswith(_FILE) and (variable.startswith(PREFIX) or variable.removesuffix(_FILE) in ALIASES)
+
+
 def apply_environment(tree: Node, environ: Mapping[str, str]) -> tuple[Node, list[Problem], list[str]]:
     """The tree with the environment over it, what is wrong in the environment, and notes on what is ignored.
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from connector.errors import ConfigurationError
 from connector.settings.document import read_document
-from connector.settings.environment import COMPANIONS, CONFIG, apply_environment, variable_for
+from connector.settings.environment import COMPANIONS, CONFIG, apply_environment, names_a_file, variable_for
 from connector.settings.model import Settings
 from connector.settings.problems import examine
 from connector.settings.section import Finding, Path, Section, asked
@@ -94,6 +94,15 @@ def reread_secrets(loaded: Loaded) -> Loaded:
     """
     now = load_with_origins(**loaded.sources)
     return replace(loaded, settings=_renewed(loaded.settings, now.settings, root()))
+
+
+def secret_files(loaded: Loaded) -> tuple[FilePath, ...]:
+    """The files that secrets are read from: those that `_FILE` variables name, and Kafka's certificates."""
+    environ = os.environ if loaded.sources["environ"] is None else loaded.sources["environ"]
+    named = [FilePath(text) for name, text in sorted(environ.items()) if text and names_a_file(name)]
+    tls = loaded.settings.kafka.tls
+    certificates = [getattr(tls, key, None) for key in ("ca_file", "cert_file", "key_file")]
+    return tuple(dict.fromkeys([*named, *(file for file in certificates if file is not None)]))
 
 
 S = TypeVar("S", bound=Section)

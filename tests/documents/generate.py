@@ -4,6 +4,7 @@ A part stands between `<!-- generated: NAME -->` and `<!-- end -->`.
 """
 
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,12 @@ def command_headers() -> Iterator[str]:
 
 def letter_headers() -> Iterator[str]:
     """The headers of a dead letter."""
-    yield ", ".join(code(name) for name in LETTER_HEADERS["properties"])
+    yield from wrapped(", ".join(code(name) for name in LETTER_HEADERS["properties"]))
+
+
+def wrapped(sentence: str) -> list[str]:
+    """Lines that fit a screen."""
+    return textwrap.wrap(sentence, 120, break_long_words=False, break_on_hyphens=False)
 
 
 def _headers(schema: Schema) -> Iterator[str]:
@@ -117,7 +123,7 @@ def shapes() -> Iterator[str]:
         path = f"events/{row.topic}"
         schema = SCHEMAS[f"{path}.json"]
         key = "sid" if isinstance(row, Watch) else row.key
-        yield from (f"### {row.topic}", f"{origin}. Key: `{key}`. Type: {_types(row)}.", "")
+        yield from (f"### {row.topic}", *wrapped(f"{origin}. Key: `{key}`. Type: {_types(row)}."), "")
         yield from _example(path, schema["examples"][0])
         yield from ("<details><summary>Fields</summary>", "")
         yield from fields(schema)
