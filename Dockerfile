@@ -1,6 +1,7 @@
 # syntax=docker/dockerfile:1
 # The connector as an image: `docker build --tag twilio-kafka-connector .`
 # Everything is installed in the exact versions of constraints.txt; the build's own tool is pinned here.
+# The tag of the base image, or tag@sha256:…: a release builds from the digest that the tag has at that time, and says it.
 ARG PYTHON=3.13-slim-trixie
 
 FROM python:${PYTHON} AS build
@@ -19,11 +20,13 @@ RUN pip wheel --no-build-isolation --no-deps --wheel-dir /wheels . \
 FROM python:${PYTHON}
 ARG VERSION=0.1.0
 ARG REVISION=unknown
+ARG PYTHON
 LABEL org.opencontainers.image.title="twilio-kafka-connector" \
       org.opencontainers.image.description="Watches Twilio, receives its callbacks and executes commands, with Apache Kafka as the only other side." \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.base.name="docker.io/library/python:${PYTHON}"
 COPY --from=build /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 # A number, so that Kubernetes can see that it is not root. connector.yaml here is read without being named.

@@ -82,7 +82,7 @@ def classpath(progress: Callable[[str], None] = lambda _line: None) -> tuple[str
         import jgo  # noqa: PLC0415 - the same
     except ImportError as error:
         raise Unavailable(
-            "The embedded Kafka needs the 'dev' extra: pip install 'twilio-kafka-connector[dev]', "
+            "The embedded Kafka needs the 'dev' extra: pip install '.[dev]' where the source is, "
             "or name a broker with --kafka HOST:PORT."
         ) from error
     cached = Path.home() / ".cache" / "jgo"

@@ -144,7 +144,7 @@ def object_store(url: str) -> Store:
     except ImportError as error:
         raise ConfigurationError(
             "commands.recording_store: an object store needs the extra 'store': "
-            "pip install 'twilio-kafka-connector[store]'."
+            "pip install '.[store]' where the source is; the image has it."
         ) from error
     if url.startswith("file:"):
         writable_folder("commands.recording_store", Path(URL(url).path))

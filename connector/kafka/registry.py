@@ -18,7 +18,7 @@ from connector.settings.kafka import RegistrySettings
 log = telemetry.logger(__name__)
 
 EXTRA = (
-    "kafka.schema_registry: needs the extra 'registry': pip install 'twilio-kafka-connector[registry]', "
+    "kafka.schema_registry: needs the extra 'registry': pip install '.[registry]' where the source is, "
     "or remove schema_registry."
 )
 TIMEOUT_SECONDS = 10
