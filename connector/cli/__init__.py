@@ -37,6 +37,10 @@ ENTRIES = {
         "Run the Twilio simulator alone: messages, calls, callbacks and faults, without an account.",
         "simulator_app",
     ),
+    "trigger": Entry(
+        "trigger",
+        "Let something happen at the simulated Twilio: a message that comes in, one that fails, a call, an alert.",
+    ),
     "config": Entry("config", "Begin, check, show and explain the configuration."),
     "topics": Entry("topics", "List the topics of this configuration, create what is missing."),
     "schemas": Entry("schemas", "JSON Schemas of bundles, events, commands and results."),
