@@ -58,7 +58,7 @@ def install(wheel: Path, folder: Path, *, lent: bool) -> Path:
         # Only what the wheel depends on: the checkout itself is on no path of the new environment.
         site = next((folder / "lib").glob("python*/site-packages"))
         (site / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
-        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python]
+        pip: list[str | Path] = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python]
         _run(*pip, "install", "--quiet", "--no-deps", "--ignore-installed", wheel, folder=folder)
     else:
         pip = [python, "-m", "pip", "--disable-pip-version-check"]

@@ -90,7 +90,8 @@ def _is_needed(default: Any, schema: dict[str, Any], definitions: dict[str, Any]
 
 def _resolved(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
     """What a reference to a definition of ours means; what Kubernetes defines is free for us."""
-    return definitions.get(schema.get("$ref", "").removeprefix(OWN), schema)
+    found: dict[str, Any] = definitions.get(schema.get("$ref", "").removeprefix(OWN), schema)
+    return found
 
 
 def optional(schema: Any) -> Any:

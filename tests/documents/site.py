@@ -7,8 +7,6 @@ import os
 import re
 from typing import Any
 
-from markdown.extensions.toc import slugify_unicode
-
 BEYOND = re.compile(r"\]\(\.\./([^)#\s]+)(#[^)\s]*)?\)")
 PLACE = os.environ.get("REPOSITORY_URL", "https://example.com/twilio-kafka-connector")
 
@@ -16,7 +14,7 @@ PLACE = os.environ.get("REPOSITORY_URL", "https://example.com/twilio-kafka-conne
 def _as_in_the_repository(text: str, separator: str) -> str:
     """The anchor of a heading as code hosts make it: punctuation goes, each space becomes a hyphen."""
     del separator
-    return re.sub(r"[^\w\- ]", "", text.strip().lower()).replace(" ", "-") or slugify_unicode(text, "-")
+    return re.sub(r"[^\w\- ]", "", text.strip().lower()).replace(" ", "-")
 
 
 def on_config(config: Any) -> Any:
