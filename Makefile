@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: help install dev test check schemas docs dist site bench chaos soak fuzz audit constraints clean
+.PHONY: help install dev test check schemas docs dist site bench chaos soak fuzz flood audit constraints clean
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -64,6 +64,9 @@ fuzz: .venv/.tests  ## parsers and HTTP interfaces with many more inputs
 	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-20000} $(BIN)/python -m pytest -n0 tests/test_fuzz.py $(ARGS)
 	@PORT_EXAMPLES=$${PORT_EXAMPLES:-100000} DIFFERENTIAL_EXAMPLES=$${DIFFERENTIAL_EXAMPLES:-100000} $(BIN)/python -m pytest -n0 -s tests/test_port_fuzz.py tests/test_signature_differential.py $(ARGS)
 	@FUZZ_EXAMPLES=$${HTTP_EXAMPLES:-100} $(BIN)/python -m pytest -n0 -s --timeout 3600 tests/test_http_interfaces.py $(ARGS)
+
+flood: .venv/.tests  ## a minute under each kind of attack on the callback port
+	@$(BIN)/python -m tests.floods $(ARGS)
 
 audit: .venv/.runtime  ## known vulnerabilities of the pinned dependencies; needs the advisories of PyPI, or ARGS="-s osv"
 	@$(PIP) --group audit

@@ -444,18 +444,16 @@ async def test_a_request_that_is_being_answered_keeps_its_connection(monkeypatch
 
 @pytest.mark.parametrize("bound", [True, False])
 async def test_unfinished_requests_hold_little_memory_together(monkeypatch: pytest.MonkeyPatch, *, bound: bool) -> None:
-    monkeypatch.setattr(connections, "MOST_HELD_BYTES", 100_000 if bound else UNBOUNDED)
+    monkeypatch.setattr(connections, "MOST_HELD_BYTES", 600_000 if bound else UNBOUNDED)
     begun = FORM + b"Content-Length: 30000\r\n\r\n" + b"x" * 20_000
-    async with opened() as port, held(port, 20, begun) as readers:
-
-        def ended() -> int:
-            return sum(bool(reader.exception() or reader.at_eof()) for reader in readers)
-
-        await until(lambda: port.server._port.connections._held >= (80_000 if bound else 20 * 20_000))
+    async with opened() as port, held(port, 60, begun) as readers:
+        kept = port.server._port.connections
         if bound:
-            await until(lambda: ended() >= 15)
-            assert port.server._port.connections._held <= 100_000
-        assert ended() == (ended() if bound else 0)
+            await until(lambda: sum(bool(reader.exception() or reader.at_eof()) for reader in readers) >= 30)
+            assert kept._held <= 600_000
+        else:
+            await until(lambda: kept._held == 60 * len(begun))
+            assert not any(reader.exception() or reader.at_eof() for reader in readers)
         assert statuses(await port.raw(signed())) == [204]
 
 

@@ -13,8 +13,8 @@ MOST_CONNECTIONS = 10_000
 # Of the files that the process may open; the rest are for Kafka, Twilio and everything else.
 SHARE_OF_FILES = 0.75
 MOST_FILES = 65_536
-# Of requests that have begun and are not whole, over all connections.
-MOST_HELD_BYTES = 16 * 1024**2
+# Of requests that have begun and are not whole, over all connections; at least four of the largest.
+MOST_HELD_BYTES = 8 * 1024**2
 # From a connection's start, or its last answer, to its next request; proxies idle for 60 s.
 IDLE_SECONDS = 75.0
 # From a request's first byte to its last.
@@ -45,16 +45,17 @@ def _files() -> int:
 class Connections:
     """Each connection that owes no answer is in one of three queues, the one that waits longest in front.
 
-    `evicted` is called when a connection with an unfinished request makes room.
+    `evicted` is called when a connection with an unfinished request makes room. `largest` is the largest request.
     """
 
-    def __init__(self, evicted: Callable[[str], None]) -> None:
+    def __init__(self, evicted: Callable[[str], None], *, largest: int) -> None:
         self.idle: Queue = OrderedDict()
         self.unfinished: Queue = OrderedDict()
         self.lingering: Queue = OrderedDict()
         self._all: set[Connection] = set()
         self._most = min(MOST_CONNECTIONS, int(_files() * SHARE_OF_FILES))
         self._held = 0
+        self._most_held = max(MOST_HELD_BYTES, 4 * largest)
         self._evicted = evicted
         self._emptied: asyncio.Future[None] | None = None
 
@@ -82,7 +83,7 @@ class Connections:
         """So many bytes more of a request that is not whole; with too many, the oldest such request ends."""
         connection.held += count
         self._held += count
-        while self._held > MOST_HELD_BYTES and self.unfinished:
+        while self._held > self._most_held and self.unfinished:
             self._evict(next(iter(self.unfinished)), "too much is unfinished")
 
     def release(self, connection: Connection) -> None:

@@ -35,7 +35,9 @@ class Port:
         self.draining = False
         self.date = b""
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
-        self.connections = Connections(lambda reason: refuse(None, Refusal(408, reason)))
+        self.connections = Connections(
+            lambda reason: refuse(None, Refusal(408, reason)), largest=self.max_head + max_body
+        )
         self._server: asyncio.Server | None = None
         self._sweeping: asyncio.TimerHandle | None = None
 
