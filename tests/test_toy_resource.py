@@ -107,7 +107,7 @@ async def test_a_made_up_resource_is_commanded_and_watched(
         reply_topics=(),
     )
     names = {f"{prefix}.commands.ship-parcel": "ship-parcel"}
-    executor = Executor(process, topics=names, max_in_flight=8, dedupe_window=process.settle_time)
+    executor = Executor(process, max_in_flight=8, dedupe_window=process.settle_time)
     owners = WatchOwners(settings, watches=["parcels"], build=build)
     memberships = [
         Membership(settings, role="watch", group=f"{prefix}-watch", topics=[f"{prefix}.cursors"], serve=owners.serve),
