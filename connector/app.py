@@ -23,6 +23,7 @@ from connector.admin.parts import Parts
 from connector.admin.security import Guard
 from connector.admin.server import AdminServer
 from connector.catalog import check_topics, command_schemas, flows_of, register_schemas
+from connector.events import timestamp
 from connector.executor.executor import Executor
 from connector.executor.media import object_store, topic_store
 from connector.executor.pending import Pending
@@ -235,7 +236,9 @@ class App:
             feed=feed,
             needs_token=token is not None,
         )
-        return AdminServer(live=self.dead, ready=self.unready, guard=self.guard, console=Console(parts))
+        return AdminServer(
+            live=self.dead, ready=self.unready, notes=self.notes, guard=self.guard, console=Console(parts)
+        )
 
     def _apply_secrets(self, loaded: Loaded, former_seconds: float) -> None:
         """Use these secrets from now on; what the former keys signed is accepted for so long."""
@@ -253,6 +256,15 @@ class App:
     def dead(self) -> list[str]:
         """What only a restart can mend."""
         return [f"The {member.role} membership makes no progress." for member in self.memberships if not member.alive]
+
+    def notes(self) -> list[str]:
+        """What stands still here without keeping the process from serving."""
+        running = self.watch_owners.running if self.watch_owners else {}
+        return [
+            f"The watch {name} stands still since {timestamp(failing.since)}: {failing.why}"
+            for name, watcher in running.items()
+            if (failing := watcher.failing) is not None
+        ]
 
     def unready(self) -> list[str]:
         """What keeps this process from serving now."""

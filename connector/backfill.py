@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from connector.app import client_of, watcher_of
-from connector.errors import BadCredentials, ConfigurationError, Unavailable
+from connector.errors import BadCredentials, ConfigurationError, InvalidRecord, Unavailable
 from connector.events import Record, now
 from connector.kafka import cursors
 from connector.kafka.transactions import Transactions
@@ -20,6 +20,7 @@ from connector.settings import Settings, WatchSettings
 from connector.twilio.client import open_session
 from connector.watcher import catch_up
 from connector.watcher.cursor import Cursor, whole
+from connector.watcher.owner import commit_to
 from connector.watcher.status import Stretch, brief
 from connector.watcher.watcher import Watcher
 
@@ -44,7 +45,7 @@ class Backfill:
     @property
     def failing(self) -> str | None:
         """Why Twilio cannot be asked at present."""
-        return self._watcher.failing if self._watcher else None
+        return self._watcher.failing.why if self._watcher and self._watcher.failing else None
 
     @property
     def is_complete(self) -> bool:
@@ -93,19 +94,25 @@ class Backfill:
         held = (await cursors.restore(kafka, partition)).get(name)
         self.is_resumed = held is not None and not again
 
-        async def commit(records: Sequence[Record], cursor: Cursor) -> None:
-            last = cursors.record(kafka.topic_prefix, name, cursor.to_json(), partition=partition)
-            await transactions.write([*records, last])
+        write = commit_to(transactions, kafka, name, partition, asyncio.Lock())
+
+        async def commit(records: Sequence[Record], cursor: Cursor | None) -> None:
+            await write(records, cursor)
             self.cursor = cursor
             self.published += len(records)
-            if not transactions.usable:
-                raise Unavailable("A commit was slow; the producer is replaced.")
 
-        begun = Cursor.from_json(held) if held is not None and not again else self._first()
+        begun = self._held(held) if held is not None and not again else self._first()
         if begun.catch_up is None:
             self.cursor = begun
             return
         await self._catch_up(begun, commit, stop)
+
+    @staticmethod
+    def _held(held: bytes) -> Cursor:
+        try:
+            return Cursor.from_json(held)
+        except InvalidRecord as error:
+            raise ConfigurationError(f"{error} Update the connector, or start over with --again.") from error
 
     def _first(self) -> Cursor:
         row, present = WATCHES[self.stretch.resource], whole(now())

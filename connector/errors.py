@@ -62,7 +62,14 @@ class Superseded(ConnectorError):
 
 
 class Unwritable(ConnectorError):
-    """Kafka refuses a record, whatever its reason; the same again would be refused again."""
+    """Kafka refuses a record, whatever its reason; the same again would be refused again.
+
+    `is_of_topic`: it refuses any record of that topic, until an operator acts.
+    """
+
+    def __init__(self, message: str, *, is_of_topic: bool = False) -> None:
+        super().__init__(message)
+        self.is_of_topic = is_of_topic
 
 
 class TwilioError(ConnectorError):

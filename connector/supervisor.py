@@ -263,9 +263,15 @@ class Supervisor:
     async def _readyz(self, _request: web.Request) -> web.Response:
         """Ready while at least one worker is: the kernel gives connections only to those that listen."""
         running = [child for child in self.children if child.runs]
-        problems = await self._problems("/readyz", running)
-        is_ready = len(problems) < len(running) and not self.stop.is_set()
-        return verdict([] if is_ready else problems or ["No worker runs."])
+        answers = await asyncio.gather(*(child.worker.ask("/readyz") for child in running))
+        notes = [
+            f"Worker {child.number}: {line}"
+            for child, (_, text) in zip(running, answers, strict=True)
+            for line in text.splitlines() or ["does not answer."]
+            if line != "ok"
+        ]
+        is_ready = web.HTTPOk.status_code in {status for status, _ in answers} and not self.stop.is_set()
+        return verdict([], notes) if is_ready else verdict(notes or ["No worker runs."])
 
     async def _metrics(self, request: web.Request) -> web.Response:
         found = await asyncio.gather(*(child.expositions() for child in self.children))

@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import SecretStr
+from yarl import URL
 
 from connector.resources.rows import ACCOUNT, Request
 from connector.simulator import ACCOUNT_SID, AUTH_TOKEN, OTHER_PHONE_NUMBER, PHONE_NUMBER, Simulator
@@ -155,3 +156,19 @@ def tls_pair(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(path)
     return server, ssl.create_default_context(cafile=str(path))
+
+
+@asynccontextmanager
+async def changing(base: str, change: Callable[[str, bytes], bytes]) -> AsyncIterator[str]:
+    """The server at `base`, whose answers are changed on the way: `change(path, body)`."""
+
+    async def relay(request: web.BaseRequest) -> web.Response:
+        kept = {name: request.headers[name] for name in ("Authorization", "Content-Type") if name in request.headers}
+        url = URL(base + request.raw_path, encoded=True)
+        async with session.request(request.method, url, data=await request.read(), headers=kept) as answer:
+            body = change(request.path, await answer.read())
+            named = {name: answer.headers[name] for name in ("Date", "Content-Type") if name in answer.headers}
+            return web.Response(status=answer.status, body=body, headers=named)
+
+    async with aiohttp.ClientSession() as session, serving(relay) as url:
+        yield url

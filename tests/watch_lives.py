@@ -42,7 +42,8 @@ class Ledger:
     cursor: Cursor | None = None
     restarts: int = 0
 
-    async def commit(self, records: Sequence[Record], cursor: Cursor) -> None:
+    async def commit(self, records: Sequence[Record], cursor: Cursor | None) -> None:
+        assert cursor is not None
         fate = self.random.random()
         if fate < self.fails / 2:
             raise Unavailable("not written")

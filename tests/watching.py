@@ -77,15 +77,15 @@ class Kafka:
     """What the transactions of a watch have written; `failures` are raised by the next ones."""
 
     def __init__(self) -> None:
-        self.transactions: list[tuple[Sequence[Record], Cursor]] = []
+        self.transactions: list[tuple[Sequence[Record], Cursor | None]] = []
         self.failures: deque[Exception] = deque()
         self.written = asyncio.Event()
 
-    async def commit(self, records: Sequence[Record], cursor: Cursor) -> None:
+    async def commit(self, records: Sequence[Record], cursor: Cursor | None) -> None:
         if self.failures:
             raise self.failures.popleft()
         await asyncio.sleep(0)
-        self.transactions.append((records, Cursor.from_json(cursor.to_json())))
+        self.transactions.append((records, cursor and Cursor.from_json(cursor.to_json())))
         self.written.set()
 
     @property

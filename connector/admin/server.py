@@ -25,14 +25,23 @@ CLOSE_SECONDS = 2.0
 class AdminServer:
     """`live` and `ready` return a sentence for each problem; none means well. Without `console` there is none.
 
+    `notes` returns sentences about what is wrong without making the process unready.
+
     Without `guard` whoever connects may see everything: a worker's socket is its supervisor's, which has the guard.
     """
 
     def __init__(
-        self, *, live: Problems, ready: Problems, guard: Guard | None = None, console: Console | None = None
+        self,
+        *,
+        live: Problems,
+        ready: Problems,
+        notes: Problems = tuple,
+        guard: Guard | None = None,
+        console: Console | None = None,
     ) -> None:
         self._live = live
         self._ready = ready
+        self._notes = notes
         self._console = console
         self._runner: Runner | None = None
         self.app = web.Application(middlewares=[guard.middleware] if guard else [])
@@ -73,7 +82,7 @@ class AdminServer:
         return verdict(self._live())
 
     async def _readyz(self, _request: web.Request) -> web.Response:
-        return verdict(self._ready())
+        return verdict(self._ready(), self._notes())
 
     async def _metrics(self, request: web.Request) -> web.Response:
         content_type = preferred(accepted(request))
@@ -92,8 +101,7 @@ async def version(_request: web.Request) -> web.Response:
     return web.Response(body=orjson.dumps({"version": __version__}), content_type="application/json")
 
 
-def verdict(problems: Sequence[str]) -> web.Response:
-    """200, or 503 with a sentence a line."""
-    if problems:
-        return web.Response(status=503, text="\n".join(problems) + "\n")
-    return web.Response(text="ok\n")
+def verdict(problems: Sequence[str], notes: Sequence[str] = ()) -> web.Response:
+    """200, or 503 with a sentence a line; then the notes."""
+    status = web.HTTPServiceUnavailable if problems else web.HTTPOk
+    return web.Response(status=status.status_code, text="\n".join([*(problems or ["ok"]), *notes]) + "\n")

@@ -1,6 +1,7 @@
 """The console's watches: where each stands, and what is asked of it."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -36,7 +37,11 @@ class Watches:
         configured = self._parts.settings().watches
         running = self._parts.running()
         # Of the watches that run here the present is known, not only what was written last.
-        mine = {name: of_cursor(watcher.cursor) for name, watcher in running.items() if watcher.cursor is not None}
+        mine = {
+            name: of_cursor(replace(watcher.cursor, failing=watcher.failing))
+            for name, watcher in running.items()
+            if watcher.cursor is not None
+        }
         found = statuses(configured, {**self._parts.feed.cursors, **mine}, now=now())
         return watches(found, configured, running=running, feed=self._parts.feed)
 
@@ -60,13 +65,12 @@ class Watches:
 def watches(
     found: Iterable[Status], configured: Iterable[WatchSettings], *, running: Mapping[str, Any], feed: Feed
 ) -> list[Json]:
-    """Each watch with its settings; `here`: this process polls; `failing`: why Twilio refuses, where that is known."""
+    """Each watch with its settings; `here`: this process polls."""
     settings = {watch.name: watch for watch in configured}
     return [
         {
             **status.as_json(),
             "here": status.name in running,
-            "failing": running[status.name].failing if status.name in running else None,
             "settings": _watch_settings(settings.get(status.name)),
             "answer": _answer(feed, status.name),
         }

@@ -123,7 +123,7 @@ def _update(run: "Backfill", progress: "Progress", seconds: float) -> None:
         at=_day(run.stands_at),
         published=run.published,
         rate=f"{rate:,.0f}/s",
-        problem=f"Twilio: {run.failing}" if run.failing else "",
+        problem=run.failing or "",
     )
 
 

@@ -62,6 +62,10 @@ def list_watches(config: ConfigOption = None, kafka: KafkaOption = None, output:
         typer.echo(json.dumps([status.as_json() for status in found], indent=2))
     else:
         print_statuses(found)
+        for status in found:
+            if status.failing:
+                since = f" since {_time(status.failing_since)}" if status.failing_since else ""
+                typer.echo(f"{status.name} stands still{since}: {status.failing}")
 
 
 @app.command(epilog=examples("twilio-kafka watches pause messages"))

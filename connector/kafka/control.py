@@ -7,7 +7,7 @@ wherever that runs; the owner notes it in the cursor, so it happens once, and an
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -157,20 +157,38 @@ async def end(kafka: KafkaSettings) -> int:
 async def decided(kafka: KafkaSettings, *, fenced: bool = False) -> tuple[dict[tuple[int, int], list[Verdict]], int]:
     """The verdicts about each dead letter, oldest first, and since when (ms) none is missing; 0 is from the beginning.
 
-    `fenced` waits for what is being written: for whoever has ended other writers of verdicts before. Raises
+    `fenced` waits for what is being written: for a caller that has ended other writers of verdicts before. Raises
     Unavailable.
     """
-    topic, found, oldest = topic_of(kafka), dict[tuple[int, int], list[Verdict]](), 0
+    topic, verdicts, oldest = topic_of(kafka), dict[tuple[int, int], list[Verdict]](), 0
     start, end = (await reading.bounds(kafka, [topic], PARTITION, committed=not fenced))[topic]
     async with aclosing(reading.between(kafka, topic, PARTITION, start=start, end=end)) as batches:
         async for batch in batches:
             oldest = oldest or batch[0].timestamp
-            for record in batch:
-                with suppress(InvalidRecord, ValueError, OverflowError, OSError):
-                    entry = _entry_of(record)
-                    if isinstance(entry, Verdict):
-                        found.setdefault((entry.partition, entry.offset), []).append(entry)
-    return found, (oldest or int(time.time() * 1000)) if start else 0
+            for _, entry in _readable(batch):
+                if isinstance(entry, Verdict):
+                    verdicts.setdefault((entry.partition, entry.offset), []).append(entry)
+    return verdicts, (oldest or int(time.time() * 1000)) if start else 0
+
+
+async def after_answers(kafka: KafkaSettings, watch: str) -> int:
+    """The offset after the last request to this watch that has been answered. Raises Unavailable."""
+    topic, asked, after = topic_of(kafka), dict[str, int](), 0
+    start, end = (await reading.bounds(kafka, [topic], PARTITION, committed=True))[topic]
+    async with aclosing(reading.between(kafka, topic, PARTITION, start=start, end=end)) as batches:
+        async for batch in batches:
+            for offset, entry in _readable(batch):
+                if isinstance(entry, Request) and entry.watch == watch:
+                    asked[entry.id] = offset
+                elif isinstance(entry, Answer) and entry.watch == watch:
+                    after = max(after, asked.get(entry.id, -1) + 1)
+    return after
+
+
+def _readable(records: Iterable[ConsumerRecord]) -> Iterator[tuple[int, Entry]]:
+    for record in records:
+        with suppress(InvalidRecord, ValueError, OverflowError, OSError):
+            yield record.offset, _entry_of(record)
 
 
 async def follow(kafka: KafkaSettings, start: int) -> AsyncGenerator[tuple[int, Entry], None]:

@@ -64,6 +64,13 @@ REFUSED = (
     InvalidRecordError,
     UnsupportedCompressionError,
 )
+OF_THE_TOPIC = (
+    errors.InvalidTopicError,
+    errors.TopicAuthorizationFailedError,
+    errors.UnknownTopicOrPartitionError,
+    errors.UnsupportedForMessageFormatError,
+    UnsupportedCompressionError,
+)
 FENCED = (ProducerFenced, errors.InvalidProducerEpoch)
 
 
@@ -71,7 +78,10 @@ def of_write(what: str, error: BaseException) -> ConnectorError:
     """Why a write has failed; `what` begins the sentence."""
     if isinstance(error, FENCED):
         return Superseded(f"{what}: taken over by another owner, or the transaction timed out.")
-    return (Unwritable if isinstance(error, REFUSED) else Unavailable)(f"{what}: {error!r:.200}")
+    sentence = f"{what}: {error!r:.200}"
+    if isinstance(error, REFUSED):
+        return Unwritable(sentence, is_of_topic=isinstance(error, OF_THE_TOPIC))
+    return Unavailable(sentence)
 
 
 @contextmanager

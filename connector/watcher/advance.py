@@ -16,6 +16,8 @@ from connector.watcher.cursor import DAY, SECOND, CatchUp, Cursor, Seen, whole
 
 SEEN_LIMIT = 10_000
 """Rows that a cursor remembers: they must fit into one record."""
+LARGEST_WRITE_BYTES = 8 * 1024 * 1024
+"""Of the rows of one transaction, which must end within its time; one row always goes."""
 SHORTEST_OVERLAP = timedelta(seconds=5)
 FOLLOWED_LIMIT = 1_000
 FOLLOWED_FOR = 14 * DAY
@@ -79,13 +81,24 @@ class Advance:
 
 
 def advance(cursor: Cursor, gathered: Gathered, *, watch: Watch, overlap: timedelta, limit: int) -> Advance:
-    """Publish the oldest `limit` rows of what a walk with this cursor found, or of the rest of it."""
-    part = _Part(gathered, fresh=gathered.found[:limit], later=gathered.found[limit:])
+    """Publish the oldest rows of what a walk with this cursor found, or of the rest of it: `limit` at the most."""
+    count = _fitting_rows(gathered.found[:limit])
+    part = _Part(gathered, fresh=gathered.found[:count], later=gathered.found[count:])
     noted = note(replace(cursor, seen={**cursor.seen, **gathered.known}) if gathered.known else cursor, part.fresh)
     step = _live(noted, part, overlap) if cursor.catch_up is None else _catching_up(noted, cursor.catch_up, part, watch)
     rest = replace(gathered, found=part.later) if part.later else None
     is_waiting = part.is_partial or cursor.catch_up is not None
     return replace(step, rest=rest, is_waiting=is_waiting, must_write=gathered.has_kept)
+
+
+def _fitting_rows(found: Sequence[Found]) -> int:
+    """How many of the first rows fit into one transaction."""
+    size = 0
+    for count, item in enumerate(found):
+        size += len(item.row.data)
+        if count and size > LARGEST_WRITE_BYTES:
+            return count
+    return len(found)
 
 
 @dataclass(frozen=True, slots=True)

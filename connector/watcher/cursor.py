@@ -21,6 +21,7 @@ BEGINNING = datetime(2008, 1, 1, tzinfo=UTC)
 """Twilio's first year: nothing in its lists is older."""
 
 NOT_PUBLISHED = "-"
+LONGEST_REASON = 300
 
 Position = tuple[datetime, str]
 """When a row was created, and its SID: the order in which rows are published."""
@@ -35,6 +36,13 @@ class Seen(NamedTuple):
     created: datetime
     fingerprint: str = ""
     is_open: bool = False
+
+
+class Failing(NamedTuple):
+    """Since when a watch stands still by our clock, and why: a sentence without content of rows."""
+
+    since: datetime
+    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +71,7 @@ class Cursor:
     published rows created at or after it, by SID. `complete_until`: everything created between the start of the
     watch and this time has been published (a watermark for consumers). `followed`: published rows that left the
     window before they were final. `paused_at`: since when nobody polls, at somebody's request; `control`: the
-    requests before this offset of the control topic have been carried out.
+    requests before this offset of the control topic have been carried out. `failing` is set while it stands still.
     """
 
     since: datetime
@@ -75,6 +83,7 @@ class Cursor:
     catch_up: CatchUp | None = None
     paused_at: datetime | None = None
     control: int = 0
+    failing: Failing | None = None
 
     def to_json(self) -> bytes:
         """Compact JSON; times inside the maps are seconds relative to `since`, so that 10,000 rows stay under 1 MiB."""
@@ -89,6 +98,7 @@ class Cursor:
             "catch_up": None if self.catch_up is None else _written_catch_up(self.catch_up),
             "paused_at": self.paused_at and timestamp(self.paused_at),
             "control": self.control,
+            "failing": self.failing and (timestamp(self.failing.since), self.failing.why),
         }
         return orjson.dumps(document)
 
@@ -147,7 +157,7 @@ def _written_catch_up(catch_up: CatchUp) -> dict[str, Any]:
 
 
 def _read(document: Any) -> Cursor:
-    since = _moment(document["since"])
+    since, failing = _moment(document["since"]), document.get("failing")
     return Cursor(
         since=since,
         complete_until=_moment(document["complete_until"]),
@@ -158,6 +168,7 @@ def _read(document: Any) -> Cursor:
         catch_up=_read_catch_up(document["catch_up"]) if document.get("catch_up") else None,
         paused_at=_moment(document["paused_at"]) if document.get("paused_at") else None,
         control=max(0, int(document.get("control") or 0)),
+        failing=Failing(_moment(failing[0]), str(failing[1])[:LONGEST_REASON]) if failing else None,
     )
 
 

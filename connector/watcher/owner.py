@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from connector import telemetry
-from connector.errors import Unavailable
+from connector.errors import InvalidRecord, Unavailable, Unwritable
 from connector.events import Record
 from connector.kafka import control, cursors
 from connector.kafka.ownership import Assignment
+from connector.kafka.transactions import Transactions
 from connector.settings import KafkaSettings
 from connector.watcher.cursor import Cursor
 from connector.watcher.watcher import Commit, Watcher
@@ -43,30 +44,36 @@ class WatchOwners:
         if not held.keys() >= set(mine):
             # Partitions were added since: the cursor is where it was before.
             held = await cursors.latest(self._kafka) | held
-        writing = asyncio.Lock()
-        tasks: list[asyncio.Task[None]] = []
-        begins: dict[str, int] = {}
+        cursors_read = {name: _read(held.get(name)) for name in mine}
         end = await control.end(self._kafka)
+        begins = {name: await self._begin(name, *cursors_read[name], end) for name in mine}
+        writing = asyncio.Lock()
         listening = asyncio.create_task(self._listen(begins), name=f"control-{assignment.partition}")
+        tasks: list[asyncio.Task[None]] = []
         try:
-            for name in mine:
-                watcher = self._build(name, self._commit(assignment, name, writing))
-                cursor = Cursor.from_json(held[name]) if name in held else None
-                log.info("watch opened", watch=name, partition=assignment.partition, first_start=cursor is None)
-                tasks.append(asyncio.create_task(watcher.run(cursor, assignment.leaving), name=f"watch-{name}"))
-                self.running[name] = watcher
-                begins[name] = _begin(cursor, end)
+            for name, (cursor, unreadable) in cursors_read.items():
+                commit = commit_to(assignment.transactions, self._kafka, name, assignment.partition, writing)
+                watcher = self.running[name] = self._build(name, commit)
+                log.info("watch opened", watch=name, partition=assignment.partition, first_start=name not in held)
+                running = watcher.run(cursor, assignment.leaving, unreadable=unreadable)
+                tasks.append(asyncio.create_task(running, name=f"watch-{name}"))
             await asyncio.gather(*tasks)
         finally:
-            for task in (listening, *tasks):
+            for task in (*tasks, listening):
                 task.cancel()
-            await asyncio.gather(listening, *tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, listening, return_exceptions=True)
             for name in mine:
                 self.running.pop(name, None)
 
+    async def _begin(self, name: str, cursor: Cursor | None, unreadable: InvalidRecord | None, end: int) -> int:
+        """The first request that the watch has not carried out; all of them when the topic was created anew since."""
+        if unreadable is not None:
+            return await control.after_answers(self._kafka, name)
+        return cursor.control if cursor is not None and cursor.control <= end else 0
+
     async def _listen(self, begins: Mapping[str, int]) -> None:
         """Hand each watch the requests that it has not carried out yet, and those that come."""
-        position = min(begins.values(), default=0)
+        position = min(begins.values())
         while True:
             try:
                 async for offset, entry in control.follow(self._kafka, position):
@@ -75,24 +82,41 @@ class WatchOwners:
                         self._hand_over(offset, entry, begins)
             except Unavailable as error:
                 log.warning("control topic cannot be read", reason=str(error))
-                await asyncio.sleep(LISTEN_AGAIN_SECONDS)
+            except Exception:
+                log.exception("control topic cannot be read")
+            await asyncio.sleep(LISTEN_AGAIN_SECONDS)
 
     def _hand_over(self, offset: int, request: control.Request, begins: Mapping[str, int]) -> None:
         watcher = self.running.get(request.watch)
         if watcher is not None and offset >= begins.get(request.watch, offset + 1):
             watcher.ask(offset, request)
 
-    def _commit(self, assignment: Assignment, name: str, writing: asyncio.Lock) -> Commit:
-        async def commit(records: Sequence[Record], cursor: Cursor) -> None:
-            last = cursors.record(self._kafka.topic_prefix, name, cursor.to_json(), partition=assignment.partition)
-            async with writing:
-                await assignment.transactions.write([*records, last])
-                if not assignment.transactions.usable:
-                    raise Unavailable("A commit was slow; the producer is replaced.")
 
-        return commit
+def commit_to(
+    transactions: Transactions, kafka: KafkaSettings, name: str, partition: int, writing: asyncio.Lock
+) -> Commit:
+    """How a watch of this partition writes. Its neighbours share the producer, one after the other."""
+
+    async def commit(records: Sequence[Record], cursor: Cursor | None) -> None:
+        value = cursor and cursor.to_json()
+        last = [cursors.record(kafka.topic_prefix, name, value, partition=partition)] if value else []
+        async with writing:
+            try:
+                await transactions.write([*records, *last])
+            except Unwritable:
+                # Opened anew, the producer has ended the transaction: its neighbours go on, and the topic tells.
+                await transactions.open()
+                if value is None or (await cursors.restore(kafka, partition)).get(name) != value:
+                    raise
+            if not transactions.usable:
+                raise Unavailable("A commit was slow; the producer is replaced.")
+
+    return commit
 
 
-def _begin(cursor: Cursor | None, end: int) -> int:
-    """The first request that the watch has not carried out; all of them when the topic was created anew since."""
-    return cursor.control if cursor is not None and cursor.control <= end else 0
+def _read(held: bytes | None) -> tuple[Cursor | None, InvalidRecord | None]:
+    """The cursor, or why it cannot be read; neither before a first start."""
+    try:
+        return (Cursor.from_json(held), None) if held is not None else (None, None)
+    except InvalidRecord as error:
+        return None, error

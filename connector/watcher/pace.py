@@ -32,13 +32,14 @@ class Pace:
         self._present = min(max(self._present * factor, self._longest / QUICKEST), self._longest)
         return self._jittered(min(max(self._present, took), self._longest))
 
-    def after_failure(self, error: TwilioError) -> float:
+    def after_failure(self, error: Exception) -> float:
         """Twice as long after each failure; wrong credentials, once they are certain, are tried once a minute."""
         self.failures += 1
         if isinstance(error, BadCredentials) and self.failures >= UNAUTHORIZED_IN_A_ROW:
             return self._jittered(LONGEST_RETRY_SECONDS)
         delay = min(FIRST_RETRY_SECONDS * 2.0 ** min(self.failures - 1, 10), LONGEST_RETRY_SECONDS)
-        return max(self._jittered(delay), error.retry_after or 0.0)
+        asked = error.retry_after if isinstance(error, TwilioError) else None
+        return max(self._jittered(delay), asked or 0.0)
 
     def _jittered(self, seconds: float) -> float:
         """Not longer, and up to a tenth shorter."""

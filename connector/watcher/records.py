@@ -25,6 +25,7 @@ LARGEST_ROW_BYTES = 1_000_000
 """With its headers, such a row still fits into a record of the largest size that Kafka takes by default."""
 KEPT_BYTES = 64 * 1024
 """What a dead letter keeps of a larger row."""
+SHORT_BYTES = 1024
 LONGEST_SID = 40
 
 
@@ -107,7 +108,7 @@ class Publication:
         for found in fresh:
             data, account, updated, problem = found.row
             if problem is not None:
-                records.append(self._dead_letter(found.sid, data, problem))
+                records += [self._dead_letter(found.sid, data, problem)] if data else []
                 dead_letters += 1
                 continue
             same = series.get((account, found.kind))
@@ -163,6 +164,14 @@ def unfit(row: Any, problem: InvalidRecord) -> Written:
         return Written(data, problem=problem)
     sentence = f"{problem} Of its {len(data):,} bytes the first {KEPT_BYTES:,} are kept."
     return Written(data[:KEPT_BYTES], problem=InvalidRecord(sentence))
+
+
+def refused(row: Written, reason: str) -> Written:
+    """What to try for a row whose record Kafka has refused: a dead letter, a short one, and at last nothing."""
+    if row.problem is None:
+        problem = InvalidRecord(f"Kafka refuses the record of {len(row.data):,} bytes ({reason}).")
+        return Written(row.data[:KEPT_BYTES], problem=problem)
+    return row._replace(data=row.data[:SHORT_BYTES] if len(row.data) > SHORT_BYTES else b"")
 
 
 def as_json(row: Any) -> bytes:

@@ -3,14 +3,15 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from connector import telemetry
-from connector.errors import TwilioError
-from connector.events import timestamp
+from connector.events import now, timestamp
 from connector.kafka.control import Answer
 from connector.watcher.advance import Advance
-from connector.watcher.cursor import Cursor
+from connector.watcher.cursor import LONGEST_REASON, Cursor, Failing
+
+TELL_AGAIN_SECONDS = 60.0
 
 log = telemetry.logger(__name__)
 
@@ -19,12 +20,13 @@ _present: dict[str, "Report"] = {}
 
 
 class Report:
-    """The voice of one watch. `failing`: why Twilio cannot be polled at present, None when it can."""
+    """The voice of one watch. `failing`: since when and why it stands still, None when it does not."""
 
     def __init__(self, name: str, *, interval: timedelta) -> None:
         self.name = name
         self._interval = interval
-        self.failing: str | None = None
+        self.failing: Failing | None = None
+        self._tell_again_at = 0.0
         self.written_at = time.monotonic()
         self._log = log.bind(watch=name)
         self._conditions: set[str] = set()
@@ -118,14 +120,25 @@ class Report:
         """Somebody asked for something at run time."""
         self._log.info("asked", action=answer.action, done=answer.done, answer=answer.message)
 
-    def failed(self, error: TwilioError) -> None:
-        """A poll failed; told when the reason is new."""
-        if self.failing != error.label:
-            self._log.warning("polling fails", reason=error.label)
-        self.failing = error.label
+    def failed(self, why: str, *, since: datetime | None = None) -> None:
+        """The watch stands still, where it is known: since an earlier moment; told when the reason is new."""
+        is_new = self.failing is None or (why != self.failing.why and time.monotonic() >= self._tell_again_at)
+        self.failing = Failing(self.failing.since if self.failing else since or now(), why[:LONGEST_REASON])
+        if is_new:
+            self._tell_again_at = time.monotonic() + TELL_AGAIN_SECONDS
+            self._log.warning("polling fails", reason=why, since=timestamp(self.failing.since))
+
+    def broke(self, error: BaseException) -> None:
+        """Our own code has failed; told with its traceback when it is new."""
+        if self.failing is None:
+            self._log.error("watch failed", exc_info=error)
+
+    def left_out(self, sid: str, why: str) -> None:
+        """Kafka takes no record of a row, not even its dead letter."""
+        self._log.error("row left out", sid=sid, reason=why)
 
     def recovered(self) -> None:
         """A poll succeeded; told after failures."""
         if self.failing is not None:
-            self._log.info("polling works again", reason=self.failing)
+            self._log.info("polling works again", reason=self.failing.why, since=timestamp(self.failing.since))
         self.failing = None

@@ -17,6 +17,8 @@ class Moment:
     overlap: timedelta
 
 
+UNREADABLE = "The cursor of this watch cannot be read: rewind it to the time from which it is to go on."
+
 Outcome = tuple[Cursor, bool, str]
 """The cursor to go on with, whether the request was carried out, and one sentence about it."""
 
@@ -27,6 +29,17 @@ def carry_out(cursor: Cursor, request: Request, moment: Moment, *, offset: int) 
     after, done, message = perform(cursor, request, moment)
     answer = Answer(id=request.id, action=request.action, watch=request.watch, done=done, message=message)
     return replace(after, control=offset + 1), answer
+
+
+def start_anew(request: Request, moment: Moment, *, offset: int) -> tuple[Cursor | None, Answer]:
+    """The same for a watch whose cursor cannot be read: only a rewind gives it another one."""
+    outcome: tuple[Cursor | None, bool, str] = None, False, UNREADABLE
+    if request.action == "rewind":
+        cursor, done, message = _rewind(first(moment.now), request, moment)
+        outcome = (cursor, done, message) if done else (None, done, message)
+    after, done, message = outcome
+    answer = Answer(id=request.id, action=request.action, watch=request.watch, done=done, message=message)
+    return after and replace(after, control=offset + 1), answer
 
 
 def _pause(cursor: Cursor, request: Request, moment: Moment) -> Outcome:

@@ -46,8 +46,9 @@ class Stretch:
 class Status:
     """One watch. `lag`: the time between now and what it still has to publish; None where nobody knows.
 
-    `state` is watching, catching up, paused, silent (nobody has polled lately), not started, unreadable; not configured
-    for a cursor without a watch; backfilling or complete for a back-fill.
+    `state` is watching, catching up, paused, failing (it stands still), silent (no process has polled lately), not
+    started, unreadable; not configured for a cursor without a watch; backfilling or complete for a back-fill. `failing`
+    says why, where that is known, and `failing_since` since when.
     """
 
     name: str
@@ -62,12 +63,14 @@ class Status:
     until: datetime | None = None
     remembered: int = 0
     followed: int = 0
+    failing: str | None = None
+    failing_since: datetime | None = None
 
     def as_json(self) -> dict[str, Any]:
         """JSON members; times in RFC 3339, `lag_seconds` a number."""
         moments = {
             name: (moment := getattr(self, name)) and timestamp(moment)
-            for name in ("since", "complete_until", "polled_at", "paused_at", "until")
+            for name in ("since", "complete_until", "polled_at", "paused_at", "until", "failing_since")
         }
         return {
             **{name: getattr(self, name) for name in ("name", "resource", "connection", "state")},
@@ -75,24 +78,29 @@ class Status:
             "lag_seconds": None if self.lag is None else self.lag.total_seconds(),
             "remembered": self.remembered,
             "followed": self.followed,
+            "failing": self.failing,
         }
 
 
 @dataclass(frozen=True, slots=True)
 class Brief:
-    """A cursor without the rows that it remembers, only with their numbers; None for one that cannot be read."""
+    """A cursor without the rows that it remembers, only with their numbers; None for one that cannot be read.
+
+    `unreadable` says why.
+    """
 
     cursor: Cursor | None
     remembered: int = 0
     followed: int = 0
+    unreadable: str | None = None
 
 
 def brief(raw: bytes) -> Brief:
     """What a cursor's record tells of a watch."""
     try:
         cursor = Cursor.from_json(raw)
-    except InvalidRecord:
-        return Brief(None)
+    except InvalidRecord as error:
+        return Brief(None, unreadable=str(error))
     return of_cursor(cursor)
 
 
@@ -114,8 +122,10 @@ def statuses(watches: Iterable[WatchSettings], cursors: Mapping[str, Brief], *, 
 def _status(name: str, watch: WatchSettings | None, found: Brief | None, now: datetime) -> Status:
     resource, connection = (watch.resource, watch.connection) if watch else _of_backfill(name)
     bare: dict[str, Any] = {"name": name, "resource": resource, "connection": connection}
-    if found is None or found.cursor is None:
-        return Status(**bare, state="not started" if found is None else "unreadable")
+    if found is None:
+        return Status(**bare, state="not started")
+    if found.cursor is None:
+        return Status(**bare, state="unreadable", failing=found.unreadable)
     cursor = found.cursor
     return Status(
         **bare,
@@ -128,6 +138,8 @@ def _status(name: str, watch: WatchSettings | None, found: Brief | None, now: da
         until=cursor.catch_up.until if cursor.catch_up else None,
         remembered=found.remembered,
         followed=found.followed,
+        failing=cursor.failing and cursor.failing.why,
+        failing_since=cursor.failing and cursor.failing.since,
     )
 
 
@@ -154,6 +166,8 @@ def _state(name: str, watch: WatchSettings | None, cursor: Cursor, now: datetime
         return "not configured"
     if cursor.paused_at is not None:
         return "paused"
+    if cursor.failing is not None:
+        return "failing"
     if _is_silent(cursor, watch, now):
         return "silent"
     return "watching" if cursor.catch_up is None else "catching up"
@@ -169,4 +183,5 @@ def _lag(cursor: Cursor, watch: WatchSettings | None, now: datetime) -> timedelt
         return now - cursor.catch_up.low
     if watch is None:
         return None
-    return now - cursor.polled_at if cursor.paused_at or _is_silent(cursor, watch, now) else timedelta(0)
+    stands_still = cursor.paused_at or cursor.failing or _is_silent(cursor, watch, now)
+    return now - cursor.polled_at if stands_still else timedelta(0)

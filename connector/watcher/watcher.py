@@ -3,13 +3,13 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from connector import tracing
-from connector.errors import Superseded, TwilioError
+from connector.errors import ConnectorError, InvalidRecord, Superseded, TwilioError, Unavailable, Unwritable
 from connector.events import Record
 from connector.kafka import control
 from connector.resources.rows import Watch
@@ -17,16 +17,17 @@ from connector.settings.watches import WatchSettings
 from connector.watcher import catch_up, following
 from connector.watcher import cursor as cursors
 from connector.watcher.advance import Advance, Found, Gathered, advance
-from connector.watcher.cursor import DAY, Cursor
+from connector.watcher.cursor import DAY, Cursor, Failing
 from connector.watcher.oldest import Capacity
 from connector.watcher.pace import Pace
 from connector.watcher.reading import LARGEST_PAGE, Reader, Source, Stopped
-from connector.watcher.records import Publication, identity
+from connector.watcher.records import Publication, identity, refused
 from connector.watcher.report import Report
-from connector.watcher.requests import Moment, carry_out
+from connector.watcher.requests import Moment, carry_out, start_anew
 from connector.watcher.walk import CAPACITY, Row
 
-Commit = Callable[[Sequence[Record], Cursor], Awaitable[None]]
+Commit = Callable[[Sequence[Record], Cursor | None], Awaitable[None]]
+"""Write all of this in one fenced transaction, or nothing: Unwritable. Raises Superseded and Unavailable, too."""
 
 LARGEST_WRITE = 5000  # rows in one transaction, whatever the limit is: it must end within its time
 ROWS_AT_A_STRETCH = 1000  # made records before the event loop has its turn
@@ -34,13 +35,15 @@ IDLE_WRITE_SECONDS = 60.0  # how old the written cursor may get while nothing is
 LONG_LIVED = DAY  # how long a call may take to reach the status that a watch asks for
 OUTSIDE_RETENTION = 20004
 LARGEST_MARGIN = 30 * DAY
+REFUSALS = 3  # of the same write, before one of its rows is taken for the reason
+NOTED_FAILURES = 2  # in a row, before the cursor tells of them
 
 
 class Watcher:
     """One watch. `cursor` is where it stands, None before its first start.
 
-    `commit(records, cursor)` writes all in one fenced transaction; whatever it raises ends `run`, since only the topic
-    knows then what was written.
+    What goes wrong here stops this watch alone, until it is tried again: `failing` tells why. Only where the topic must
+    tell what was written, and who may write, `run` ends.
     """
 
     def __init__(
@@ -68,16 +71,23 @@ class Watcher:
         self._asked: deque[tuple[int, control.Request]] = deque()
         self._rest: Gathered | None = None
         self._checked: dict[str, datetime] = {}
+        self._refusals = 0
+        self._unreadable: InvalidRecord | None = None
 
     @property
-    def failing(self) -> str | None:
-        """Why Twilio cannot be polled at present, without content; None when it can."""
+    def failing(self) -> Failing | None:
+        """Since when and why the watch stands still, without content; None when it does not."""
         return self._report.failing
 
     # --- life -----------------------------------------------------------------------------------------------------
-    async def run(self, cursor: Cursor | None, stop: asyncio.Event) -> None:
-        """Watch from this cursor on (None: a first start) until `stop` is set. Raises what `commit` raises."""
+    async def run(self, cursor: Cursor | None, stop: asyncio.Event, *, unreadable: InvalidRecord | None = None) -> None:
+        """Watch from this cursor on (None: a first start) until `stop` is set.
+
+        Where the cursor is `unreadable`, nothing is polled or written until a rewind makes another one. Raises
+        Superseded and Unavailable.
+        """
         self.cursor = cursor if cursor is None or self._publication.changes else replace(cursor, followed={})
+        self._unreadable = unreadable
         stopping = asyncio.create_task(self._attend(stop), name=f"stop-{self._settings.name}")
         try:
             age = self._reader.now - cursor.polled_at if cursor else timedelta()
@@ -87,7 +97,7 @@ class Watcher:
                     if self.is_paused:
                         await self._attention.wait()
                     else:
-                        await self._wait(await self._turn())
+                        await self._wait(await self._guarded_turn())
         finally:
             stopping.cancel()
 
@@ -100,7 +110,7 @@ class Watcher:
         stopping = asyncio.create_task(self._attend(stop), name=f"stop-{self._settings.name}")
         try:
             while not stop.is_set() and self.cursor.catch_up is not None:
-                await self._wait(await self._turn())
+                await self._wait(await self._patient_turn())
         finally:
             stopping.cancel()
 
@@ -125,14 +135,70 @@ class Watcher:
     async def _carry_out_requests(self) -> None:
         """Write what each request leads to together with the answer to it."""
         self._attention.clear()
-        while self._asked and self.cursor is not None:
+        while self._asked and (self.cursor is not None or self._unreadable is not None):
             offset, request = self._asked[0]
-            moment = Moment(now=self._reader.now, overlap=self._overlap)
-            cursor, answer = carry_out(self.cursor, request, moment, offset=offset)
+            cursor, answer = self._answered(request, offset)
             await self._write([control.encode(self._publication.prefix, answer)], cursor)
+            self._unreadable = None if cursor is not None else self._unreadable
             self._asked.popleft()
             self._rest, self._checked = None, {}
             self._report.asked(answer)
+
+    def _answered(self, request: control.Request, offset: int) -> tuple[Cursor | None, control.Answer]:
+        moment = Moment(now=self._reader.now, overlap=self._overlap)
+        if self.cursor is None:
+            return start_anew(request, moment, offset=offset)
+        return carry_out(self.cursor, request, moment, offset=offset)
+
+    async def _guarded_turn(self) -> float:
+        """A turn whose failure concerns this watch alone, unless Kafka must tell what was written."""
+        try:
+            return await self._turn()
+        except (Superseded, Unavailable):
+            raise
+        except Exception as error:  # noqa: BLE001 - one watch that breaks must not break its neighbours
+            self._report.counted("failed")
+            return await self._stand_still(error)
+
+    async def _patient_turn(self) -> float:
+        """A turn after which Twilio's failures, and they alone, are waited out; the seconds to wait."""
+        try:
+            return await self._turn()
+        except TwilioError as error:
+            self._report.counted("failed")
+            self._report.failed(error.label)
+            return self._pace.after_failure(error)
+
+    async def _stand_still(self, error: Exception) -> float:
+        """Say why, in the cursor too when it lasts, and begin anew after a while; the seconds until then."""
+        self._rest = None
+        since = self.cursor.failing.since if self.cursor and self.cursor.failing else None
+        if not isinstance(error, ConnectorError):
+            self._report.broke(error)
+        self._report.failed(self._reason(error), since=since)
+        seconds = self._pace.after_failure(error)
+        if (
+            self.cursor is not None
+            and self._pace.failures >= NOTED_FAILURES
+            and self._report.failing != self.cursor.failing
+        ):
+            cursor = replace(self.cursor, failing=self._report.failing)
+            # The age of what was written before goes on.
+            with suppress(Unwritable):
+                await self._commit((), cursor)
+                self.cursor = cursor
+        return seconds
+
+    def _reason(self, error: Exception) -> str:
+        match error:
+            case TwilioError():
+                return error.label
+            case InvalidRecord() if error is self._unreadable:
+                name = self._settings.name
+                return f"{error} Update the connector, or go on from a time: twilio-kafka watches rewind {name} --to …"
+            case ConnectorError():
+                return str(error)
+        return f"{type(error).__name__} in the connector: its log has the traceback."
 
     async def _turn(self) -> float:
         """One poll, or the next part of one; the seconds to wait after it."""
@@ -149,8 +215,9 @@ class Watcher:
             self._report.counted("superseded")
             raise
         except TwilioError as error:
-            self._report.counted("failed")
-            return self._failed(error)
+            if not self._is_outside_retention(error):
+                raise
+            return 0.0
         self._report.counted("published" if step.fresh else "idle")
         self._report.recovered()
         if step.is_waiting:
@@ -159,8 +226,7 @@ class Watcher:
 
     async def _poll(self) -> Advance:
         cursor, gathered = await self._walked(await self._opened())
-        step = advance(cursor, gathered, watch=self._watch, overlap=self._overlap, limit=self._limit)
-        await self._publish(step, cursor)
+        step = await self._advance(cursor, gathered)
         if self._publication.changes and not step.is_waiting:
             await self._follow(step.cursor, gathered.now)
         return step
@@ -174,18 +240,19 @@ class Watcher:
             async with asyncio.timeout(seconds):
                 await self._attention.wait()
 
-    def _failed(self, error: TwilioError) -> float:
-        """What a failed poll means; the seconds to wait."""
-        if error.code == OUTSIDE_RETENTION and self._reader.margin < LARGEST_MARGIN:
-            self._reader.margin += DAY
-            self._report.retention_is_shorter(self._reader.margin)
-            return 0.0
-        self._report.failed(error)
-        return self._pace.after_failure(error)
+    def _is_outside_retention(self, error: TwilioError) -> bool:
+        """Whether Twilio keeps less than is known; it is asked for less then."""
+        if error.code != OUTSIDE_RETENTION or self._reader.margin >= LARGEST_MARGIN:
+            return False
+        self._reader.margin += DAY
+        self._report.retention_is_shorter(self._reader.margin)
+        return True
 
     # --- reading --------------------------------------------------------------------------------------------------
     async def _opened(self) -> Cursor:
         """The present cursor. At the start Twilio's time is asked for; a first cursor is written at once."""
+        if self._unreadable is not None:
+            raise self._unreadable
         if self.cursor is not None and self._reader.knows_time:
             return self.cursor
         if self.cursor is not None:
@@ -230,10 +297,44 @@ class Watcher:
         return begun
 
     # --- publishing -----------------------------------------------------------------------------------------------
+    async def _advance(self, cursor: Cursor, gathered: Gathered) -> Advance:
+        """Publish the next rows. What Kafka refuses again and again is halved until the row is found that it means."""
+        limit = self._limit
+        while True:
+            step = advance(cursor, gathered, watch=self._watch, overlap=self._overlap, limit=limit)
+            try:
+                await self._publish(step, cursor)
+                self._refusals = self._refusals if limit < self._limit else 0
+            except Unwritable as error:
+                self._refusals += 1
+                if error.is_of_topic or not step.fresh or self._refusals < REFUSALS:
+                    raise
+                if len(step.fresh) > 1:
+                    limit = len(step.fresh) // 2
+                    continue
+                await self._publish_in_part(step, cursor, error)
+            return step
+
+    async def _publish_in_part(self, step: Advance, before: Cursor, error: Unwritable) -> None:
+        """Of a single row that Kafka refuses publish the dead letter: whole, then short, and at last nothing."""
+        (found,) = step.fresh
+        while True:
+            found = found._replace(row=refused(found.row, str(error)))
+            if not found.row.data:
+                self._report.left_out(found.sid, str(error))
+            try:
+                await self._publish(replace(step, fresh=[found]), before)
+                break
+            except Unwritable as again:
+                if not found.row.data:
+                    raise
+                error = again
+
     async def _publish(self, step: Advance, before: Cursor) -> None:
         """Write the fresh rows and the cursor; the cursor alone when it was not written for long."""
-        is_due = time.monotonic() - self._report.written_at >= IDLE_WRITE_SECONDS
-        if step.fresh or step.must_write or is_due:
+        is_due = step.must_write or before.failing or time.monotonic() - self._report.written_at >= IDLE_WRITE_SECONDS
+        step = replace(step, cursor=replace(step.cursor, failing=None)) if before.failing else step
+        if step.fresh or is_due:
             with tracing.span(f"send {self._publication.topic}", kind="producer") as span:
                 span.note(messaging__system="kafka", messaging__batch__message_count=len(step.fresh))
                 records, dead_letters = await self._records(step.fresh)
@@ -255,7 +356,7 @@ class Watcher:
             await asyncio.sleep(0)
         return records, dead_letters
 
-    async def _write(self, records: Sequence[Record], cursor: Cursor) -> None:
+    async def _write(self, records: Sequence[Record], cursor: Cursor | None) -> None:
         await self._commit(records, cursor)
         self.cursor = cursor
         self._report.written_at = time.monotonic()
@@ -275,7 +376,22 @@ class Watcher:
         if due:
             answers = await self._reader.fetch(due, name=f"follow-{self._settings.name}")
             self._checked |= dict.fromkeys(due, now)
-            await self._publish(following.settle(cursor, answers, self._publication), cursor)
+            await self._settle(cursor, answers)
+
+    async def _settle(self, cursor: Cursor, answers: Mapping[str, Row | None]) -> None:
+        """Publish what fetched rows tell."""
+        step = following.settle(cursor, answers, self._publication)
+        try:
+            await self._publish(step, cursor)
+        except Unwritable as error:
+            if error.is_of_topic or not step.fresh:
+                raise
+            if len(step.fresh) == 1:
+                await self._publish_in_part(step, cursor, error)
+                return
+            sids = list(answers)
+            for half in (sids[: len(sids) // 2], sids[len(sids) // 2 :]):
+                await self._settle(self.cursor or cursor, {sid: answers[sid] for sid in half})
 
 
 def created_times(rows: Iterable[Row], watch: Watch) -> Iterable[tuple[str, datetime]]:

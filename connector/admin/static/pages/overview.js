@@ -75,13 +75,13 @@ export function open() {
 
   const showWatches = (watches) => {
     const running = watches.filter((watch) => watch.state === "watching").length;
-    const rest = watches.filter((watch) => ["paused", "silent", "unreadable"].includes(watch.state) || watch.failing);
-    const words = rest.length ? rest.map((watch) => `${watch.name} ${watch.failing ? "fails" : watch.state}`).join(", ") : "all well";
+    const rest = watches.filter((watch) => ["paused", "failing", "silent", "unreadable"].includes(watch.state));
+    const words = rest.length ? rest.map((watch) => `${watch.name} ${watch.state}`).join(", ") : "all well";
     tiles.watches.show(`${running} of ${watches.length}`, words, rest.length ? "warn" : "good");
     keyed(watchList, watches, (watch) => watch.name, () => h("li", null, h("a", { href: "#/watches" }, h("span", { class: "grow" }), h("span", { class: "slot" }), h("span", { class: "quiet lag" }))), (row, watch) => {
       const [name, state, lag] = row.firstElementChild.children;
       text(name, watch.name);
-      if (state.textContent !== watch.state) state.replaceChildren(pill(watch.failing ? "failing" : watch.state));
+      if (state.textContent !== watch.state) state.replaceChildren(pill(watch.state));
       text(lag, watch.lag_seconds === null ? "" : watch.lag_seconds <= 0 ? "no lag" : `lag ${duration(watch.lag_seconds)}`);
     });
   };

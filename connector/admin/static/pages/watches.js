@@ -59,13 +59,13 @@ const current = new Map();
 function update(element, watch) {
   current.set(watch.name, watch);
   const part = (selector) => element.querySelector(selector);
-  const state = watch.failing ? "failing" : watch.state;
+  const state = watch.state;
   if (part(".slot").textContent !== state) part(".slot").replaceChildren(pill(state));
   const settings = watch.settings;
   const filters = Object.entries(settings.filters ?? {}).map(([name, value]) => `${name} ${value}`);
   text(part(".what"), [watch.resource, watch.connection && `connection ${watch.connection}`, settings.interval && `every ${settings.interval}`, settings.overlap && `reads the last ${settings.overlap} again`, settings.emit === "changes" && "with changes", ...filters].filter(Boolean).join(" · "));
   part(".problem").hidden = !watch.failing;
-  text(part(".problem"), watch.failing ? `Twilio cannot be polled: ${watch.failing}. It is tried again.` : "");
+  text(part(".problem"), watch.failing ? `Stands still${watch.failing_since ? ` since ${time(watch.failing_since)}` : ""}: ${watch.failing}` : "");
   const numbers = facts([
     ["Lag", duration(watch.lag_seconds)],
     ["Complete until", time(watch.complete_until)],
