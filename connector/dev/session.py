@@ -5,12 +5,15 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from connector import telemetry
 from connector.app import App
@@ -63,14 +66,13 @@ async def run_session(*, kafka: str | None = None, data: Path | None = None, dem
         await asyncio.wait({running, starting}, return_when=asyncio.FIRST_COMPLETED)
         simulator.configure(inbound_url=f"{settings.callbacks.public_url}/callbacks/inbound-message")
         _announce(console, address, simulator, app, began)
-        showing = asyncio.create_task(_show(settings, console), name="show") if demo else None
-        driving = asyncio.create_task(traffic(settings, simulator), name="demo") if demo else None
+        demonstration = [_show(settings, console), traffic(settings, simulator)] if demo else []
+        background = [_in_background("demo", work, console) for work in demonstration]
         waiting = asyncio.create_task(stop.wait(), name="stop")
         await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        console.print("[dim]Stopping …[/]")
-        for task in (waiting, driving, showing, starting):
-            if task is not None:
-                task.cancel()
+        _say(console, "Stopping …")
+        for task in (waiting, starting, *background):
+            task.cancel()
         app.stop.set()
         await running
 
@@ -102,12 +104,16 @@ async def _broker(kafka: str | None, data: Path | None, console: Console) -> Asy
     if kafka is not None:
         yield kafka
         return
-    broker = Broker(folder=data, port=free_port(PORTS["kafka"]), progress=lambda line: console.print(f"[dim]{line}[/]"))
-    console.print("[dim]Starting Kafka …[/]")
+    say = partial(_say, console)
+    broker = Broker(folder=data, port=free_port(PORTS["kafka"]), progress=say)
+    say("Starting Kafka …")
     await broker.start()
+    keeping = _in_background("supervision of Kafka", broker.keep_running(), console)
     try:
         yield broker.bootstrap_servers
     finally:
+        keeping.cancel()
+        await asyncio.wait({keeping})
         await broker.stop()
 
 
@@ -119,6 +125,22 @@ async def _simulator() -> AsyncIterator[Simulator]:
         yield simulator
     finally:
         await simulator.stop()
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(f"[dim]{escape(line)}[/]")
+
+
+def _in_background(name: str, work: Coroutine[Any, Any, None], console: Console) -> asyncio.Task[None]:
+    """Run `work` until it is cancelled. If it fails, the terminal says so and everything else goes on."""
+
+    def tell(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            console.print(f"[red]The {name} ended: {type(error).__name__}: {escape(str(error))}[/]")
+
+    task = asyncio.create_task(work, name=name)
+    task.add_done_callback(tell)
+    return task
 
 
 def _announce(console: Console, address: str, simulator: Simulator, app: App, began: float) -> None:
