@@ -3,7 +3,8 @@
 ConnectorError
 ├── ConfigurationError      stops the start with exit code 78
 ├── Unavailable             a dependency is not there: exit code 69
-│   └── TopicsUnfit         topics missing or wrong
+│   ├── TopicsUnfit         topics missing or wrong
+│   └── Unacknowledged      Kafka is there and does not take records of a topic now
 ├── InvalidRecord           a record that cannot be read or validated: dead letter
 │   └── Rejected            a command that is never sent to Twilio
 ├── Superseded              another owner has this partition: stop, write nothing more
@@ -41,6 +42,17 @@ class Unavailable(ConnectorError):
     exit_code = 69
 
 
+class Unacknowledged(Unavailable):
+    """Kafka is there and does not acknowledge records; `topic` is the one whose leader is silent, where that is known.
+
+    The records may still have been written.
+    """
+
+    def __init__(self, message: str, *, topic: str | None = None) -> None:
+        super().__init__(message)
+        self.topic = topic
+
+
 class TopicsUnfit(Unavailable):
     """Topics are missing or have wrong settings; `problems` holds one sentence each."""
 
@@ -64,11 +76,13 @@ class Superseded(ConnectorError):
 class Unwritable(ConnectorError):
     """Kafka refuses a record, whatever its reason; the same again would be refused again.
 
-    `is_of_topic`: it refuses any record of that topic, until an operator acts.
+    `topic` is the record's, where that is known. `is_of_topic`: it refuses any record of that topic, until an operator
+    acts.
     """
 
-    def __init__(self, message: str, *, is_of_topic: bool = False) -> None:
+    def __init__(self, message: str, *, topic: str | None = None, is_of_topic: bool = False) -> None:
         super().__init__(message)
+        self.topic = topic
         self.is_of_topic = is_of_topic
 
 

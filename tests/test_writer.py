@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from typing import Any
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
-from connector.errors import Superseded, Unavailable, Unwritable
+from connector.errors import Superseded, Unacknowledged, Unavailable, Unwritable
 from connector.events import Record
 from connector.executor.writer import Writer
 from connector.kafka import journal, topics
@@ -19,12 +21,17 @@ from tests.running import read_all
 
 
 class Failing(Transactions):
-    """Fails as told, one write after the other: `before` or `after` the records are durable, or is `slow`."""
+    """Fails as told, one write after the other: `before` or `after` the records are durable, or is `slow`.
+
+    `unheard` topics are never acknowledged, and `broken` ones raise what the client should not.
+    """
 
     def __init__(self, settings: KafkaSettings, transactional_id: str) -> None:
         super().__init__(settings, transactional_id)
         self.plan: list[str] = []
         self.opened = 0
+        self.unheard: set[str] = set()
+        self.broken: set[str] = set()
 
     async def open(self) -> None:
         await super().open()
@@ -35,6 +42,12 @@ class Failing(Transactions):
         if step == "before":
             self.usable = False
             raise Unavailable("nobody knows")
+        for record in records:
+            self.usable = self.usable and record.topic not in self.unheard | self.broken
+            if record.topic in self.unheard:
+                raise Unacknowledged("silence", topic=record.topic)
+            if record.topic in self.broken:
+                raise ValueError("a bug")
         offsets = await super().write(records)
         if step == "after":
             self.usable = False
@@ -46,7 +59,9 @@ class Failing(Transactions):
 @asynccontextmanager
 async def writing(kafka: str, prefix: str) -> AsyncIterator[tuple[Writer, Failing]]:
     settings = kafka_settings(kafka, prefix)
-    await topics.apply(settings, [Topic(f"{prefix}.{name}", 1, 1) for name in ("journal", "results", "replies")])
+    names = ("journal", "results", "replies", "other")
+    compacted = Topic(f"{prefix}.compacted", 1, 1, {"cleanup.policy": "compact"})
+    await topics.apply(settings, [*(Topic(f"{prefix}.{name}", 1, 1) for name in names), compacted])
     transactions = Failing(settings, f"{prefix}-0")
     await transactions.open()
     writer = Writer(
@@ -139,3 +154,80 @@ async def test_a_record_that_kafka_refuses_stops_nobody_else(kafka: str, prefix:
         assert isinstance(done[1], Unwritable)
         await writer.write(step(prefix, 3))
     assert await _written(kafka, prefix) == [b"result 0", b"result 2", b"result 3"]
+
+
+def replying(prefix: str, number: int, topic: str, *, key: bytes | None = b"key", value: bytes = b"x") -> list[Record]:
+    return [Record(f"{prefix}.{topic}", key, value, [], 0), *step(prefix, number)]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"topic": "compacted", "key": None},
+        {"topic": "missing"},
+        {"topic": "replies", "value": "no bytes"},
+        {"topic": "replies", "value": b"x" * 1_500_000},
+    ],
+    ids=["without a key for a compacted topic", "for a topic that is missing", "not of bytes", "too large"],
+)
+async def test_a_write_that_kafka_does_not_take_fails_alone_and_names_the_topic(
+    kafka: str, prefix: str, odd: dict[str, Any]
+) -> None:
+    async with writing(kafka, prefix) as (writer, _):
+        done = await asyncio.gather(
+            writer.write(step(prefix, 0)),
+            *(writer.write(replying(prefix, number, **odd)) for number in range(10, 13)),
+            *(writer.write(step(prefix, number)) for number in range(1, 6)),
+            return_exceptions=True,
+        )
+    failed = [one for one in done if not isinstance(one, int)]
+    assert [type(one) for one in failed] == [Unwritable] * 3
+    assert {one.topic for one in failed if isinstance(one, Unwritable)} == {f"{prefix}.{odd['topic']}"}
+    assert sorted(await _written(kafka, prefix)) == [f"result {number}".encode() for number in range(6)]
+    assert len(await read_all(kafka, f"{prefix}.journal")) == 6
+
+
+async def test_a_topic_that_is_deleted_under_way_fails_only_its_writes(
+    kafka: str, prefix: str, cleaner: AdminClient
+) -> None:
+    async with writing(kafka, prefix) as (writer, _):
+        await writer.write(replying(prefix, 0, "other"))
+        (deleted,) = cleaner.delete_topics([f"{prefix}.other"]).values()
+        await asyncio.to_thread(deleted.result)
+        done = await asyncio.gather(
+            *(writer.write(replying(prefix, number, "other")) for number in range(10, 13)),
+            *(writer.write(step(prefix, number)) for number in range(1, 6)),
+            return_exceptions=True,
+        )
+    assert [isinstance(one, Unwritable | Unacknowledged) for one in done] == [True] * 3 + [False] * 5
+    assert sorted(await _written(kafka, prefix)) == [f"result {number}".encode() for number in range(6)]
+
+
+async def test_a_silent_topic_fails_its_writes_after_some_tries_and_no_others(kafka: str, prefix: str) -> None:
+    async with writing(kafka, prefix) as (writer, transactions):
+        transactions.unheard = {f"{prefix}.replies"}
+        done = await asyncio.gather(
+            *(writer.write(replying(prefix, number, "replies")) for number in range(10, 13)),
+            *(writer.write(step(prefix, number)) for number in range(5)),
+            return_exceptions=True,
+        )
+        assert [type(one) for one in done] == [Unacknowledged] * 3 + [int] * 5
+        transactions.unheard = set()
+        await writer.write(replying(prefix, 5, "replies"))
+    assert sorted(await _written(kafka, prefix)) == [f"result {number}".encode() for number in range(6)]
+
+
+async def test_what_the_client_should_not_raise_fails_one_write(kafka: str, prefix: str) -> None:
+    async with writing(kafka, prefix) as (writer, transactions):
+        transactions.broken = {f"{prefix}.replies"}
+        done = await asyncio.gather(
+            writer.write(replying(prefix, 10, "replies")), writer.write(step(prefix, 0)), return_exceptions=True
+        )
+    assert [type(one) for one in done] == [Unwritable, int]
+
+
+async def test_what_only_the_journal_does_not_take_is_written_as_long_as_it_takes(kafka: str, prefix: str) -> None:
+    async with writing(kafka, prefix) as (writer, transactions):
+        transactions.plan = ["before"] * 25
+        await writer.write(step(prefix, 0)[1:])
+    assert transactions.opened == 26

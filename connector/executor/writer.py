@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from connector import telemetry
-from connector.errors import ConnectorError, Superseded, Unavailable, Unwritable
+from connector.errors import ConnectorError, Superseded, Unacknowledged, Unavailable, Unwritable
 from connector.events import Record
 from connector.kafka.ownership import RawRecord
 from connector.kafka.transactions import Transactions
@@ -18,6 +18,9 @@ PAUSE_SECONDS = 0.003
 MAX_RECORDS = 1_000
 RETRY_SECONDS = 0.2
 LONGEST_RETRY_SECONDS = 2.0
+# Before the write that Kafka does not take is looked for: when Kafka is silent for seconds, and when it fails at once.
+SILENT_TRIES = 2
+TRIES = 10
 NOWHERE = -1
 
 Since = Callable[[int], Awaitable[Sequence[RawRecord]]]
@@ -29,6 +32,9 @@ class _Write(NamedTuple):
     applied: Callable[[int], None]
     done: "asyncio.Future[int]"
 
+    def concerns(self, topic: str) -> bool:
+        return any(record.topic == topic for record in self.records)
+
 
 class Writer:
     """The one stream of transactions of an owner.
@@ -37,6 +43,9 @@ class Writer:
     meanwhile, and the journal is read from where our last entry was: empty, nothing has happened and the records are
     written again; ours, they are durable; anything else, another owner was at work and this one ends. So results that
     are in memory outlive a broker that is away for a while, and nothing is in doubt because of it.
+
+    Records that Kafka does not take, for whatever reason, fail the write that brought them and no other one. What only
+    the journal does not take is written again as long as it takes: nothing can be done without it.
     """
 
     def __init__(self, transactions: Transactions, *, journal: str, end: int, since: Since) -> None:
@@ -53,7 +62,8 @@ class Writer:
         """Return when these records are durable, all or none: the offset of the journal record among them.
 
         `applied` is called with it at the moment when they are known to be durable, before anything later is written.
-        Raises Superseded when another owner has taken over, Unwritable when Kafka refuses them for what they are.
+        Raises Superseded when another owner has taken over. Nothing was written when it raises Unwritable, because
+        Kafka refuses them for what they are, or Unacknowledged, because it does not take them though it is there.
         """
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._queue.put_nowait(_Write(records, applied, done))
@@ -84,30 +94,40 @@ class Writer:
         return batch
 
     async def _make_durable(self, batch: Sequence[_Write]) -> None:
-        records = [record for write in batch for record in write.records]
-        while True:
+        tries = 0
+        while batch:
+            records = [record for write in batch for record in write.records]
             try:
-                offsets = await self._transactions.write(records)
-                break
-            except (Unavailable, Unwritable) as error:
-                self._note_failure(error)
-                found = await self._reopened(records)
-                if found is not None:
-                    offsets = found
-                    break
-                if isinstance(error, Unwritable):
-                    await self._each_alone(batch, error)
-                    return
-        self._note_success()
-        self._apply(batch, offsets)
+                offsets: Sequence[int] | None = await self._transactions.write(records)
+            except Superseded:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is no more than these records' fault
+                failure, limit = _failure(error)
+                self._note_failure(failure)
+                offsets = await self._reopened(records)
+                tries += 1
+            if offsets is not None:
+                self._note_success()
+                self._apply(batch, offsets)
+                return
+            if tries >= limit:
+                batch, tries = await self._set_apart(batch, failure), 0
 
-    async def _each_alone(self, batch: Sequence[_Write], error: Unwritable) -> None:
-        """One record that Kafka refuses must not stop the others; whose it is hears of it."""
-        if len(batch) > 1:
-            for write in batch:
-                await self._make_durable([write])
-        elif not batch[0].done.done():
-            batch[0].done.set_exception(error)
+    async def _set_apart(self, batch: Sequence[_Write], failure: Unwritable | Unacknowledged) -> Sequence[_Write]:
+        """Fail the writes that Kafka does not take, and write the others; those that are still to be written."""
+        if len(batch) == 1:
+            return batch if self._is_of_the_journal(batch[0], failure) else _failed(batch, failure)
+        topic = None if failure.topic == self._journal else failure.topic
+        concerned = [write for write in batch if topic is None or write.concerns(topic)]
+        await self._make_durable([write for write in batch if topic is not None and not write.concerns(topic)])
+        if topic is not None and (isinstance(failure, Unacknowledged) or failure.is_of_topic):
+            return _failed(concerned, failure)
+        for write in concerned:
+            await self._make_durable([write])
+        return ()
+
+    def _is_of_the_journal(self, write: _Write, failure: ConnectorError) -> bool:
+        return isinstance(failure, Unavailable) and all(record.topic == self._journal for record in write.records)
 
     async def _reopened(self, records: Sequence[Record]) -> list[int] | None:
         """Open the producer again; the offsets of these records if they are durable, None if they are not.
@@ -155,6 +175,9 @@ class Writer:
         self.end += self.end > before
 
     def _note_failure(self, error: ConnectorError) -> None:
+        """Log that nothing can be written; who has brought what Kafka refuses says so itself."""
+        if isinstance(error, Unwritable):
+            return
         if not self._failing:
             log.warning(
                 "journal cannot be written",
@@ -176,3 +199,24 @@ class Writer:
             if not write.done.done():
                 write.done.set_exception(reason)
                 write.done.exception()
+
+
+def _failure(error: Exception) -> tuple[Unwritable | Unacknowledged, int]:
+    """What a failed transaction means for its records, and how often they are written before one is given up."""
+    match error:
+        case Unwritable():
+            return error, 1
+        case Unacknowledged():
+            return error, SILENT_TRIES
+        case Unavailable():
+            return Unacknowledged(str(error)), TRIES
+        case _:
+            return Unwritable(f"Kafka's client cannot write these records: {error!r:.200}"), 1
+
+
+def _failed(batch: Sequence[_Write], error: ConnectorError) -> Sequence[_Write]:
+    """Tell those who wait for these writes; no write is left."""
+    for write in batch:
+        if not write.done.done():
+            write.done.set_exception(error)
+    return ()

@@ -74,14 +74,26 @@ OF_THE_TOPIC = (
 FENCED = (ProducerFenced, errors.InvalidProducerEpoch)
 
 
-def of_write(what: str, error: BaseException) -> ConnectorError:
-    """Why a write has failed; `what` begins the sentence."""
+def of_write(what: str, error: BaseException, *, topic: str | None = None) -> ConnectorError:
+    """Why a write has failed; `what` begins the sentence, `topic` is that of the records, where it is known."""
     if isinstance(error, FENCED):
         return Superseded(f"{what}: taken over by another owner, or the transaction timed out.")
     sentence = f"{what}: {error!r:.200}"
     if isinstance(error, REFUSED):
-        return Unwritable(sentence, is_of_topic=isinstance(error, OF_THE_TOPIC))
+        return Unwritable(sentence, topic=topic, is_of_topic=isinstance(error, OF_THE_TOPIC))
     return Unavailable(sentence)
+
+
+@contextmanager
+def of_topic(topic: str) -> Iterator[None]:
+    """Around what is done with records of one topic: the client's exceptions as ours, which name it."""
+    try:
+        yield
+    except KafkaError as error:
+        raise of_write(f"Topic {topic}", error, topic=topic) from error
+    except (AssertionError, OverflowError, TypeError, ValueError) as error:
+        # Of the client's own checks: a partition that the topic does not have, a value that is not bytes.
+        raise Unwritable(f"Topic {topic}: {error!r:.200}", topic=topic) from error
 
 
 @contextmanager
