@@ -1,12 +1,14 @@
 """The journal: what is written is read back, and tells what is open, what is finished and which ids were seen."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.events import Position
+from connector.events import Position, Record
 from connector.executor.ids import MAX_IDS, Ids, number_of, partition_of_id
 from connector.kafka import journal, reading, topics
 from connector.kafka.claims import Claims, View
@@ -52,6 +54,39 @@ def test_members_of_a_later_version_are_passed_over() -> None:
     record = journal.encode("t", entry(), partition=0)
     assert record.value is not None
     assert journal.decode(record.value[:-1] + b',"weather":"fine"}') == entry()
+
+
+ODD_RECORDS = [
+    b"",
+    b"rubbish",
+    b"null",
+    b"[]",
+    b"{}",
+    b'{"command":{"id":"x"},"outcome":"succeeded"}',
+    b'{"state":"done","topic":"t","offset":"5","id":"x","at":"2026-11-24T12:00:00Z"}',
+    b'{"state":"done","topic":"t","offset":-5,"id":"x","at":"2026-11-24T12:00:00Z"}',
+    b'{"state":"done","topic":"t","offset":5,"id":7,"at":"2026-11-24T12:00:00Z"}',
+    b'{"state":"maybe","topic":"t","offset":5,"id":"x","at":"2026-11-24T12:00:00Z"}',
+    b'{"state":"done","topic":"t","offset":5,"id":"x","at":"2026-11-24T12:00:00"}',
+    b'{"state":"done","topic":"t","offset":5,"id":"x","at":"soon"}',
+    b'{"state":"done","topic":"t","offset":5,"id":"x","at":5}',
+    b'{"state":"done","topic":"t","offset":5,"id":"x","at":"2026-11-24T12:00:00Z","sid":[]}',
+    b"[" * 5_000,
+]
+
+
+@pytest.mark.parametrize("value", ODD_RECORDS)
+def test_what_is_not_an_entry_is_said_to_be_none(value: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - JSON's own error is one as well
+        journal.decode(value)
+    with pytest.raises(ValueError):  # noqa: PT011 - the same
+        journal.decode_digest(value)
+
+
+@given(st.binary(max_size=80) | st.lists(st.none() | st.text()).map(orjson.dumps))
+def test_whatever_is_in_the_journal_is_an_entry_or_a_value_error(value: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the same
+        journal.decode(value)
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2**63)), max_size=50), moments)
@@ -203,6 +238,25 @@ async def test_single_entries_and_digests_are_found_by_their_offsets(settings: K
     assert await journal.entry_at(settings, 0, 10_000) is None
     end = await reading.end_of(settings, journal.topic_of(settings), 0)
     assert (await journal.restore(settings, 0, low=0, end=end)).records == 3
+
+
+async def test_every_reader_passes_over_what_is_not_an_entry(settings: KafkaSettings) -> None:
+    odd = [Record(journal.topic_of(settings), b"key", value, [], 0) for value in ODD_RECORDS]
+    transactions = Transactions(settings, f"{settings.topic_prefix}-0")
+    await transactions.open()
+    place = journal.encode(settings.topic_prefix, entry(offset=7, alike="a"), partition=0)
+    rubbish = replace(place, key=journal.DIGEST_KEY, value=b"rubbish")
+    first, *_ = await transactions.write([*odd, place, rubbish])
+    await transactions.close()
+    end = first + len(odd) + 2
+    state = await journal.restore(settings, 0, low=0, end=end)
+    assert (state.records, list(state.open)) == (1, [(TOPIC, 7)])
+    assert len(await journal.since(settings, 0, 0)) == len(odd) + 2
+    assert await journal.entry_at(settings, 0, first) is None
+    assert [digest async for digest in journal.digests(settings, 0, newest=end - 1)] == []
+    claims = Claims(settings)
+    async with claims.used():
+        assert list((await claims.view(datetime.now(UTC))).attempts) == [(TOPIC, 0, 7)]
 
 
 async def test_claims_are_those_of_all_partitions(settings: KafkaSettings) -> None:

@@ -158,7 +158,7 @@ def decode_digest(value: bytes | None) -> Digest:
     try:
         members = orjson.loads(value or b"")
         previous = members["previous"]
-        return Digest(
+        digest = Digest(
             through=int(members["through"]),
             previous=None if previous is None else int(previous),
             until=datetime.fromisoformat(members["until"]),
@@ -166,6 +166,9 @@ def decode_digest(value: bytes | None) -> Digest:
         )
     except (KeyError, TypeError, struct.error) as error:
         raise ValueError(f"It is not a digest ({type(error).__name__}).") from error
+    if digest.until.tzinfo is None:
+        raise ValueError("It is not a digest: its time has no time zone.")
+    return digest
 
 
 @dataclass
