@@ -80,8 +80,8 @@ class TwilioClient:
     """The connection to one account.
 
     `auth` is the user (account SID or API key) and its password; `api_base` and `monitor_base` are scheme and host.
-    `refused` is true after three 401 in a row, until a request succeeds. `on_unauthorized` is called after each 401; it
-    may replace the credentials.
+    `secrets` are what no answer may show of the credentials. `refused` is true after three 401 in a row, until a
+    request succeeds. `on_unauthorized` is called after each 401; it may replace the credentials.
     """
 
     def __init__(
@@ -111,11 +111,16 @@ class TwilioClient:
         self._on_unauthorized = on_unauthorized
         self._waited = PACING_WAIT_SECONDS.labels(name)
         self._throttled = TWILIO_THROTTLED.labels(name)
+        self._latest: frozenset[str] = frozenset()
         self.replace_credentials(*auth)
 
     def replace_credentials(self, user: str, password: SecretStr) -> None:
         """Use these from the next request on; for rotation without a restart."""
         self._authorization = aiohttp.encode_basic_auth(user, password.get_secret_value())
+        secrets = {self._authorization.removeprefix("Basic "), password.get_secret_value()}
+        # What the former ones have asked for may still be answered.
+        self.secrets = self._latest | secrets
+        self._latest = frozenset(secrets)
 
     @property
     def concurrency_limit(self) -> float:
