@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.admin import NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from pydantic import SecretStr
 
 from connector.events import Record
@@ -148,6 +149,12 @@ class Executing:
             settings = {setting.replace("_", "."): text for setting, text in config.items()}
             await admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=settings)])
         return topic
+
+    async def configure_topic(self, topic: str, **config: str) -> None:
+        """Set settings of a topic, with dots for underscores."""
+        settings = {setting.replace("_", "."): text for setting, text in config.items()}
+        async with clients.administration(self.kafka) as admin:
+            await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, settings)])
 
     async def write(self, record: Record) -> None:
         """Write any record."""

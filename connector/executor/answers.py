@@ -1,6 +1,7 @@
 """What Twilio's answer becomes in a result: bundles in portions that fit a record, one way for each shape of answer."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -8,14 +9,20 @@ from typing import Any, Protocol
 import orjson
 from pydantic import ValidationError
 
-from connector.errors import NotExecuted
+from connector.errors import NotExecuted, Unreadable
 from connector.events import Record
-from connector.executor.results import pages_of
+from connector.executor.results import RECORD_BYTES, pages_of, sid_of
 from connector.resources.rows import Bundle, Operation, Parameters, Request
 from connector.resources.writing import Writer
 from connector.twilio.answers import Response
 from connector.twilio.client import MayWrite, TwilioClient
+from connector.twilio.decoding import decode
 from connector.twilio.paging import Page, pages
+
+# A list that takes longer does not end.
+LIST_SECONDS = 1800.0
+# So many of the rows that are left out are named.
+NAMED = 20
 
 
 class MediaSink(Protocol):
@@ -27,18 +34,24 @@ class MediaSink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Portion:
-    """Bundles of one result record, as JSON."""
+    """Bundles of one result record, as JSON; `sid` is that of the only one.
+
+    `missing` counts Twilio's rows that are left out, `left_out` says of the first ones which they are, and why.
+    """
 
     bundles: Sequence[bytes]
     request_id: str | None = None
+    sid: str | None = None
+    left_out: Sequence[str] = ()
+    missing: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """One attempt of an operation.
 
-    `store` takes media, through `media` where it is a topic; `timeout_seconds` bounds a request; `may_write` is asked
-    directly before a create goes out.
+    `store` takes media, through `media` where it is a topic; `timeout_seconds` bounds a request, `within_seconds` all
+    pages of a list; `may_write` is asked directly before a create goes out.
     """
 
     client: TwilioClient
@@ -48,6 +61,7 @@ class Call:
     store: "Store"
     media: MediaSink
     timeout_seconds: float
+    within_seconds: float = LIST_SECONDS
     may_write: MayWrite | None = None
 
     async def response(self) -> Response:
@@ -58,19 +72,35 @@ class Call:
 Store = Callable[[Call], AsyncIterator[bytes]]
 
 
-def bundle_bytes(model: type[Bundle] | None, row: Any) -> bytes:
-    """A row as published; one that does not fit the model is passed on as it came."""
-    if model is None:
-        return orjson.dumps(row)
+def fitted(model: type[Bundle] | None, row: Any) -> tuple[bytes | None, str]:
+    """A row as it is published; or None, and which row does not fit its bundle, and where."""
+    if not isinstance(row, dict):
+        return None, "something that is not an object"
     try:
-        return Writer.of(model).write(row)
-    except ValidationError:
-        return orjson.dumps(row)
+        return orjson.dumps(row) if model is None else Writer.of(model).write(row), ""
+    except ValidationError as error:
+        mistakes = error.errors(include_url=False, include_context=False, include_input=False)
+        fields = dict.fromkeys(str(item["loc"][0]) for item in mistakes if item["loc"])
+        return None, f"{sid_of(row) or 'a row'} does not fit its schema ({', '.join(fields)})"
+
+
+def portion_of(model: type[Bundle] | None, row: Any, *, request_id: str | None = None) -> Portion:
+    """The only row of an answer. Without a bundle it is left out, and named."""
+    bundle, problem = fitted(model, row)
+    if bundle is None:
+        return Portion((), request_id, sid_of(row), (problem,), missing=1)
+    return Portion((bundle,), request_id, sid_of(row))
 
 
 async def _one(call: Call) -> AsyncGenerator[Portion, None]:
+    """Reading is repeated when nothing usable is answered; what changes something is done when a SID shows it."""
     response = await call.response()
-    yield Portion((bundle_bytes(call.operation.bundle, response.json()),), response.request_id)
+    portion = portion_of(call.operation.bundle, response.json(), request_id=response.request_id)
+    problem = ", ".join(portion.left_out) if call.request.method == "GET" or portion.sid is None else ""
+    if problem or portion.sid is None:
+        sentence = f"Twilio answered {response.status} with {problem or 'an object without a SID'}."
+        raise Unreadable(sentence, status=response.status, request_id=response.request_id)
+    yield portion
 
 
 async def _none(call: Call) -> AsyncGenerator[Portion, None]:
@@ -87,25 +117,59 @@ def as_json(body: bytes) -> bytes:
     try:
         orjson.loads(body)
     except orjson.JSONDecodeError:
-        return orjson.dumps(body.decode(errors="replace"))
+        return _lenient(body)
     return body
+
+
+def _lenient(body: bytes) -> bytes:
+    """JSON with an oddity, such as half of a surrogate pair, without it; anything else as a text."""
+    try:
+        return orjson.dumps(decode(body))
+    except ValueError:
+        return orjson.dumps(body.decode(errors="replace"))
 
 
 async def _many(call: Call) -> AsyncGenerator[Portion, None]:
     limit = getattr(call.parameters, "limit", None)
     left = limit if limit is not None else float("inf")
     held: list[bytes] = []
-    walk = pages(call.client, call.request, items=call.operation.items, timeout_seconds=call.timeout_seconds)
+    left_out: list[str] = []
+    missing = 0
+    walk = pages(
+        call.client,
+        call.request,
+        items=call.operation.items,
+        timeout_seconds=call.timeout_seconds,
+        until=asyncio.get_running_loop().time() + call.within_seconds,
+    )
     async with aclosing(walk):
         async for page in walk:
-            held += [bundle_bytes(call.operation.bundle, row) for row in _until(page, left)]
+            bundles, problems = _written(call.operation.bundle, (*_until(page, left), *page.odd))
+            held += bundles
+            missing += len(problems)
+            left_out += problems[: NAMED - len(left_out)]
             left -= len(page.rows)
             *full, held = pages_of(held)
-            for bundles in full:
-                yield Portion(bundles)
+            for found in full:
+                yield Portion(found)
             if left <= 0:
                 break
-    yield Portion(held)
+    yield Portion(held, left_out=left_out, missing=missing)
+
+
+def _written(model: type[Bundle] | None, rows: Iterable[Any]) -> tuple[list[bytes], list[str]]:
+    """The rows as published, and why others are left out."""
+    bundles: list[bytes] = []
+    problems: list[str] = []
+    for row in rows:
+        bundle, problem = fitted(model, row)
+        if bundle is None:
+            problems.append(problem)
+        elif len(bundle) > RECORD_BYTES:
+            problems.append(f"{sid_of(row) or 'a row'} has {len(bundle)} bytes, a record holds {RECORD_BYTES}")
+        else:
+            bundles.append(bundle)
+    return bundles, problems
 
 
 def _until(page: Page, left: float) -> Sequence[Any]:
@@ -127,8 +191,11 @@ async def _until_ready(call: Call) -> None:
     path = ready.path.replace("{sid}", str(getattr(call.parameters, "sid", "")))
     request = Request(method="GET", path=path, host=call.operation.host, operation="FetchState")
     found = (await call.client.send(request, timeout_seconds=call.timeout_seconds)).json()
-    if found.get(ready.status) in ready.pending:
-        raise NotExecuted(f"The resource is still {found[ready.status]}.")
+    status = found.get(ready.status) if isinstance(found, dict) else None
+    if not isinstance(status, str):
+        raise Unreadable("Twilio answered to the question for the resource's state without one.")
+    if status in ready.pending:
+        raise NotExecuted(f"The resource is still {status}.")
 
 
 # Every request of such an answer waits for its turn by itself.

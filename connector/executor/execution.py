@@ -5,6 +5,7 @@ Refused                          failed; done codes: succeeded; delay codes: aga
 BadCredentials                   again a few times, then failed: a rotated token is re-read meanwhile
 NotExecuted                      again, with backoff, until it expires
 PerhapsExecuted, repeatable      again
+Unreadable, repeatable           again a few times, then failed; unknown where it may have changed something
 PerhapsExecuted, a create        in doubt: reconciled -> succeeded; not found -> unknown, or sent again by policy
 """
 
@@ -14,11 +15,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, TypeVar
 
 import orjson
-from prometheus_client import Counter, Histogram
 
 from connector import telemetry, tracing
 from connector.errors import (
@@ -27,17 +27,22 @@ from connector.errors import (
     PerhapsExecuted,
     Refused,
     Rejected,
+    Superseded,
     TwilioError,
     Unavailable,
+    Unreadable,
     Unwritable,
 )
 from connector.events import Record, now
-from connector.executor import forwarding, reconcile, results
-from connector.executor.answers import WALKED, Call, Portion, bundle_bytes, portions
+from connector.executor import finishing, forwarding, reconcile, results
+from connector.executor.answers import LIST_SECONDS, WALKED, Call, Portion, portion_of, portions
+from connector.executor.finishing import Ending
 from connector.executor.job import Job
+from connector.executor.lanes import Leaving
 from connector.executor.owner import Owner, Waiting
 from connector.executor.process import LEASE, Process
 from connector.executor.results import Answer
+from connector.executor.withheld import NOTHING, withheld
 from connector.kafka import journal
 from connector.twilio.client import MayWrite, backoff_seconds
 
@@ -46,6 +51,8 @@ log = telemetry.logger(__name__)
 Found = TypeVar("Found")
 
 CREDENTIAL_TRIES = 3
+# Of what Twilio has answered with a 2xx and nothing that can be used.
+UNREADABLE_TRIES = 5
 # For refusals that pass with time, such as deleting a message that is still being sent (20009).
 DELAY_BUDGET = timedelta(hours=1)
 DELAY_SECONDS = (1.0, 2.0, 5.0, 15.0, 30.0, 60.0)
@@ -70,6 +77,9 @@ class Execution:
         self._started = now()
         self._attempts = 0
         self._perhaps = False
+        self._has_begun = False
+        self._unreadable = 0
+        self._withheld = NOTHING
         self._attempted_at = self._started
         self._command = process.read(record, waiting.name)
 
@@ -89,7 +99,25 @@ class Execution:
                 "twilio_kafka.command.id": command.id,
             },
         ):
+            await self._run_or_break()
+
+    async def _run_or_break(self) -> None:
+        """A command that meets a mistake of ours ends alone; its owner ends when it can or may write nothing more."""
+        try:
             await self._run()
+        except (Superseded, Unavailable, Unwritable, Leaving):
+            raise
+        except Exception as error:
+            log.exception("command broken", command=self._command.command, id=self._command.id)
+            await self._break(error)
+
+    async def _break(self, error: Exception) -> None:
+        message = f"The connector has met a mistake of its own ({type(error).__name__}); its log tells which."
+        if not self._attempts and not self._perhaps:
+            await self._reject(Rejected(message))
+            return
+        outcome: results.Outcome = "unknown" if self._perhaps or self._has_begun else "failed"
+        await self._finish(Answer(outcome, error=results.connector_error(message)))
 
     async def _run(self) -> None:
         if self._command.origin.topic not in self._process.topics:
@@ -112,7 +140,7 @@ class Execution:
             return
         self._perhaps = is_forgotten
         try:
-            job = self._process.prepare(self._command, refused)
+            job = self._prepare(refused)
         except Rejected as error:
             await self._reject(error)
             return
@@ -123,11 +151,13 @@ class Execution:
         error = Rejected(f"It was not sent on by the connector. Write commands to {self._process.prefix}.commands.….")
         log.error("forwarded command unreadable", position="/".join(map(str, self._command.position)))
         telemetry.DEAD_LETTERS.labels("command").inc()
-        entry = results.done(self._command, Answer("rejected"))
-        try:
-            await self._owner.finish(self._command, [self._letter(error, whole=True)], entry)
-        except Unwritable:
-            await self._owner.finish(self._command, [self._letter(error, whole=False)], entry)
+        await self._write_end(self._ending((), letter=error), results.done(self._command, Answer("rejected")))
+
+    def _prepare(self, refused: Rejected | None = None) -> Job:
+        """Raises Rejected."""
+        job = self._process.prepare(self._command, refused)
+        self._withheld = withheld(job.client.secrets)
+        return job
 
     async def _refused_reply(self) -> Rejected | None:
         """What is wrong with the reply topic that the command names; then nothing is written there."""
@@ -144,7 +174,7 @@ class Execution:
         self._perhaps = True
         await self._refused_reply()
         try:
-            job = self._process.prepare(self._command)
+            job = self._prepare()
         except Rejected as error:
             await self._owner.wait(self._seconds_until_over(doubt))
             gone = self._command.is_gone
@@ -238,8 +268,16 @@ class Execution:
             case _:
                 # Reading leaves nothing in doubt.
                 self._perhaps |= isinstance(error, PerhapsExecuted) and job.request.method != "GET"
+                self._unreadable = self._unreadable + 1 if isinstance(error, Unreadable) else 0
+                if self._unreadable == UNREADABLE_TRIES:
+                    return self._given_up(error)
                 await self._later(job, error, backoff_seconds(self._attempts, error.retry_after))
         return None
+
+    def _given_up(self, error: TwilioError) -> Answer:
+        """The answer when Twilio's cannot be used, however often it is asked for."""
+        outcome: results.Outcome = "unknown" if self._perhaps else "failed"
+        return Answer(outcome, error=results.error_of(error, retryable=True), request_id=error.request_id)
 
     async def _attempt(self, job: Job) -> list[Answer]:
         """Send once.
@@ -259,6 +297,7 @@ class Execution:
             over = leased + (LEASE + self._process.request_timeout).total_seconds()
             entry = results.attempting(self._command, alike=job.alike)
             self._attempted_at = entry.at
+            self._has_begun = True
             await self._owner.attempt(self._command, entry)
             if boot_seconds() - leased > LEASE.total_seconds():
                 raise NotExecuted("The attempt's lease ran out before it began.")
@@ -302,6 +341,7 @@ class Execution:
             store=process.store,
             media=self._owner.media,
             timeout_seconds=process.request_timeout.total_seconds(),
+            within_seconds=LIST_SECONDS if job.seconds_left is None else min(LIST_SECONDS, job.seconds_left),
             may_write=may_write,
         )
         held: list[Answer] = []
@@ -314,7 +354,7 @@ class Execution:
                 size += sum(len(bundle) for bundle in portion.bundles)
                 if size > HELD_BYTES:
                     *pages, last = held
-                    await self._owner.write(self._pages(pages))
+                    await self._write_pages(pages)
                     held, size = [last], sum(len(bundle) for bundle in last.bundles)
         return held or [self._succeeded(job, Portion(()))]
 
@@ -323,11 +363,20 @@ class Execution:
 
         Whoever takes over meanwhile must know whether the last one may have done anything.
         """
+        self._note_wait(error)
         if not self._perhaps and not isinstance(error, PerhapsExecuted):
             await self._owner.withdraw(self._command)
         if job.expires_at is not None:
             seconds = min(seconds, max(0.0, (job.expires_at - datetime.now(UTC)).total_seconds()) + 0.001)
         await self._owner.wait(seconds)
+
+    def _note_wait(self, error: TwilioError) -> None:
+        """Log why a command waits: not for one failure, and more seldom the longer it takes."""
+        if self._attempts > 1 and self._attempts.bit_count() == 1:
+            command = self._command
+            log.info(
+                "command waits", command=command.command, id=command.id, attempts=self._attempts, reason=error.label
+            )
 
     async def _refused(self, job: Job, error: Refused) -> Answer | None:
         """What a refusal comes to; None: try again, the wait is over."""
@@ -356,8 +405,7 @@ class Execution:
                     row = await self._find(job, attempted_at, settled=settled)
         if row is not None:
             log.info("reconciled", command=self._command.command, id=self._command.id, sid=row["sid"])
-            bundle = bundle_bytes(job.operation.bundle, row)
-            return replace(self._succeeded(job, Portion((bundle,))), reconciled=True)
+            return replace(self._succeeded(job, portion_of(job.operation.bundle, row)), reconciled=True)
         if self._process.resend:
             return None
         return self._unknown(results.UNKNOWN)
@@ -386,8 +434,9 @@ class Execution:
         return Answer(
             "succeeded",
             bundles=portion.bundles,
+            error=results.left_out(portion.left_out, portion.missing) if portion.missing else None,
             request_id=portion.request_id,
-            sid=results.subject(portion.bundles, "") or None,
+            sid=portion.sid,
             account_sid=job.client.account_sid,
             page=page,
         )
@@ -399,75 +448,46 @@ class Execution:
 
     async def _reject(self, error: Rejected) -> None:
         telemetry.DEAD_LETTERS.labels("command").inc()
-        answer = Answer("rejected", error=results.error_of(error))
-        await self._finish(answer, letter=error)
+        await self._finish(Answer("rejected", error=results.error_of(error)), letter=error)
 
     def _complete(self, answer: Answer, *, last: bool) -> Answer:
         return replace(results.fitting(answer), attempts=self._attempts, started_at=self._started, last=last)
 
-    def _records(self, answer: Answer, *, last: bool = True) -> list[Record]:
-        return results.result_records(self._command, self._complete(answer, last=last), **self._form)
-
-    def _pages(self, answers: Sequence[Answer]) -> list[Record]:
-        return [record for answer in answers for record in self._records(answer, last=False)]
-
-    @property
-    def _form(self) -> dict[str, Any]:
-        return {"prefix": self._process.prefix, "envelope": self._process.envelope}
-
-    def _letter(self, error: Rejected, *, whole: bool) -> Record:
+    def _ending(self, answers: Sequence[Answer], *, letter: Rejected | None = None) -> Ending:
         process = self._process
-        return results.rejected_record(self._command, error, prefix=process.prefix, group=process.group, whole=whole)
+        return Ending(
+            command=self._command,
+            answers=answers,
+            letter=letter,
+            prefix=process.prefix,
+            group=process.group,
+            envelope=process.envelope,
+            withheld=self._withheld,
+        )
+
+    async def _write_pages(self, answers: Sequence[Answer]) -> None:
+        """Write the first pages of a long list. Where they cannot be replied with, the last ones are not either."""
+        ending = self._ending([self._complete(answer, last=False) for answer in answers])
+        await finishing.write(ending, self._owner.write)
+        if not ending.is_replying:
+            self._command = replace(self._command, reply_to=None)
 
     async def _finish(self, *answers: Answer, letter: Rejected | None = None) -> None:
         """Write the result, all pages of it, the journal's entry and a dead letter: all of them, or none."""
         command = self._command
         *pages, answer = answers
-        entry = results.done(command, answer)
+        found = [self._complete(page, last=False) for page in pages]
+        ending = self._ending([*found, self._complete(answer, last=True)], letter=letter)
         with tracing.span(f"send {self._process.prefix}.results.{command.command}", kind="producer") as span:
             span.note(messaging__system="kafka", twilio_kafka__outcome=answer.outcome, twilio__sid=answer.sid)
-            await self._write_end(pages, answer, entry, letter)
-        self._note_end(answer)
+            await self._write_end(ending, results.done(command, answer))
+        finishing.note(command, answer, attempts=self._attempts, clock=self._clock)
 
-    async def _write_end(
-        self, pages: Sequence[Answer], answer: Answer, entry: journal.Entry, letter: Rejected | None
-    ) -> None:
-        command = self._command
-        records = self._pages(pages) + self._records(answer)
-        letters = [self._letter(letter, whole=True)] if letter else []
-        try:
-            await self._owner.finish(command, [*records, *letters], entry)
-        except Unwritable as error:
-            # A reply topic that may not be written, a value that no topic takes: the result itself must not be missing.
-            log.warning("result reduced", id=command.id, reason=f"{error!r:.200}")
-            least = results.least_record(command, self._complete(answer, last=True), **self._form)
-            letters = [self._letter(letter, whole=False)] if letter else []
-            await self._owner.finish(command, [least, *letters], entry)
+    async def _write_end(self, ending: Ending, entry: journal.Entry) -> None:
+        async def write(records: Sequence[Record]) -> None:
+            await self._owner.finish(self._command, records, entry)
 
-    def _note_end(self, answer: Answer) -> None:
-        command = self._command
-        exemplar = tracing.exemplar()
-        _finished(command.command, answer.outcome).inc(1, exemplar)
-        _duration(command.command).observe(time.monotonic() - self._clock, exemplar)
-        log.info(
-            "command finished",
-            command=command.command,
-            id=command.id,
-            outcome=answer.outcome,
-            sid=answer.sid,
-            code=(answer.error or {}).get("code"),
-            attempts=self._attempts,
-        )
-
-
-@lru_cache(maxsize=256)
-def _finished(command: str, outcome: str) -> Counter:
-    return telemetry.COMMANDS.labels(command, outcome)
-
-
-@lru_cache(maxsize=64)
-def _duration(command: str) -> Histogram:
-    return telemetry.COMMAND_SECONDS.labels(command)
+        await finishing.write(ending, write)
 
 
 def boot_seconds() -> float:

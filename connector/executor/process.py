@@ -242,9 +242,12 @@ class Process:
 
 
 def _bundles_of(value: bytes, command_id: str) -> Sequence[bytes] | None:
-    """The bundles of a result, None when it is another command's, or not its last record."""
-    result = orjson.loads(value)
-    result = result.get("data", result)
-    if result["command"]["id"] != command_id or result["outcome"] == "duplicate" or not result["last"]:
+    """The bundles of a result, None when it is another command's, not its last record, or not a result at all."""
+    try:
+        result = orjson.loads(value)
+        result = result.get("data", result)
+        if result["command"]["id"] != command_id or result["outcome"] == "duplicate" or not result["last"]:
+            return None
+        return [orjson.dumps(bundle) for bundle in result["bundles"]]
+    except (ValueError, TypeError, KeyError, AttributeError):
         return None
-    return [orjson.dumps(bundle) for bundle in result["bundles"]]

@@ -1,4 +1,4 @@
-"""What a finished command leaves: result, reply, dead letter and journal entry, as records. Pure."""
+"""What a finished command leaves: result, reply and journal entry, as records. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,20 +8,26 @@ from typing import Any, Literal
 import orjson
 
 from connector import tracing
+from connector.bounds import MESSAGE_BYTES, WORD_BYTES, bounded, listed
 from connector.errors import Rejected, TwilioError
 from connector.events import Envelope, Event, Record, encode, now, timestamp
 from connector.executor.forwarding import origin_text
 from connector.executor.lost_records import traces
-from connector.executor.pending import Pending
+from connector.executor.pending import SPRING, Pending
+from connector.executor.withheld import NOTHING, Withheld
 from connector.kafka import journal
-from connector.kafka.dead_letters import dead_letter
+from connector.privacy import SID
 
 Outcome = Literal["succeeded", "failed", "rejected", "expired", "duplicate", "unknown"]
 
 RESULT_TYPE = "twilio.command.result.v1"
-# Every record stays below this, whatever a list holds.
-RECORD_BYTES = 512 * 1024 - 16 * 1024
-LONGEST_KEY = 64 * 1024
+# Every record of results stays below this; what a list or an answer may hold of it, beside all else.
+LARGEST_RECORD = 512 * 1024
+RECORD_BYTES = LARGEST_RECORD - 16 * 1024
+# Of a result that says no more than it must.
+LONGEST_KEY = 1024
+# Twilio's codes have five or six digits; JSON's readers disagree about numbers of more than fifteen.
+LARGEST_CODE = 999_999_999
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,43 +48,48 @@ class Answer:
 
 
 def error_of(error: BaseException, *, retryable: bool = False) -> dict[str, Any]:
-    """The `error` member of a result."""
+    """The `error` member of a result: bounded, and of the types that its schema names."""
     if isinstance(error, TwilioError):
-        return {
-            "kind": "twilio",
-            "code": error.code,
-            "message": error.message,
-            "http_status": error.status or None,
-            "more_info": error.more_info,
-            "retryable": retryable,
-        }
-    return _own_error("invalid" if isinstance(error, Rejected) else "connector", str(error), retryable=retryable)
+        return _error(
+            "twilio" if error.status else "connector",
+            error.message,
+            code=_number(error.code),
+            http_status=_number(error.status) or None,
+            more_info=bounded(error.more_info, WORD_BYTES) if isinstance(error.more_info, str) else None,
+            retryable=retryable,
+        )
+    return _error("invalid" if isinstance(error, Rejected) else "connector", str(error), retryable=retryable)
 
 
-def _own_error(kind: str, message: str, *, retryable: bool = False) -> dict[str, Any]:
-    return {
+def _error(kind: str, message: str, *, retryable: bool = False, **more: Any) -> dict[str, Any]:
+    found = {
         "kind": kind,
         "code": None,
-        "message": message,
+        "message": bounded(str(message), MESSAGE_BYTES),
         "http_status": None,
         "more_info": None,
         "retryable": retryable,
     }
+    return found | more
 
 
-EXPIRED = _own_error("expired", "The command's expires-at passed before it could be executed.", retryable=True)
+def _number(number: object) -> int | None:
+    return number if type(number) is int and 0 <= number <= LARGEST_CODE else None
+
+
+EXPIRED = _error("expired", "The command's expires-at passed before it could be executed.", retryable=True)
 EXPIRED_ANSWER = Answer("expired", error=EXPIRED)
-RECORD_GONE = _own_error(
+RECORD_GONE = _error(
     "in-doubt",
     "The request may have been sent. Its answer is lost, and so is the command's record, so that nothing can be looked "
     "up: do not assume either way.",
 )
-FORGOTTEN = _own_error(
+FORGOTTEN = _error(
     "in-doubt",
     "Whether it was executed before is not known: the group's offsets and the journal have lost it. It was not sent "
     "now: do not assume either way.",
 )
-UNKNOWN = _own_error(
+UNKNOWN = _error(
     "in-doubt",
     "The request was sent, its answer was lost, and Twilio does not show what it made: do not assume either way.",
 )
@@ -94,20 +105,29 @@ def fitting(answer: Answer) -> Answer:
 
 def too_large(size: int) -> dict[str, Any]:
     """The `error` of a result whose bundles were left out."""
-    return _own_error("too-large", f"Twilio's answer has {size} bytes, a record holds {RECORD_BYTES}: it is left out.")
+    return _error("too-large", f"Twilio's answer has {size} bytes, a record holds {RECORD_BYTES}: it is left out.")
 
 
-def subject(bundles: Sequence[bytes], default: str) -> str:
-    """The SID of a single bundle, else the command's id."""
-    if len(bundles) == 1:
-        found = orjson.loads(bundles[0])
-        if isinstance(found, dict) and isinstance(found.get("sid"), str):
-            return str(found["sid"])
-    return default
+def connector_error(message: str) -> dict[str, Any]:
+    """The `error` of a result that says what the connector itself has met."""
+    return _error("connector", message, retryable=True)
 
 
-def result_records(command: Pending, answer: Answer, *, prefix: str, envelope: Envelope) -> list[Record]:
-    """The result on its topic, and once more on the reply topic where one was named."""
+def left_out(sentences: Sequence[str], total: int) -> dict[str, Any]:
+    """The `error` of a result without `total` of Twilio's rows; the sentences say which, and why."""
+    return _error("left-out", f"Left out of bundles: {listed(list(sentences), total)}.")
+
+
+def sid_of(row: object) -> str | None:
+    """The SID of one of Twilio's rows."""
+    sid = row.get("sid") if isinstance(row, dict) else None
+    return sid if isinstance(sid, str) and SID.fullmatch(sid) else None
+
+
+def result_record(
+    command: Pending, answer: Answer, *, prefix: str, envelope: Envelope, withheld: Withheld = NOTHING
+) -> Record:
+    """The result on its topic; what is `withheld` is not in it."""
     finished = now()
     document = {
         "command": {
@@ -126,15 +146,15 @@ def result_records(command: Pending, answer: Answer, *, prefix: str, envelope: E
         "reconciled": answer.reconciled,
         "started_at": timestamp(answer.started_at or finished),
         "finished_at": timestamp(finished),
-        "request_id": answer.request_id,
+        "request_id": bounded(answer.request_id, WORD_BYTES) if answer.request_id else None,
     }
     event = Event(
         id=command.id if answer.page == 0 else f"{command.id}#{answer.page}",
         source=f"/twilio/{answer.account_sid or '-'}/commands/{command.command}",
         type=RESULT_TYPE,
-        subject=answer.sid or subject(answer.bundles, command.id),
+        subject=answer.sid or command.id,
         time=finished,
-        data=orjson.dumps(document),
+        data=withheld.out_of(orjson.dumps(document)),
         dataschema=f"https://twilio-kafka.dev/schemas/results/{command.command}.json",
         extensions={
             "correlationid": command.correlation_id,
@@ -147,35 +167,34 @@ def result_records(command: Pending, answer: Answer, *, prefix: str, envelope: E
     headers = [*encoded.headers, ("correlation-id", command.correlation_id.encode()), *command.echoed]
     # The command's own partition: results of a key stay in the order of its commands, whatever partitioner the caller
     # has.
-    results = [Record(encoded.topic, command.key, encoded.value, headers, partition=command.partition)]
-    if command.reply_to:
-        results.append(Record(command.reply_to, command.key, encoded.value, headers, partition=command.reply_partition))
-    return results
+    record = Record(encoded.topic, command.key, encoded.value, headers, partition=command.partition)
+    return record if size_of(record) <= LARGEST_RECORD else replace(record, key=None)
 
 
-def rejected_record(command: Pending, error: BaseException, *, prefix: str, group: str, whole: bool = True) -> Record:
-    """The dead letter of a command that is never sent; without its key and value when Kafka would not take them."""
-    return dead_letter(
-        prefix,
-        key=command.key if whole else None,
-        value=command.value if whole else None,
-        headers=command.headers,
-        error=error,
-        stage="command",
-        topic=command.origin.topic,
-        partition=command.origin.partition,
-        offset=command.origin.offset,
-        group=group,
-        occurred=command.received,
-    )
+def reply_record(command: Pending, result: Record) -> Record | None:
+    """The result once more, on the reply topic where one was named."""
+    if command.reply_to is None:
+        return None
+    return replace(result, topic=command.reply_to, partition=command.reply_partition)
 
 
-def least_record(command: Pending, answer: Answer, *, prefix: str, envelope: Envelope) -> Record:
-    """The result when Kafka has refused it as it was: without bundles, and for nobody else."""
+def size_of(record: Record) -> int:
+    """The bytes of a record, but for some that Kafka adds."""
+    headers = sum(len(name.encode()) + len(raw) for name, raw in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + headers
+
+
+def least(answer: Answer) -> Answer:
+    """The answer without bundles."""
     size = sum(len(bundle) for bundle in answer.bundles)
-    least = replace(answer, bundles=(), error=answer.error or (too_large(size) if size else None))
-    record = result_records(command, least, prefix=prefix, envelope=envelope)[0]
-    return record if len(record.key or b"") <= LONGEST_KEY else replace(record, key=None)
+    return replace(answer, bundles=(), error=answer.error or (too_large(size) if size else None))
+
+
+def last_resort(command: Pending, result: Record) -> Record:
+    """The result in some kilobytes, which any topic takes: it has a key, and headers of ours alone."""
+    key = command.key if command.key is not None and len(command.key) <= LONGEST_KEY else command.id.encode()
+    headers = [(name, raw) for name, raw in result.headers if name not in SPRING]
+    return replace(result, key=key, headers=headers)
 
 
 def forwarded(command: Pending) -> journal.Entry:
