@@ -24,7 +24,7 @@ from connector.kafka.publisher import Publisher
 from connector.kafka.transactions import Transactions
 from connector.replay import Replayer
 from connector.twilio.client import TwilioClient
-from connector.watcher.owner import WatchOwners
+from connector.watcher import owner as watches
 
 
 def _fencing() -> None:
@@ -86,18 +86,18 @@ def _restored_journal() -> None:
 def _cursor_in_the_transaction() -> None:
     """Events first, then the cursor."""
 
-    def commit(self: Any, assignment: Any, name: str, writing: asyncio.Lock) -> Any:
-        async def committed(records: Sequence[Record], cursor: Any) -> None:
-            last = cursors.record(self._kafka.topic_prefix, name, cursor.to_json(), partition=assignment.partition)
+    def commit_to(transactions: Any, kafka: Any, name: str, partition: int, writing: asyncio.Lock) -> Any:
+        async def commit(records: Sequence[Record], cursor: Any) -> None:
+            last = cursors.record(kafka.topic_prefix, name, cursor.to_json(), partition=partition)
             async with writing:
                 if records:
-                    await assignment.transactions.write(records)
+                    await transactions.write(records)
                     _stop_at("cursor", "")
-                await assignment.transactions.write([last])
+                await transactions.write([last])
 
-        return committed
+        return commit
 
-    _replace(WatchOwners, _commit=commit)
+    watches.commit_to = commit_to
 
 
 def _awaited_ack() -> None:
@@ -160,7 +160,7 @@ SAFEGUARDS: Mapping[str, Callable[[], None]] = {
 
 def _holding() -> None:
     """Stop at a step: before an attempt is written, before it is sent, when a result or a replay is durable."""
-    begin, attempt, finish, commit = Execution._attempt, Owner.attempt, Owner.finish, WatchOwners._commit
+    begin, attempt, finish, commit_to = Execution._attempt, Owner.attempt, Owner.finish, watches.commit_to
     open_request = TwilioClient._open
 
     def held_open(self: TwilioClient, outgoing: Any, *given: Any) -> Any:
@@ -182,8 +182,8 @@ def _holding() -> None:
         await finish(self, command, records, entry)
         _stop_at("finish", command.id)
 
-    def held_commit(self: Any, *given: Any) -> Any:
-        committing = commit(self, *given)
+    def held_commit_to(*given: Any) -> Any:
+        committing = commit_to(*given)
 
         async def committed(records: Sequence[Record], cursor: Any) -> None:
             await committing(records, cursor)
@@ -200,7 +200,7 @@ def _holding() -> None:
     _replace(TwilioClient, _open=held_open)
     _replace(Replayer, _write=held_write)
     _replace(Owner, attempt=held_attempt, finish=held_finish)
-    _replace(WatchOwners, _commit=held_commit)
+    watches.commit_to = held_commit_to
 
 
 def _stop_at(step: str, command_id: str | bytes | None) -> None:
