@@ -52,7 +52,7 @@ log = telemetry.logger(__name__)
 # Of the grace: after it nothing is in flight any more, or is left to the next owner; after it callbacks are refused.
 DRAINING_SHARE = 0.6
 ANSWERING_SHARE = 0.75
-# Without a callback for so long, whoever sends them has found other instances.
+# Without a callback for so long, the load balancer has stopped sending them here.
 QUIET_SECONDS = 1.0
 
 

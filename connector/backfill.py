@@ -140,7 +140,7 @@ class Backfill:
             await commit((), self._watcher.cursor)
 
     async def _watch(self, client: Any) -> None:
-        """A watch would wait for better credentials; whoever sits in front of this wants to know."""
+        """A watch would wait for better credentials; the operator at the terminal must be told."""
         while not client.refused:
             await asyncio.sleep(0.2)
             if self._watcher is not None and self._watcher.cursor is not None:

@@ -167,7 +167,7 @@ def _judged(label: str, url: str, answer: Delivered) -> Check:
     if (answer.status, answer.text) == ACCEPTED:
         return Check(label, "ok", f"{url} accepts our signature.")
     if answer.status == FORBIDDEN:
-        sentence = f"{url} answers 403: whoever answers there does not accept a signature over this address."
+        sentence = f"{url} answers 403: the receiver there does not accept a signature over this address."
         remedy = "Its public_url or auth_token differs, or a proxy changes the request: see Callbacks in the console."
     elif answer.status:
         sentence = f"{url} answers {answer.status}, which is not the connector's answer."

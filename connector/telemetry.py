@@ -16,7 +16,7 @@ from structlog.typing import ExcInfo
 from connector import __version__, tracing
 from connector.exposition import TEXT, text
 
-# A series more for each counter and histogram, which nobody reads.
+# prometheus_client adds a `_created` series to each counter and histogram; no dashboard or alert reads them.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # untyped in the library
 REGISTRY = CollectorRegistry()
 LOOK_SECONDS = 0.5
@@ -186,7 +186,7 @@ def _without_meta(_logger: Any, _method: str, event: Mapping[str, Any]) -> Mappi
 
 
 def unhandled(_loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
-    """Log what nobody has awaited (an event loop's exception handler); the default one quotes exceptions and tasks."""
+    """Log an exception that no task has awaited (a loop's handler); the default one quotes exceptions and tasks."""
     task = context.get("task") or context.get("future")
     name = task.get_name() if isinstance(task, asyncio.Task) else None
     logger(__name__).error("unhandled", reason=context["message"], task=name, exc_info=context.get("exception"))

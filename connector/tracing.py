@@ -61,7 +61,7 @@ _NOTHING = _Nothing()
 
 
 class _Passed(_Nothing):
-    """Work whose trace somebody decided not to record: what it writes carries that decision on."""
+    """Work whose trace the caller decided not to record; what it writes carries that decision on."""
 
     def __init__(self, traceparent: str) -> None:
         self.traceparent = traceparent
@@ -211,13 +211,13 @@ def traceparent() -> str | None:
 
 
 def is_sampled(text: str | None) -> bool:
-    """Whether a traceparent names a trace that somebody records."""
+    """Whether a traceparent names a trace that is recorded."""
     found = _FORM.fullmatch(text or "")
     return found is not None and bool(int(found[3], 16) & 1)
 
 
 def exemplar() -> dict[str, str] | None:
-    """The labels of an exemplar (OpenMetrics) for what is measured now; None when nobody records it."""
+    """The labels of an exemplar (OpenMetrics) for what is measured now; None when it is not recorded."""
     if _tracer is None:
         return None
     current = _current.get()
@@ -291,7 +291,7 @@ def _begin(exporter: str, environ: Mapping[str, str], told: Callable[[str], None
 
 
 def shutdown(seconds: float = SHUTDOWN_SECONDS) -> None:
-    """Send what is left, not longer than this: a collector that is away keeps nobody from ending."""
+    """Send what is left, not longer than this: a collector that is away does not delay the end of the process."""
     global _tracer, _provider
     provider, _provider, _tracer = _provider, None, None
     if provider is not None:

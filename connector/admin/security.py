@@ -59,7 +59,7 @@ _POLICY = (
 
 
 def _login_page() -> tuple[str, str]:
-    """The form and the hash of its style: nothing else is given to somebody without the token."""
+    """The sign-in form and the hash of its style: all that a visitor without the token gets."""
     page = (files("connector.admin") / "static" / "login.html").read_text(encoding="utf-8")
     style = page.partition("<style>")[2].partition("</style>")[0]
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()

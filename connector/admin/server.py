@@ -27,7 +27,7 @@ class AdminServer:
 
     `notes` returns sentences about what is wrong without making the process unready.
 
-    Without `guard` whoever connects may see everything: a worker's socket is its supervisor's, which has the guard.
+    Without `guard` every client sees everything: only the supervisor, which has the guard, reaches a worker's socket.
     """
 
     def __init__(

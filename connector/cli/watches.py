@@ -196,7 +196,7 @@ def _ask(
 
 
 async def _check_name(settings: "Settings", name: str) -> None:
-    """A name that nobody watches would wait in vain; the configuration here may not know the watch, its cursor does."""
+    """Refuse a name that no process watches. A watch that this configuration lacks has a cursor, if it exists."""
     from difflib import get_close_matches
 
     known = [status.name for status in await _statuses(settings) if status.state not in ("complete", "backfilling")]

@@ -60,7 +60,7 @@ DEFAULTS: Mapping[str, str] = {
     # After a SIGKILL the broker may register again only when its old session is over.
     "broker.session.timeout.ms": "1500",
     "broker.heartbeat.interval.ms": "300",
-    # A dead owner's transaction is ended by its successor; this bounds what nobody succeeds.
+    # A successor ends a dead owner's transaction; this bounds transactions whose owner has no successor.
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "2000",
     "message.timestamp.after.max.ms": "9223372036854775807",
 }
@@ -127,7 +127,7 @@ def _archives() -> tuple[Path, Path]:
 async def archive_classes() -> None:
     """Keep the classes that a broker loads, unless that was done: each later start takes half the time and CPU.
 
-    It takes some seconds, for whoever starts many brokers. Raises Unavailable.
+    It takes some seconds, and is worth it where many brokers are started. Raises Unavailable.
     """
     jre, kafka = _archives()
     if kafka.exists():

@@ -26,7 +26,7 @@ async def traffic(settings: Settings, simulator: Simulator) -> None:
     choose = random.Random(7)  # noqa: S311 - a demo
     simulator.configure(outcome_by_number={PEOPLE[-1]: "undelivered"})
     for number in itertools.count(1):
-        # First the pause: whoever watches wants to see the first message too.
+        # Pause first, so that the terminal already shows traffic when the first message is sent.
         await asyncio.sleep(PAUSE_SECONDS)
         person = choose.choice(PEOPLE)
         with contextlib.suppress(Unavailable):

@@ -59,7 +59,7 @@ def _check_length(download: Download, size: int) -> None:
 class MediaWriter:
     """Writes of large files, one after the other.
 
-    They have a producer of their own: they delay nobody, and a failed one poisons nothing.
+    They have a producer of their own, so that they delay no other command and a failed one does not spoil its producer.
     """
 
     def __init__(self, kafka: KafkaSettings, transactional_id: str) -> None:

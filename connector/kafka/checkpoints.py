@@ -29,7 +29,7 @@ Commits = Mapping[str, tuple[int, str]]
 class Checkpoint:
     """`ids` are Kafka's ids of the topics and of the journal, as far as it has any.
 
-    `doubtful` says of a topic below which offset nobody knows which commands were executed. `outdated` are commits of
+    `doubtful` says of a topic below which offset it is unknown which commands were executed. `outdated` are commits of
     the group that this checkpoint corrects: as long as the group still says so, it is not to be believed. `is_final`:
     an owner has stopped in order, and nothing was attempted afterwards.
     """

@@ -48,7 +48,7 @@ class View:
 
 
 class Claims:
-    """Follows the journals of all partitions, as long as somebody reconciles."""
+    """Follows the journals of all partitions, as long as an owner reconciles."""
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self._kafka = kafka
@@ -61,7 +61,7 @@ class Claims:
 
     @asynccontextmanager
     async def used(self) -> AsyncIterator[None]:
-        """Keep the connection for as long as somebody is inside."""
+        """Keep the connection for as long as an owner is inside."""
         self._users += 1
         try:
             yield

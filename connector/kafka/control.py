@@ -49,7 +49,7 @@ def new_id() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What the owner of a watch is asked to do; `to` is where a rewind goes. `action` may be one that nobody knows."""
+    """What the owner of a watch is asked to do; `to` is where a rewind goes. This version may not know `action`."""
 
     action: str
     watch: str

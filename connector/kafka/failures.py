@@ -46,7 +46,7 @@ ADDED = (InvalidRecordError, NewerProducerError, UnsupportedCompressionError, Tr
 # The client takes a code that it does not know for UnknownError.
 errors.kafka_errors.update({error.errno: error for error in ADDED})
 
-# Of these records, whatever broker leads and whoever produces: the same again would be refused again.
+# Refusals of these records by any broker and for any producer: the same records would be refused again.
 REFUSED = (
     # What the broker has no word for, or the client does not know. Retried for ever it would stop a partition.
     errors.UnknownError,

@@ -113,8 +113,8 @@ Serve = Callable[[Assignment], Awaitable[None]]
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in the library
     """Membership in a group and the owners of the partitions that it assigns.
 
-    `lock_only`: the topics are only a lock, nobody reads them or uses committed offsets. `stop_seconds` bounds the
-    drain of an orderly stop; without it, it may take as long as a drain in a rebalance.
+    `lock_only`: the topics are only a lock: they are not read, and their committed offsets are not used. `stop_seconds`
+    bounds the drain of an orderly stop; without it, it may take as long as a drain in a rebalance.
 
     While one of the topics that are read, or of `sized`, does not have `kafka.partitions` partitions, this process is
     not a member: it would look for keys and watches in other partitions than the processes that know better.
@@ -260,7 +260,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
     async def _prove_regularly(self) -> None:
         """Only the coordinator's answer to a commit tells whether we are still in the group.
 
-        Owners that read commit by themselves; for a lock anything may be committed, since nobody reads it.
+        Owners that read commit by themselves; for a lock anything may be committed, since no consumer reads it.
         """
         while True:
             await asyncio.sleep(clients.session_seconds(self.kafka) / 3)

@@ -102,7 +102,7 @@ async def missing(kafka: KafkaSettings, acls: Sequence[Acl]) -> list[Acl]:
 async def _of_topics(admin: AIOKafkaAdminClient, acls: Sequence[Acl]) -> list[Acl]:
     wanted = [acl for acl in acls if acl.resource == "topic" and not acl.prefixed and acl.name != "*"]
     response = await _ask(admin, _MetadataRequest(list(dict.fromkeys(acl.name for acl in wanted))))
-    # What does not exist is somebody else's sentence.
+    # The check of topics reports what does not exist.
     allowed = {
         topic["topic"]: 0 if topic["error_code"] == TOPIC_DENIED else topic["authorized_operations"]
         for topic in response.to_object()["topics"]

@@ -171,7 +171,7 @@ def _verdict(route: Route, request: Request, pairs: form.Pairs, keys: Keys, body
 
 
 def _elements(body: bytes) -> tuple[list[stream.Element], InvalidRecord | None]:
-    """The events, or why there are none: whoever did not sign learns nothing of it."""
+    """The events, or why there are none. A sender that did not sign them learns nothing of the reason."""
     try:
         return stream.elements(body), None
     except InvalidRecord as error:

@@ -197,17 +197,17 @@ _REASONS: Mapping[str, str] = {
     "body not covered": "The body is no form and its hash is not in the signed URL, so that nothing vouches for it.",
     "body changed": "The body is not the one whose hash was signed: a proxy changes bodies.",
     "signature wrong": "No address that comes into question matches: most likely the auth token is another one (was it "
-    "rotated?), a proxy changes the body or the query, or somebody forges callbacks.",
+    "rotated?), a proxy changes the body or the query, or the callbacks are forged.",
 }
 
 
 def _advice(recent: RecentRequest, verdict: Verdict, matching: str | None, *, account: str, knows_account: bool) -> str:
-    """One sentence for somebody who looks for the cause: the first that applies."""
+    """One sentence for the operator who looks for the cause: the first that applies."""
     cases = (
         (recent.is_stored, "The signature was right, and the broker acknowledged the record."),
         (recent.status != FORBIDDEN, "The signature is not the cause: the request was refused for what it is."),
         (not account, "It names no AccountSid, which everything from Twilio does."),
-        (not knows_account, "No connection has this account: add one for it, or stop whoever sends this."),
+        (not knows_account, "No connection has this account: add one for it, or stop the sender."),
         (verdict.valid, "With the keys as they are now the signature is right: the next delivery is accepted."),
         (matching is not None, f"Twilio signed another address: set callbacks.public_url to {matching}."),
     )

@@ -1,6 +1,6 @@
 """Faults on request: each is a row that matches operations and says what goes wrong, how often and with which chance.
 
-`late-visibility` knows three operations that nobody requests: InboundMessage, CreateRecording and CreateAlert.
+`late-visibility` knows three operations that no client requests: InboundMessage, CreateRecording and CreateAlert.
 """
 
 from collections.abc import Mapping

@@ -227,7 +227,7 @@ class PhoneNumber(Row):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class CallerId(Row):
-    """A verified number of somebody else."""
+    """A verified number that another account owns."""
 
     INDEXED: ClassVar[tuple[str, ...]] = ("number",)
 

@@ -40,7 +40,7 @@ class Concurrency:
             raise
 
     def release(self) -> None:
-        """Give the place back to whoever waits longest."""
+        """Give the slot to the request that has waited longest."""
         self.running -= 1
         self._admit()
 

@@ -70,7 +70,7 @@ class Cursor:
     `since`: what was created before it has been published or is not wanted; a poll reads from there. `seen`: the
     published rows created at or after it, by SID. `complete_until`: everything created between the start of the
     watch and this time has been published (a watermark for consumers). `followed`: published rows that left the
-    window before they were final. `paused_at`: since when nobody polls, at somebody's request; `control`: the
+    window before they were final. `paused_at`: since when the watch has been paused by an operator; `control`: the
     requests before this offset of the control topic have been carried out. `failing` is set while it stands still.
     """
 

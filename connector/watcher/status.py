@@ -44,7 +44,7 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """One watch. `lag`: the time between now and what it still has to publish; None where nobody knows.
+    """One watch. `lag`: the time between now and what it still has to publish; None where it is unknown.
 
     `state` is watching, catching up, paused, failing (it stands still), silent (no process has polled lately), not
     started, unreadable; not configured for a cursor without a watch; backfilling or complete for a back-fill. `failing`
@@ -144,7 +144,7 @@ def _status(name: str, watch: WatchSettings | None, found: Brief | None, now: da
 
 
 def _assumed(names: Iterable[str]) -> dict[str, WatchSettings]:
-    """Watches by their cursors' names, which are those of their resources unless somebody chose another."""
+    """Watches by their cursors' names, which are those of their resources unless the configuration names another."""
     resources = {name: next((resource for resource in RESOURCES if resource in name), None) for name in sorted(names)}
     return {
         name: WatchSettings(name=name, resource=resource, connection="default" if name == resource else "?")

@@ -120,7 +120,7 @@ class Watcher:
 
     @property
     def is_paused(self) -> bool:
-        """Whether somebody has asked that nobody polls."""
+        """Whether an operator has paused this watch."""
         return self.cursor is not None and self.cursor.paused_at is not None
 
     def ask(self, offset: int, request: control.Request) -> None:
