@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: help install dev test check schemas docs dist site bench chaos soak fuzz flood audit constraints clean
+.PHONY: help install dev test check schemas docs dist pictures site bench chaos soak fuzz flood audit constraints clean
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -43,6 +43,12 @@ docs: .venv/.tests  ## generate the tables in the documents and in the chart
 
 dist: .venv/.tests  ## wheel and source distribution in dist/, and a run of the wheel in an empty environment
 	@$(BIN)/python -m tests.distribution dist
+
+pictures: .venv/.tests  ## the README's pictures, in docs/pictures, from the console's tests
+	@$(BIN)/python -m pytest -n0 tests/console -k "drawn or opens and (overview or command)"
+	@mkdir -p docs/pictures
+	@cp tests/out/tail.svg tests/out/overview-light.png tests/out/overview-dark.png tests/out/command-light.png \
+	  tests/out/command-dark.png docs/pictures/
 
 site: .venv/.site  ## the documents as a searchable site in site/
 	@$(BIN)/mkdocs build --strict --quiet --site-dir site
