@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: help install dev test check schemas docs dist pictures site bench chaos soak fuzz flood audit constraints clean
+.PHONY: help install dev test check schemas docs dist pictures site bench peer chaos soak fuzz flood audit constraints clean
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -59,6 +59,12 @@ site: .venv/.site  ## the documents as a searchable site in site/
 
 bench: .venv/.tests  ## measure the three paths
 	@$(BIN)/python -m bench $(ARGS)
+
+BENTO := bench/out/bento
+
+peer:  ## build the peer that the bench compares with, from its public Go module; needs go
+	@mkdir -p $(BENTO) && cp bench/peers/bento/main.go $(BENTO)/
+	@cd $(BENTO) && { test -f go.mod || go mod init bento 2>/dev/null; } && go get github.com/warpstreamlabs/bento@v1.20.0 && go mod tidy && go build -buildvcs=false -o bento .
 
 chaos: .venv/.tests  ## minutes of kills, freezes and lost answers
 	@$(BIN)/python -m tests.guarantees.chaos $(ARGS)

@@ -1,4 +1,4 @@
-"""`python -m bench [callbacks commands watch start growth] [--quick]`: measure, print, keep tables in `bench/out`."""
+"""`python -m bench [callbacks commands watch …] [--quick]`: measure, print, keep tables in `bench/out`."""
 
 import argparse
 import asyncio
@@ -8,15 +8,14 @@ import platform
 import shutil
 import sys
 import tempfile
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from bench import callbacks, commands, growth, kafka, soak, start, watch
+from bench import callbacks, commands, growth, idle, kafka, soak, start, watch
 
 HERE = Path(__file__).parent
 OUT = HERE / "out"
-PARTS = ("callbacks", "commands", "watch", "start", "growth")
-# Takes an hour: only when it is named.
-LONG_PARTS = ("soak",)
 
 
 async def run(parts: list[str], *, quick: bool, only: frozenset[str]) -> str:
@@ -29,7 +28,7 @@ async def run(parts: list[str], *, quick: bool, only: frozenset[str]) -> str:
             async with kafka.broker() as servers:
                 for part in parts:
                     print(f"{part} …", flush=True)
-                    sections.append(await _section(part, servers, folder, quick=quick, only=only))
+                    sections.append(await PARTS[part](Run(servers, folder, quick, only)))
                     (OUT / f"{part}.md").write_text(sections[-1])
         finally:
             logs = OUT / "logs"
@@ -39,43 +38,87 @@ async def run(parts: list[str], *, quick: bool, only: frozenset[str]) -> str:
     return "\n".join(sections)
 
 
-async def _section(part: str, servers: str, folder: Path, *, quick: bool, only: frozenset[str]) -> str:
-    rounds, seconds = (2, 3.0) if quick else (5, 8.0)
-    match part:
-        case "callbacks":
-            options = callbacks.Options(rounds=rounds, seconds=seconds, only=only)
-            table = callbacks.table(await callbacks.measure(servers, folder, options))
-            return (
-                f"\n## Callbacks: signed form → acknowledgement → 2xx, {callbacks.CONNECTIONS} connections\n{table}\n"
-            )
-        case "commands":
-            count = 3_000 if quick else 10_000
-            text = ""
-            for latency in (20.0, 100.0):
-                chosen = commands.Options(rounds=min(3, rounds), commands=count, latency=latency, only=only)
-                table = commands.table(await commands.measure(servers, folder, chosen))
-                text += (
-                    f"\n## Commands: {chosen.in_flight} in flight, API {latency:.0f} ms, {commands.KEYS} keys; "
-                    f"steady {chosen.rate:.0f}/s\n{table}\n"
-                )
-            return text
-        case "watch":
-            options_of_watch = watch.Options(rounds=min(3, rounds), rows=20_000 if quick else 100_000, only=only)
-            table = watch.table(await watch.measure(servers, folder, options_of_watch))
-            return f"\n## Watch: back-fill of {options_of_watch.rows:,} rows, limit 5,000\n{table}\n"
-        case "start":
-            return f"\n## Start\n{start.table(await start.measure(servers, folder))}\n"
-        case "soak":
-            minutes = await soak.measure(servers, folder, 2 if quick else soak.MINUTES)
-            soak.draw(minutes, OUT)
-            return (
-                f"\n## Soak: {soak.MESSAGES_PER_SECOND} messages/s with their callbacks, {len(soak.WATCHES)} watches\n"
-                f"{soak.table(minutes)}\n"
-            )
-        case _:
-            found = await growth.measure(servers, folder, only & frozenset(growth.PARTS))
-            growth.plots(found, OUT)
-            return f"\n## Growth\n{growth.table(found)}\n"
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Where and how long to measure."""
+
+    servers: str
+    folder: Path
+    quick: bool
+    only: frozenset[str]
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds the parts have that take long."""
+        return 2 if self.quick else 3
+
+
+async def _callbacks(run: Run) -> str:
+    if run.quick:
+        options = callbacks.Options(rounds=2, seconds=3.0, quiet_rounds=1, quiet_seconds=5.0, only=run.only)
+    else:
+        options = callbacks.Options(only=run.only)
+    table = callbacks.table(await callbacks.measure(run.servers, run.folder, options))
+    return f"\n## Callbacks: signed form → acknowledgement → 2xx, {callbacks.CONNECTIONS} connections\n{table}\n"
+
+
+async def _commands(run: Run) -> str:
+    text = ""
+    for latency in (20.0, 100.0):
+        count = 3_000 if run.quick else 10_000
+        chosen = commands.Options(rounds=run.rounds, commands=count, latency=latency, only=run.only)
+        table = commands.table(await commands.measure(run.servers, run.folder, chosen))
+        text += (
+            f"\n## Commands: {chosen.in_flight} in flight, API {latency:.0f} ms, {commands.KEYS} keys; "
+            f"steady {chosen.rate:.0f}/s\n{table}\n"
+        )
+    return text
+
+
+async def _watch(run: Run) -> str:
+    text = ""
+    for page, rows in ((15.0, 20_000 if run.quick else 100_000), (500.0, 5_000 if run.quick else 20_000)):
+        chosen = watch.Options(rounds=run.rounds, rows=rows, page_ms=page, only=run.only)
+        table = watch.table(await watch.measure(run.servers, run.folder, chosen))
+        text += f"\n## Watch: back-fill of {rows:,} rows, {page:.0f} ms a page, limit 5,000\n{table}\n"
+    return text
+
+
+async def _idle(run: Run) -> str:
+    chosen = idle.Options(rounds=run.rounds, seconds=5.0 if run.quick else 30.0, only=run.only)
+    return f"\n## At rest\n{idle.table(await idle.measure(run.servers, run.folder, chosen))}\n"
+
+
+async def _start(run: Run) -> str:
+    return f"\n## Start\n{start.table(await start.measure(run.servers, run.folder))}\n"
+
+
+async def _growth(run: Run) -> str:
+    found = await growth.measure(run.servers, run.folder, run.only & frozenset(growth.PARTS))
+    growth.plots(found, OUT)
+    return f"\n## Growth\n{growth.table(found)}\n"
+
+
+async def _soak(run: Run) -> str:
+    minutes = await soak.measure(run.servers, run.folder, 2 if run.quick else soak.MINUTES)
+    soak.draw(minutes, OUT)
+    return (
+        f"\n## Soak: {soak.MESSAGES_PER_SECOND} messages/s with their callbacks, {len(soak.WATCHES)} watches\n"
+        f"{soak.table(minutes)}\n"
+    )
+
+
+PARTS: Mapping[str, Callable[[Run], Awaitable[str]]] = {
+    "callbacks": _callbacks,
+    "commands": _commands,
+    "watch": _watch,
+    "idle": _idle,
+    "start": _start,
+    "growth": _growth,
+    "soak": _soak,
+}
+# Takes an hour: only when it is named.
+LONG_PARTS = ("soak",)
 
 
 def _header() -> str:
@@ -92,16 +135,18 @@ def _header() -> str:
 def main() -> None:
     """Read the options, measure, print and keep the report."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}: all of these without; or soak, an hour")
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; without: all but soak, an hour")
     parser.add_argument("--quick", action="store_true", help="few and short rounds, to see that everything runs")
     parser.add_argument(
         "--only", default="", help="these targets, separated by commas; of growth: rates, keys, watches"
     )
     options = parser.parse_args()
-    if unknown := sorted(set(options.parts) - {*PARTS, *LONG_PARTS}):
-        parser.error(f"unknown parts {unknown}; there are {', '.join((*PARTS, *LONG_PARTS))}")
+    if unknown := sorted(set(options.parts) - PARTS.keys()):
+        parser.error(f"unknown parts {unknown}; there are {', '.join(PARTS)}")
     only = frozenset(filter(None, options.only.split(",")))
-    report = asyncio.run(run(options.parts or list(PARTS), quick=options.quick, only=only))
+    report = asyncio.run(
+        run(options.parts or [part for part in PARTS if part not in LONG_PARTS], quick=options.quick, only=only)
+    )
     (OUT / "report.md").write_text(report)
     print(report)
     sys.exit(0)

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,6 +21,8 @@ from connector.dev.broker import free_port
 
 CONNECTIONS = 64
 GATE_CALLBACKS = 3000
+# What most accounts have: there an event pays a whole request to Kafka.
+QUIET_RATES = (10.0, 100.0)
 # A broker that has just started compiles its code for half a minute, on the cores that are measured.
 WARM_UP_SECONDS = 8.0
 FORM = "application/x-www-form-urlencoded; charset=UTF-8"
@@ -34,16 +37,17 @@ class Target:
     port: int
     topic: str
     rounds: list[dict[str, float]] = field(default_factory=list)
-    steady: dict[str, float] = field(default_factory=dict)
+    steady: dict[float, list[dict[str, float]]] = field(default_factory=lambda: defaultdict(list))
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How long and how often. `rate` callbacks/s for the steady part; 0: half of the slowest ceiling."""
+    """How long and how often, at the ceiling and at quiet rates; half of the slowest ceiling is measured once."""
 
     rounds: int = 5
     seconds: float = 8.0
-    rate: float = 0.0
+    quiet_rounds: int = 3
+    quiet_seconds: float = 20.0
     only: frozenset[str] = frozenset()
 
 
@@ -60,9 +64,14 @@ async def measure(servers: str, folder: Path, options: Options) -> list[Target]:
             for number in range(options.rounds + 1):
                 for target in found if number % 2 else found[::-1]:
                     await _round(target, reader, bodies, options.seconds if number else WARM_UP_SECONDS, counts=number)
-            rate = options.rate or min(target.rounds[0]["rate"] for target in found) / 2
-            for target in found:
-                target.steady = await _steady(target, reader, bodies, rate, options.seconds)
+            half = min(target.rounds[0]["rate"] for target in found) / 2
+            for rate, rounds, seconds in (
+                *((rate, options.quiet_rounds, options.quiet_seconds) for rate in QUIET_RATES),
+                (half, 1, options.seconds),
+            ):
+                for number in range(rounds):
+                    for target in found if number % 2 else found[::-1]:
+                        target.steady[rate].append(await _steady(target, reader, bodies, rate, seconds))
     finally:
         for target in found:
             target.program.stop()
@@ -178,7 +187,10 @@ async def _steady(
         "p50": result["p50"],
         "p99": result["p99"],
     }
-    print(f"  steady {target.name:10} " + " ".join(f"{name} {value:.3f}" for name, value in found.items()), flush=True)
+    print(
+        f"  at {rate:.0f}/s {target.name:10} " + " ".join(f"{name} {value:.3f}" for name, value in found.items()),
+        flush=True,
+    )
     return found
 
 
@@ -215,8 +227,10 @@ def table(found: Sequence[Target]) -> str:
     anchor = found[0]
     lines = [
         f"| target | callbacks/s | x {anchor.name} | p50 ms | p99 ms | CPU-s per 1,000 | x {anchor.name} | MiB "
-        "| steady: rate | p50 | p99 | CPU-s per 1,000 |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| steady: rate | p50 | p99 | CPU ms each "
+        + "".join(f"| CPU ms each at {rate:.0f}/s | x {anchor.name} " for rate in QUIET_RATES)
+        + "|",
+        "|---|---|---|---|---|---|---|---|---|---|---|---" + "|---|---" * len(QUIET_RATES) + "|",
     ]
     for target in found:
         pairs = list(zip(target.rounds, anchor.rounds, strict=True))
@@ -228,10 +242,21 @@ def table(found: Sequence[Target]) -> str:
             machine.spread((row["cost"] for row in target.rounds), ".3f"),
             machine.spread((mine["cost"] / its["cost"] for mine, its in pairs), ".2f"),
             f"{max(row['memory'] for row in target.rounds):.0f}",
-            f"{target.steady['rate']:.0f}",
-            f"{target.steady['p50']:.1f}",
-            f"{target.steady['p99']:.1f}",
-            f"{target.steady['cost']:.3f}",
+            *_half(target),
+            *(cell for rate in QUIET_RATES for cell in _quiet(target, anchor, rate)),
         ]
         lines.append(f"| {target.name} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _half(target: Target) -> list[str]:
+    """Rate, latencies and cost at half of the slowest ceiling."""
+    (row,) = target.steady[max(target.steady)]
+    return [f"{row['rate']:.0f}", f"{row['p50']:.1f}", f"{row['p99']:.1f}", f"{row['cost']:.3f}"]
+
+
+def _quiet(target: Target, anchor: Target, rate: float) -> list[str]:
+    """Cost of a callback at a quiet rate, and beside the anchor's."""
+    mine, its = target.steady[rate], anchor.steady[rate]
+    ratios = [row["cost"] / other["cost"] for row, other in zip(mine, its, strict=True)]
+    return [machine.spread((row["cost"] for row in mine), ".2f"), machine.spread(ratios, ".2f")]

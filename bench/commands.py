@@ -262,11 +262,12 @@ def _lines(found: Sequence[Target]) -> Iterator[str]:
     anchor = found[0]
     yield (
         f"| target | commands/s | x {anchor.name} | CPU-s per 1,000 | MiB | steady p50 ms | p99 ms "
-        "| CPU-s per 1,000 | inversions | repeated |"
+        f"| p50 - {anchor.name}'s | p99 - {anchor.name}'s | CPU-s per 1,000 | inversions | repeated |"
     )
-    yield "|---|---|---|---|---|---|---|---|---|---|"
+    yield "|---|---|---|---|---|---|---|---|---|---|---|---|"
     for target in found:
-        pairs = zip(target.rounds, anchor.rounds, strict=True)
+        pairs = list(zip(target.rounds, anchor.rounds, strict=True))
+        steady = [(mine, its) for mine, its in pairs if "p50" in mine]
         cells = [
             machine.spread(row["rate"] for row in target.rounds),
             machine.spread((mine["rate"] / its["rate"] for mine, its in pairs), ".2f"),
@@ -274,6 +275,8 @@ def _lines(found: Sequence[Target]) -> Iterator[str]:
             f"{max(row['memory'] for row in target.rounds):.0f}",
             machine.spread((row["p50"] for row in target.rounds if "p50" in row), ".0f"),
             machine.spread((row["p99"] for row in target.rounds if "p99" in row), ".0f"),
+            machine.spread((mine["p50"] - its["p50"] for mine, its in steady), "+.0f"),
+            machine.spread((mine["p99"] - its["p99"] for mine, its in steady), "+.0f"),
             machine.spread((row["steady_cost"] for row in target.rounds if "steady_cost" in row), ".3f"),
             f"{max(row['inversions'] for row in target.rounds):.0f}",
             f"{max(row['repeated'] for row in target.rounds):.0f}",

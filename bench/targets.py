@@ -1,6 +1,6 @@
 """What is measured: the connector as a user runs it, the baselines, and peers where their binaries are given.
 
-RPCN_BIN and BENTO_BIN name the programs (any build with the http, pure and kafka components).
+RPCN_BIN and BENTO_BIN name the programs (any build with the http, pure and kafka components); `make peer` builds Bento.
 """
 
 import os
@@ -36,13 +36,19 @@ class Peer:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def program(self) -> str:
+        """Its program: the one that is named, or the one that was built here; empty without."""
+        built = HERE / "out" / self.name / self.name
+        return os.environ.get(self.binary) or (str(built) if built.exists() else "")
+
+    @property
     def is_given(self) -> bool:
-        """Whether its binary is."""
-        return bool(os.environ.get(self.binary))
+        """Whether there is one."""
+        return bool(self.program)
 
     def start(self, file: str, *, folder: Path, environment: Mapping[str, str]) -> Program:
         """Start it with a configuration of `peers/`."""
-        command = [os.environ[self.binary], *self.arguments, str(HERE / "peers" / file)]
+        command = [self.program, *self.arguments, str(HERE / "peers" / file)]
         return Program(self.name, command, folder=folder, environment={**self.environment, **environment})
 
 

@@ -26,10 +26,11 @@ NAMES = ("reading", "baseline", *(["tap-twilio"] if TAP else []), "ours")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How many rows the list has, spread over a week, and how often it is read."""
+    """How many rows the list has, spread over a week, how long it takes for a page, and how often it is read."""
 
     rounds: int = 3
     rows: int = 100_000
+    page_ms: float = 15.0
     only: frozenset[str] = frozenset()
 
 
@@ -46,6 +47,7 @@ async def measure(servers: str, folder: Path, options: Options) -> list[Target]:
     found = [Target(name) for name in NAMES if not options.only or name in options.only]
     port = free_port()
     environment = {"PORT": str(port), "ROWS": str(options.rows), "STEP": str(DAYS * 86_400 / options.rows)}
+    environment["PAGE_MS"] = str(options.page_ms)
     simulator = Program("simulator", [sys.executable, "-m", "bench.simulated"], folder=folder, environment=environment)
     try:
         await simulator.listens(port, within=120)
