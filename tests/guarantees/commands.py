@@ -156,12 +156,13 @@ async def answered(stage: Stage) -> Collection[Position]:
 
 async def letters(stage: Stage) -> list[Letter]:
     """Every dead letter of a command."""
-    return [_letter(record) for record in await read_all(stage.kafka, f"{stage.prefix}.{LETTERS}")]
+    read = await read_all(stage.kafka, f"{stage.prefix}.{LETTERS}")
+    # The last of a name is ours: the record's own come before. A watch has letters, too.
+    found = [(record, dict(record.headers)) for record in read]
+    return [_letter(record, raw) for record, raw in found if raw[f"{LETTER}stage"] == b"command"]
 
 
-def _letter(record: ConsumerRecord) -> Letter:
-    # The last of a name is ours: the record's own come before.
-    raw = dict(record.headers)
+def _letter(record: ConsumerRecord, raw: Mapping[str, bytes]) -> Letter:
     topic, partition, offset = (raw[f"{LETTER}{name}"].decode() for name in ("topic", "partition", "offset"))
     return Letter((topic, int(partition), int(offset)), record.key, record.value)
 
