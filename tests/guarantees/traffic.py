@@ -33,6 +33,7 @@ REPEATED, REPLIED, EXPIRING = 0.03, 0.05, 0.03
 EXPIRES_SECONDS = (1.0, 8.0)
 # Long enough that a list takes several results.
 LISTED = 1_500
+DAY_SECONDS = 86_400
 ODD_SECONDS = 1.0
 TRANSACTION_SECONDS = 0.5
 # The longest record whose dead letter holds all of it.
@@ -62,7 +63,8 @@ class Traffic:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Send until stopped."""
-        self._listed = frozenset(self.stage.simulator.fill("recordings", count=LISTED))
+        yesterday = self.stage.simulator.state.now() - DAY_SECONDS
+        self._listed = frozenset(self.stage.simulator.fill("recordings", count=LISTED, first=yesterday))
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._plain(stop))
             if "odd" in self.dimensions:
