@@ -93,3 +93,9 @@ async def call_back(session: aiohttp.ClientSession, process: Connector, token: s
         headers["Content-Type"] = "text/plain"
     async with session.post(url, data=form, headers=headers) as answer:
         return answer.status
+
+
+async def knock(session: aiohttp.ClientSession, process: Connector) -> int:
+    """A request that the admin port refuses: its Host is another's."""
+    async with session.get(f"{process.admin}/", headers={"Host": "console.example.com"}) as answer:
+        return answer.status

@@ -18,7 +18,7 @@ from connector.simulator import Simulator
 from tests.chart.promql import OF_TARGETS, reads, selectors
 from tests.producing import produce
 from tests.running import Connector, configuration, running, wait_for_records
-from tests.scraping import CALLBACKS, COMMANDS, Scrape, call_back, exposed, scrape, work
+from tests.scraping import CALLBACKS, COMMANDS, Scrape, call_back, exposed, knock, scrape, work
 
 HELM = Path(__file__).parents[1] / "helm"
 RULES = HELM / "files" / "alerts.yaml"
@@ -85,6 +85,7 @@ async def busy(kafka: str, prefix: str, folder: Path) -> AsyncIterator[tuple[Con
             await asyncio.to_thread(produce, kafka, work(prefix))
             token = simulator.auth_token
             await asyncio.gather(*(call_back(session, process, token, number) for number in range(CALLBACKS)))
+            assert await knock(session, process) == 403
             await wait_for_records(kafka, f"{prefix}.results.send-message", COMMANDS * 9 // 10, within=60)
             yield process, first
 

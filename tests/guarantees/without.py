@@ -212,6 +212,7 @@ def _stop_at(step: str, command_id: str | bytes | None) -> None:
 
 def _replace(owner: type, **functions: Any) -> None:
     for name, function in functions.items():
+        getattr(owner, name)  # What is renamed in the product is to be renamed here.
         setattr(owner, name, function)
 
 
