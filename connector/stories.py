@@ -13,6 +13,7 @@ from rich.text import Text
 from connector import privacy
 from connector.errors import InvalidRecord
 from connector.events import Received, decode
+from connector.terminal import visible
 
 REMEMBERED = 10_000
 HELD_OF_A_STORY = 50
@@ -100,7 +101,10 @@ class Stories:
 
         With `whole` ids are not shortened: a file has room for them.
         """
-        shown = str if whole else _short
+
+        def shown(name: str) -> str:
+            return visible(name if whole else _short(name))
+
         began = self._began.get(line.story, line.moment)
         elapsed = (line.moment - began).total_seconds()
         colour = COLOURS[crc32(line.story.encode()) % len(COLOURS)]
@@ -110,11 +114,11 @@ class Stories:
         text.append(f"{shown(line.story):<14} ", style=colour)
         text.append("● " if elapsed == 0 else "└ ", style=colour)
         text.append(f"{line.kind:<7} ", style="bold" if line.kind == "command" else "default")
-        text.append(f"{line.name:<18} ")
-        text.append(f"{line.state:<12}", style=state_style)
+        text.append(f"{visible(line.name):<18} ")
+        text.append(f"{visible(line.state):<12}", style=state_style)
         text.append(f"{shown(line.sid):<14} ", style="dim")
         text.append(f"+{elapsed:.3f} s " if elapsed else "", style="dim")
-        text.append(line.detail, style="dim")
+        text.append(visible(line.detail), style="dim")
         return text
 
 

@@ -1,6 +1,7 @@
 """Logging set-up and every metric, each with what it tells. Labels hold no number, SID or topic of a user."""
 
 import asyncio
+import json
 import logging
 import sys
 import time
@@ -15,6 +16,7 @@ from structlog.typing import ExcInfo
 
 from connector import __version__, tracing
 from connector.exposition import TEXT, text
+from connector.terminal import visible, visible_lines
 
 # prometheus_client adds a `_created` series to each counter and histogram; no dashboard or alert reads them.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # untyped in the library
@@ -165,16 +167,18 @@ def configure_logging(*, level: str = "info", style: Literal["auto", "console", 
         tracing.with_ids,
         structlog.processors.ExceptionRenderer(_trace),
     ]
-    renderer: Any = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
+    renderers: list[Any] = (
+        [_visible, structlog.dev.ConsoleRenderer()] if console else [structlog.processors.JSONRenderer(_json)]
+    )
     structlog.configure(
-        processors=[*shared, renderer],
+        processors=[*shared, *renderers],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[_without_meta, renderer]),
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[_without_meta, *renderers]),
     )
     logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
     # aiokafka reports every reconnection attempt as an error; we log the transition and the recovery ourselves.
@@ -183,6 +187,19 @@ def configure_logging(*, level: str = "info", style: Literal["auto", "console", 
 
 def _without_meta(_logger: Any, _method: str, event: Mapping[str, Any]) -> Mapping[str, Any]:
     return {name: value for name, value in event.items() if name not in ("_record", "_from_structlog")}
+
+
+def _visible(_logger: Any, _method: str, event: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Texts as a terminal may show them; what is no text is shown by its `repr`, which escapes as well."""
+    shown = {name: visible(value) if isinstance(value, str) else value for name, value in event.items()}
+    if isinstance(trace := event.get("exception"), str):
+        shown["exception"] = visible_lines(trace)
+    return shown
+
+
+def _json(event: Any, **options: Any) -> str:
+    """ASCII without controls: DEL is the only one that JSON lets through."""
+    return json.dumps(event, **options).replace("\x7f", r"\u007f")
 
 
 def unhandled(_loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:

@@ -28,7 +28,8 @@ class RemoteSimulator:
         self._post("inbound", {"from": from_, "to": to, "body": body})
 
     def _post(self, route: str, value: Any) -> None:
-        request = urllib.request.Request(f"{self._url}/_sim/{route}", data=json.dumps(value).encode())  # noqa: S310 - http
+        body, headers = json.dumps(value).encode(), {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self._url}/_sim/{route}", data=body, headers=headers)  # noqa: S310 - http
         with urllib.request.urlopen(request, timeout=5):  # noqa: S310 - the same
             pass
 

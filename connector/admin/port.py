@@ -13,17 +13,15 @@ What is refused here is answered in one line, counted and logged once per reason
 
 import asyncio
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import HttpProcessingError, RawRequestMessage, StreamWriter
+from aiohttp.http import HttpProcessingError
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
-from multidict import CIMultiDict
 
+from connector import server_header
 from connector.errors import Unavailable
 from connector.needs import cannot_listen, reason
 from connector.telemetry import ADMIN_REFUSED, Sampled, logger
@@ -64,8 +62,6 @@ log = logger(__name__)
 refusals = Sampled(log, "admin request refused")
 failures = Sampled(log, "admin request failed")
 
-_Factory = Callable[..., web.BaseRequest]
-
 
 class Runner(web.AppRunner):
     """Runs an application on a `Port`. `listen` and `listen_on` open it, `cleanup` closes it."""
@@ -75,7 +71,7 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         plain = await super()._make_server()
-        factory = _without_server_header(plain.request_factory)
+        factory = server_header.without(plain.request_factory)
         return Port(plain.request_handler, request_factory=factory, logger=_SILENT, **OPTIONS)
 
     async def listen(self, host: str, port: int) -> int:
@@ -271,24 +267,3 @@ def _last_words(status: int) -> bytes:
         f"HTTP/1.1 {status} Refused\r\nContent-Type: text/plain\r\nContent-Length: {len(text)}\r\n"
         f"Connection: close\r\n\r\n{text}"
     ).encode()
-
-
-def _without_server_header(factory: _Factory) -> _Factory:
-    """Requests whose answers do not name the server's software and its version."""
-
-    def made(
-        message: RawRequestMessage,
-        payload: StreamReader,
-        protocol: web.RequestHandler,
-        writer: AbstractStreamWriter,
-        task: "asyncio.Task[None]",
-    ) -> web.BaseRequest:
-        del writer
-        loop = asyncio.get_running_loop()
-        return factory(message, payload, protocol, StreamWriter(protocol, loop, on_headers_sent=_drop_server), task)
-
-    return made
-
-
-async def _drop_server(headers: "CIMultiDict[str]") -> None:
-    headers.pop("Server", None)

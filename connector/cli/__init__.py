@@ -1,6 +1,5 @@
 """The command line: `twilio-kafka`. One module for each command or group of them, imported when it is called."""
 
-import json
 import os
 import platform
 from importlib import import_module
@@ -11,7 +10,9 @@ from typer.core import TyperCommand
 
 from connector import __version__
 from connector.cli.options import Commands, Format, FormatOption, Group, examples
+from connector.cli.output import say, say_json, say_lines
 from connector.errors import ConnectorError, Unavailable
+from connector.terminal import visible_lines
 
 # The root of typer's own exceptions, whichever version of click it carries.
 UsageProblem: type[typer.BadParameter] = typer.BadParameter.__mro__[2]
@@ -78,7 +79,7 @@ class LazyGroup(Group):
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
     if wanted:
-        typer.echo(f"twilio-kafka {__version__}")
+        say(f"twilio-kafka {__version__}")
         raise typer.Exit
 
 
@@ -117,10 +118,10 @@ def version_(output: FormatOption = Format.text) -> None:
 
     found = {"python": platform.python_version(), **{name: version_of(name) for name in LIBRARIES}}
     if output is Format.json:
-        typer.echo(json.dumps({"twilio-kafka": __version__, **found}))
+        say_json({"twilio-kafka": __version__, **found})
         return
     rest = ", ".join(f"{name} {number}" for name, number in found.items() if name != "python")
-    typer.echo(f"twilio-kafka {__version__} (Python {found['python']}, {rest})")
+    say(f"twilio-kafka {__version__} (Python {found['python']}, {rest})")
 
 
 def main() -> int:
@@ -131,18 +132,19 @@ def main() -> int:
         code = app(prog_name="twilio-kafka", standalone_mode=False)
     except UsageProblem as error:
         # Plain lines instead of typer's box, which cuts sentences where a pipe or a log has no width.
+        error.message = visible_lines(error.message)
         error.show()
         code = error.exit_code
     except typer.Abort:
         code = 1
     except ConnectorError as error:
-        typer.echo(str(error), err=True)
+        say_lines(str(error), err=True)
         code = error.exit_code
     except OSError as error:
         # A file or folder that is needed and cannot be had; an error without a name is a mistake of ours.
         if error.filename is None:
             raise
-        typer.echo(f"{error.filename}: {error.strerror}: correct its name or its rights.", err=True)
+        say(f"{error.filename}: {error.strerror}: correct its name or its rights.", err=True)
         code = Unavailable.exit_code
     return int(code or 0)
 

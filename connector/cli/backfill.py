@@ -1,7 +1,6 @@
 """`twilio-kafka backfill`: publish a stretch of the past, with a progress bar; goes on where it was interrupted."""
 
 import asyncio
-import json
 import signal
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from connector.cli.options import Commands, ConfigOption, Format, FormatOption, examples, moment
+from connector.cli.output import say, say_json
+from connector.terminal import console, visible
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -87,10 +88,9 @@ async def _run(run: "Backfill", *, again: bool, output: Format) -> None:
 
 async def _show(run: "Backfill", running: "asyncio.Task[None]") -> None:
     """The share of the time that is done, the rate, and when it will end at this rate."""
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
+    shown = console(stderr=True)
     columns = (
         TextColumn("{task.fields[at]}"),
         BarColumn(),
@@ -98,13 +98,13 @@ async def _show(run: "Backfill", running: "asyncio.Task[None]") -> None:
         TextColumn("{task.fields[published]:,} published"),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[problem]}", style="yellow"),
+        TextColumn("{task.fields[problem]}", style="yellow", markup=False),
     )
     stretch = run.stretch
-    console.print(
+    shown.print(
         f"Back-filling {stretch.resource} of {stretch.connection}, {_day(stretch.since)} to {_day(stretch.until)}"
     )
-    with Progress(*columns, console=console, transient=False) as progress:
+    with Progress(*columns, console=shown, transient=False) as progress:
         total = (stretch.until - stretch.since).total_seconds()
         progress.add_task("", total=total, at=_day(stretch.since), published=0, rate="", problem="")
         began = asyncio.get_running_loop().time()
@@ -123,7 +123,7 @@ def _update(run: "Backfill", progress: "Progress", seconds: float) -> None:
         at=_day(run.stands_at),
         published=run.published,
         rate=f"{rate:,.0f}/s",
-        problem=run.failing or "",
+        problem=visible(run.failing or ""),
     )
 
 
@@ -135,16 +135,16 @@ def _tell(run: "Backfill", output: Format) -> None:
             "published": run.published,
             "stands_at": _written(run.stands_at),
         }
-        typer.echo(json.dumps(document))
+        say_json(document)
     elif not run.is_complete:
         stretch = run.stretch
         times = f"--from {_written(stretch.since)} --to {_written(stretch.until)}"
-        typer.echo(f"Stopped at {_day(run.stands_at)} after {run.published:,} records. To go on from there:")
-        typer.echo(f"  twilio-kafka backfill {stretch.resource} {times}")
+        say(f"Stopped at {_day(run.stands_at)} after {run.published:,} records. To go on from there:")
+        say(f"  twilio-kafka backfill {stretch.resource} {times}")
     elif run.is_resumed and run.published == 0:
-        typer.echo("It is complete already; --again starts over.")
+        say("It is complete already; --again starts over.")
     else:
-        typer.echo(f"Complete: {run.published:,} records published.")
+        say(f"Complete: {run.published:,} records published.")
 
 
 def _check_resource(resource: str) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from connector.cli.options import Commands, ConfigOption, Format, FormatOption, examples
-from connector.cli.output import Column, print_table
+from connector.cli.output import Column, print_table, say, say_json, say_lines
+from connector.terminal import visible
 
 if TYPE_CHECKING:
     from connector.settings import Explanation, Loaded, Row
@@ -22,8 +23,8 @@ def check(config: ConfigOption = None) -> None:
     """Say whether the configuration is valid, and otherwise everything that is wrong with it (exit code 78)."""
     loaded = _loaded(config)
     for note in loaded.notes:
-        typer.echo(f"Note: {note}", err=True)
-    typer.echo(f"{loaded.file or 'The environment'} is valid")
+        say(f"Note: {note}", err=True)
+    say(f"{loaded.file or 'The environment'} is valid")
 
 
 @app.command(epilog=examples("twilio-kafka config show", "twilio-kafka config show --format json"))
@@ -34,7 +35,7 @@ def show(config: ConfigOption = None, output: FormatOption = Format.text) -> Non
     loaded = _loaded(config)
     rows = effective(loaded)
     if output is Format.json:
-        typer.echo(_as_json(loaded, rows))
+        say_json(_as_json(loaded, rows), indent=2)
         return
     columns = (Column("KEY", wraps=True), Column("VALUE", wraps=True), Column("FROM", rank=1, wraps=True))
     print_table(columns, [(row.key, _written(row.value), str(row.origin)) for row in rows])
@@ -50,12 +51,12 @@ def init(
 
     text = template()
     if str(file) == "-":
-        typer.echo(text, nl=False)
+        say_lines(text.rstrip("\n"))
         return
     if file.exists() and not force:
         raise typer.BadParameter(f"{file} is there already: name another file, or replace it with --force.")
     file.write_text(text, encoding="utf-8")
-    typer.echo(f"Wrote {file}. It reads TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN; check it: twilio-kafka config check")
+    say(f"Wrote {file}. It reads TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN; check it: twilio-kafka config check")
 
 
 @app.command(
@@ -78,9 +79,9 @@ def explain_key(
     effective = _in_effect(config)
     if output is Format.json:
         rows = [{**asdict(item), "in_effect": effective.get(item.key, [])} for item in found]
-        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        say_json(rows, indent=2)
         return
-    typer.echo("\n\n".join(_explained(item, effective.get(item.key, [])) for item in found))
+    say_lines("\n\n".join(_explained(item, effective.get(item.key, [])) for item in found))
 
 
 @app.command(epilog=examples("twilio-kafka config schema > connector.schema.json"))
@@ -88,12 +89,14 @@ def schema() -> None:
     """Print the JSON Schema of the configuration file, for editors and pipelines."""
     from connector.settings import json_schema
 
-    typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    say_json(json_schema(), indent=2)
 
 
 def _explained(item: "Explanation", effective: list[dict[str, object]]) -> str:
     facts = [("Value", item.kind), ("Default", item.default or "none"), ("Variable", item.variable)]
-    facts += [("In effect", f"{_written(row['value'])}  ({row['key']}, from {row['origin']})") for row in effective]
+    facts += [
+        ("In effect", visible(f"{_written(row['value'])}  ({row['key']}, from {row['origin']})")) for row in effective
+    ]
     lines = [item.key, *wrap(item.description, 88, initial_indent="  ", subsequent_indent="  ")]
     return "\n".join([*lines, *(f"  {name + ':':<11}{text}" for name, text in facts)])
 
@@ -122,10 +125,10 @@ def _loaded(config: Path | None) -> "Loaded":
     return load_with_origins(config)
 
 
-def _as_json(loaded: "Loaded", rows: "tuple[Row, ...]") -> str:
+def _as_json(loaded: "Loaded", rows: "tuple[Row, ...]") -> dict[str, object]:
     settings = {row.key: {"value": row.value, "origin": str(row.origin)} for row in rows}
     file = None if loaded.file is None else str(loaded.file)
-    return json.dumps({"file": file, "notes": loaded.notes, "settings": settings}, indent=2, ensure_ascii=False)
+    return {"file": file, "notes": loaded.notes, "settings": settings}
 
 
 def _written(value: object) -> str:

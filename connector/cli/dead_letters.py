@@ -1,6 +1,5 @@
 """`twilio-kafka dead-letters`: what could not be used and why; replaying it."""
 
-import json
 import re
 import sys
 from collections import Counter, deque
@@ -25,6 +24,7 @@ from connector.cli.options import (
     moment,
     run_async,
 )
+from connector.cli.output import say, say_json
 
 if TYPE_CHECKING:
     from connector.letters import Decisions, Letter
@@ -71,14 +71,14 @@ def list_letters(
     choice = _choice((), since, until, where)
     found, total = run_async(_listed(settings, choice, limit), kafka=settings)
     if output is Format.json:
-        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        say_json(found, indent=2)
         return
     if found:
         letters.print_letters(found, settings.topic_prefix)
     more = f"The latest {len(found)} of {total}; --limit shows more." if total > len(found) else ""
     note = more or ("" if found else "There are none.")
     if note:
-        typer.echo(note, err=True)
+        say(note, err=True)
 
 
 @app.command(
@@ -95,10 +95,10 @@ def show(
     settings = kafka_settings(config, kafka).kafka
     shown = run_async(_shown(settings, _place(place), content=content), kafka=settings)
     if output is Format.json:
-        typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+        say_json(shown, indent=2)
         return
     for name, text in letters.lines(shown):
-        typer.echo(f"{name:<12} {text}")
+        say(f"{name:<12} {text}")
 
 
 @app.command(
@@ -155,10 +155,10 @@ def replay(
     try:
         done = run_async(_replay(settings, plan, output, value=raw, rate=pace, again=again), kafka=settings)
     except KeyboardInterrupt:
-        typer.echo("Stopped. The same command replays the rest.", err=True)
+        say("Stopped. The same command replays the rest.", err=True)
         raise typer.Exit(1) from None
     if output is Format.text:
-        typer.echo(f"Replayed {done} of {len(plan.chosen)}.")
+        say(f"Replayed {done} of {len(plan.chosen)}.")
     # What was chosen by a condition may have been replayed by somebody else meanwhile.
     raise typer.Exit(1 if plan.refused or (places and done < len(plan.chosen)) else 0)
 
@@ -259,5 +259,5 @@ def _confirm(plan: "Plan", *, yes: bool) -> None:
             "Nobody can be asked here: --yes replays without asking, --dry-run shows what would be."
         )
     for topic, count in Counter(outcome.topic for outcome in plan.chosen.values()).items():
-        typer.echo(f"{count} to {topic}", err=True)
+        say(f"{count} to {topic}", err=True)
     typer.confirm("A connector executes them. Replay?", abort=True, err=True)

@@ -1,12 +1,13 @@
 """`twilio-kafka doctor`: whether everything is there that the connector needs."""
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from connector.cli.options import Commands, ConfigOption, Format, FormatOption, examples, run_async
+from connector.cli.output import say_json
+from connector.terminal import console, visible
 
 if TYPE_CHECKING:
     from connector.doctor import Check
@@ -44,17 +45,16 @@ def doctor(
     run_async(run())
     fine = all(check.state != "failed" for check in found)
     if output is Format.json:
-        typer.echo(json.dumps({"ok": fine, "checks": [asdict(check) for check in found]}, indent=2, ensure_ascii=False))
+        say_json({"ok": fine, "checks": [asdict(check) for check in found]}, indent=2)
     raise typer.Exit(0 if fine else 1)
 
 
 def _print(check: "Check") -> None:
-    from rich.console import Console
     from rich.text import Text
 
     colour, mark = MARKS[check.state]
-    line = Text.assemble((mark, colour), " ", (f"{check.name:<20} ", "bold"), check.sentence)
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(line)
+    line = Text.assemble((mark, colour), " ", (f"{check.name:<20} ", "bold"), visible(check.sentence))
+    shown = console()
+    shown.print(line)
     if check.remedy and check.state in ("failed", "warning"):
-        console.print(Text(f"{'':<23}{check.remedy}", style="dim"))
+        shown.print(Text(f"{'':<23}{visible(check.remedy)}", style="dim"))

@@ -1,14 +1,11 @@
 """Dead letters as the command line shows them."""
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from connector.cli.options import Format
-from connector.cli.output import Column, print_table
+from connector.cli.output import Column, print_table, say, say_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -80,7 +77,7 @@ def print_plan(plan: "Plan", output: Format, *, dry_run: bool) -> None:
         print_outcome(outcome, output)
     if output is Format.text:
         would = f"{len(plan.chosen)} would be replayed. Nothing was written."
-        typer.echo(would if dry_run else "There is nothing to replay.")
+        say(would if dry_run else "There is nothing to replay.")
 
 
 def print_outcome(outcome: "Outcome", output: Format) -> None:
@@ -88,17 +85,17 @@ def print_outcome(outcome: "Outcome", output: Format) -> None:
     place = f"{outcome.place[0]}/{outcome.place[1]}"
     if output is Format.json:
         document = {"letter": place, "topic": outcome.topic, "command": outcome.command, "refused": outcome.refused}
-        typer.echo(json.dumps(document, ensure_ascii=False))
+        say_json(document)
     elif outcome.refused:
-        typer.echo(f"{place}  {outcome.refused}", err=True)
+        say(f"{place}  {outcome.refused}", err=True)
     else:
-        typer.echo(f"{place}  {outcome.topic}  {outcome.command}")
+        say(f"{place}  {outcome.topic}  {outcome.command}")
 
 
 def tell_skipped(plan: "Plan") -> None:
     """How many were left out, and why."""
     for kind, count in plan.skipped.items():
-        typer.echo(f"Left out: {count} {SKIPPED[kind]}.", err=True)
+        say(f"Left out: {count} {SKIPPED[kind]}.", err=True)
 
 
 def _time(milliseconds: int) -> str:

@@ -1,8 +1,16 @@
-"""Tables for people: at any width the columns that matter most are there, and a pipe or a file loses nothing."""
+"""What the command line prints: every sentence, document and table goes through here.
+
+Texts of strangers are shown escaped (`connector.terminal`). Of a table the columns that matter most are there at any
+width; a pipe or a file loses nothing.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from connector.terminal import as_json, console, visible, visible_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,14 +33,19 @@ class Column:
     right: bool = False
 
 
-def console(*, stderr: bool = False) -> "Console":
-    """Where people read: styled on a terminal only, and plain where NO_COLOR is set."""
-    from rich.console import Console
+def say(text: str, *, err: bool = False) -> None:
+    """Print one line."""
+    typer.echo(visible(text), err=err)
 
-    made = Console(stderr=stderr, highlight=False, markup=False, soft_wrap=True)
-    if made.no_color or not made.is_terminal:
-        return Console(stderr=stderr, highlight=False, markup=False, soft_wrap=True, color_system=None)
-    return made
+
+def say_lines(text: str, *, err: bool = False) -> None:
+    """Print lines of ours: what others wrote in them is `visible` already."""
+    typer.echo(visible_lines(text), err=err)
+
+
+def say_json(value: Any, *, indent: int | None = None) -> None:
+    """Print a JSON document; on one line without `indent`."""
+    typer.echo(as_json(value, indent=indent))
 
 
 def print_table(
@@ -43,7 +56,7 @@ def print_table(
     to: "Console | None" = None,
 ) -> None:
     """Print a row for each item, in the order of the columns. `styles` colours whole cells by their text."""
-    cells = [list(row) for row in rows]
+    cells = [[visible(cell) for cell in row] for row in rows]
     where = to or console()
     if not where.is_terminal:
         _print_plain(columns, cells, where)

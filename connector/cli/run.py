@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from connector.cli.options import Commands, ConfigOption, examples
+from connector.cli.output import say
 
 if TYPE_CHECKING:
     from connector.settings import Loaded
@@ -124,10 +125,10 @@ def simulator(
     from connector.simulator import run as run_simulator
 
     def ready(running: Simulator) -> None:
-        typer.echo(f"Twilio simulator: {running.url}")
-        typer.echo(f"  TWILIO_ACCOUNT_SID={running.account_sid}")
-        typer.echo(f"  TWILIO_AUTH_TOKEN={running.auth_token}")
-        typer.echo(f"  controls under {running.url}/_sim/; seed {running.seed}")
+        say(f"Twilio simulator: {running.url}")
+        say(f"  TWILIO_ACCOUNT_SID={running.account_sid}")
+        say(f"  TWILIO_AUTH_TOKEN={running.auth_token}")
+        say(f"  controls under {running.url}/_sim/; seed {running.seed}")
 
     async def until_signalled() -> None:
         running = asyncio.current_task()

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from connector.cli.options import Commands, examples
+from connector.cli.output import say, say_lines
 
 app = Commands(help="JSON Schemas of bundles, events, commands and results.", no_args_is_help=True)
 
@@ -25,11 +26,11 @@ def export(
 
     differences = export_schemas(folder, check=check)
     for sentence in differences:
-        typer.echo(sentence, err=check)
+        say(sentence, err=check)
     if not check:
-        typer.echo(f"{folder} is up to date, {len(differences)} files changed.")
+        say(f"{folder} is up to date, {len(differences)} files changed.")
     if check and differences:
-        typer.echo("Run `make schemas` and commit what it wrote.", err=True)
+        say("Run `make schemas` and commit what it wrote.", err=True)
         raise typer.Exit(1)
 
 
@@ -53,4 +54,4 @@ def asyncapi() -> None:
             del data
             return True
 
-    typer.echo(yaml.dump(self_contained(), Dumper=Whole, sort_keys=False, allow_unicode=True).rstrip())
+    say_lines(yaml.dump(self_contained(), Dumper=Whole, sort_keys=False, allow_unicode=True).rstrip())

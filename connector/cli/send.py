@@ -24,7 +24,8 @@ from connector.cli.options import (
     run_async,
     unknown,
 )
-from connector.cli.output import console
+from connector.cli.output import say, say_json, say_lines
+from connector.terminal import console
 
 if TYPE_CHECKING:
     from connector.resources.rows import Command
@@ -121,15 +122,19 @@ def send(
     if dry_run:
         raise typer.Exit(_show(order, settings.topic_prefix, output))
     if command_id is None and "id" not in further:
-        typer.echo(f"id {headers['id']}", err=True)
+        say(f"id {headers['id']}", err=True)
     if not wait:
         run_async(_post(order, settings), kafka=settings)
-        typer.echo(json.dumps({"id": headers["id"]}) if output is Format.json else f"sent, id {headers['id']}")
+        if output is Format.json:
+            say_json({"id": headers["id"]})
+        else:
+            say(f"sent, id {headers['id']}")
         return
     try:
         outcome = run_async(_converse(order, settings, timeout, output), kafka=settings)
     except KeyboardInterrupt:
-        typer.echo(f"Stopped waiting; the command may still be executed.\n{_what_now(headers['id'])}", err=True)
+        say("Stopped waiting; the command may still be executed.", err=True)
+        say_lines(_what_now(headers["id"]), err=True)
         raise typer.Exit(1) from None
     raise typer.Exit(0 if outcome in FINE else 1)
 
@@ -211,13 +216,16 @@ def _show(order: Order, prefix: str, output: Format) -> int:
     topic = f"{prefix}.commands.{order.command.name}"
     if output is Format.json:
         record = {"topic": topic, "key": order.key, "headers": order.headers, "value": order.value, "problem": problem}
-        typer.echo(json.dumps(record, ensure_ascii=False))
+        say_json(record)
     else:
-        headers = "\n         ".join(f"{name} = {text}" for name, text in order.headers.items())
-        typer.echo(f"topic    {topic}\nkey      {order.key or '-'}\nheaders  {headers}\nvalue    {order.raw.decode()}")
-        typer.echo(
-            f"It would be rejected: {problem}" if problem else "It is valid. Nothing was sent.", err=bool(problem)
-        )
+        rows = [
+            ("topic", topic),
+            ("key", order.key or "-"),
+            *(("header", " = ".join(pair)) for pair in order.headers.items()),
+        ]
+        for name, text in (*rows, ("value", order.raw.decode())):
+            say(f"{name:<8} {text}")
+        say(f"It would be rejected: {problem}" if problem else "It is valid. Nothing was sent.", err=bool(problem))
     return 1 if problem else 0
 
 
@@ -279,12 +287,12 @@ async def _results(order: Order, kafka: "KafkaSettings") -> AsyncGenerator[dict[
 
 def _tell_that_it_waits() -> None:
     if sys.stderr.isatty():
-        typer.echo("Sent; waiting for the result. Ctrl-C ends the waiting, not the command.", err=True)
+        say("Sent; waiting for the result. Ctrl-C ends the waiting, not the command.", err=True)
 
 
 def _print(result: dict[str, Any], output: Format) -> None:
     if output is Format.json:
-        typer.echo(json.dumps(result, ensure_ascii=False))
+        say_json(result)
         return
     shown = console()
     colour = "green" if result["outcome"] in FINE else "red"

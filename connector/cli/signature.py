@@ -1,6 +1,5 @@
 """`twilio-kafka signature`: compute and check X-Twilio-Signature, and see which string was signed."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import parse_qsl
@@ -8,6 +7,7 @@ from urllib.parse import parse_qsl
 import typer
 
 from connector.cli.options import Commands, Format, FormatOption, examples
+from connector.cli.output import say, say_json
 
 if TYPE_CHECKING:
     from connector.twilio.signature import Verdict
@@ -58,7 +58,10 @@ def verify(
     keys = Keys.of(auth_token or (), {settings_of(header)[0]: shared_key} if shared_key else {})
     pairs, body = _content(body_file, content_type)
     verdict = explain(url, pairs, signature, keys, settings=header, body=body)
-    typer.echo(_as_json(verdict) if output is Format.json else _as_text(verdict))
+    if output is Format.json:
+        say_json(_as_json(verdict))
+    else:
+        _print(verdict)
     raise typer.Exit(0 if verdict.valid else 1)
 
 
@@ -87,9 +90,9 @@ def sign(
         raise typer.BadParameter("Give --auth-token, or --shared-key for HMAC-SHA256.")
     if output is Format.json:
         algorithm = "HMAC_SHA256" if wants_sha256 else "HMAC_SHA1"
-        typer.echo(json.dumps({"signature": made, "algorithm": algorithm, "signed": signed_string(url, pairs)}))
+        say_json({"signature": made, "algorithm": algorithm, "signed": signed_string(url, pairs)})
     else:
-        typer.echo(made)
+        say(made)
 
 
 def _content(body_file: Path | None, content_type: str) -> tuple[list[tuple[str, str]], bytes | None]:
@@ -98,24 +101,23 @@ def _content(body_file: Path | None, content_type: str) -> tuple[list[tuple[str,
         return [], None
     raw = body_file.read_bytes()
     if content_type.partition(";")[0].strip().lower() == FORM:
-        return parse_qsl(raw.decode(), keep_blank_values=True), None
+        try:
+            return parse_qsl(raw.decode(), keep_blank_values=True), None
+        except UnicodeDecodeError as error:
+            raise typer.BadParameter(f"{body_file} is not a form in UTF-8: give its --content-type.") from error
     return [], raw
 
 
-def _as_json(verdict: "Verdict") -> str:
+def _as_json(verdict: "Verdict") -> dict[str, object]:
     attempts = [
         {"url": attempt.url, "signed": attempt.signed, "secret": attempt.secret, "matches": attempt.matches}
         for attempt in verdict.attempts
     ]
-    document = {"valid": verdict.valid, "reason": verdict.reason, "algorithm": verdict.algorithm, "attempts": attempts}
-    return json.dumps(document, ensure_ascii=False)
+    return {"valid": verdict.valid, "reason": verdict.reason, "algorithm": verdict.algorithm, "attempts": attempts}
 
 
-def _as_text(verdict: "Verdict") -> str:
-    lines = [f"{'valid' if verdict.valid else 'not valid'}: {verdict.reason} ({verdict.algorithm})"]
+def _print(verdict: "Verdict") -> None:
+    say(f"{'valid' if verdict.valid else 'not valid'}: {verdict.reason} ({verdict.algorithm})")
     for attempt in verdict.attempts:
-        lines += [
-            f"  {'=' if attempt.matches else '≠'} {attempt.secret} over the URL {attempt.url}",
-            f"    signed string: {attempt.signed}",
-        ]
-    return "\n".join(lines)
+        say(f"  {'=' if attempt.matches else '≠'} {attempt.secret} over the URL {attempt.url}")
+        say(f"    signed string: {attempt.signed}")

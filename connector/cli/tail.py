@@ -1,6 +1,5 @@
 """`twilio-kafka tail`: what happens on the topics, joined into stories."""
 
-import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import datetime
@@ -23,7 +22,8 @@ from connector.cli.options import (
     run_async,
     unknown,
 )
-from connector.cli.output import console
+from connector.cli.output import say_json
+from connector.terminal import console
 
 if TYPE_CHECKING:
     from connector.events import Received
@@ -134,7 +134,7 @@ async def _show(source: "Selected", output: Format, limit: int | None) -> None:
     async with aclosing(source) as found:
         async for stories, line, record in found:
             if output is Format.json:
-                typer.echo(json.dumps({"story": line.story, **_as_json(record)}, ensure_ascii=False))
+                say_json({"story": line.story, **_as_json(record)})
             else:
                 shown.print(stories.render(line, whole=whole))
             count += 1

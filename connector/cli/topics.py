@@ -1,6 +1,5 @@
 """`twilio-kafka topics`: what topics there must be, and making it so."""
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,7 +14,7 @@ from connector.cli.options import (
     kafka_settings,
     run_async,
 )
-from connector.cli.output import Column, print_table
+from connector.cli.output import Column, print_table, say, say_json
 
 if TYPE_CHECKING:
     from connector.settings import Settings
@@ -61,7 +60,7 @@ def list_topics(
             }
             for topic in wanted
         ]
-        typer.echo(json.dumps({"topics": listed, "problems": problems}, indent=2))
+        say_json({"topics": listed, "problems": problems}, indent=2)
     else:
         print_table(
             (Column("NAME", wraps=True), Column("PARTITIONS", right=True), Column("SETTINGS", rank=1, wraps=True)),
@@ -71,7 +70,7 @@ def list_topics(
             ],
         )
         for problem in problems:
-            typer.echo(problem, err=True)
+            say(problem, err=True)
     raise typer.Exit(1 if problems else 0)
 
 
@@ -86,11 +85,11 @@ def _print_acls(settings: "Settings", *, principal: str | None, console: bool, o
     who = principal or f"User:{user or 'twilio-kafka'}"
     found = acls_of(settings, console=console)
     if output is Format.json:
-        typer.echo(json.dumps({"principal": who, "acls": [asdict(acl) for acl in found]}, indent=2))
+        say_json({"principal": who, "acls": [asdict(acl) for acl in found]}, indent=2)
         return
     for acl in found:
         line = acls.command(acl, principal=who, bootstrap_servers=settings.kafka.bootstrap_servers)
-        typer.echo(f"{line}  # {', '.join(acl.purposes)}")
+        say(f"{line}  # {', '.join(acl.purposes)}")
 
 
 @app.command(
@@ -105,11 +104,11 @@ def apply_topics(config: ConfigOption = None, kafka: KafkaOption = None, output:
     settings = kafka_settings(config, kafka)
     done, left = run_async(topics.apply(settings.kafka, topics_of(settings)), kafka=settings.kafka)
     if output is Format.json:
-        typer.echo(json.dumps({"done": done, "left": left}, indent=2))
+        say_json({"done": done, "left": left}, indent=2)
     else:
         fine = [] if left else ["Every topic is as it should be."]
         for sentence in done or fine:
-            typer.echo(sentence)
+            say(sentence)
         for sentence in left:
-            typer.echo(sentence, err=True)
+            say(sentence, err=True)
     raise typer.Exit(1 if left else 0)

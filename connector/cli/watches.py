@@ -1,6 +1,5 @@
 """`twilio-kafka watches`: where each watch stands; pause, resume, rewind and re-scan it wherever it runs."""
 
-import json
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +16,7 @@ from connector.cli.options import (
     moment,
     run_async,
 )
-from connector.cli.output import Column, print_table
+from connector.cli.output import Column, print_table, say, say_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +58,7 @@ def list_watches(config: ConfigOption = None, kafka: KafkaOption = None, output:
     settings = kafka_settings(config, kafka)
     found = run_async(_statuses(settings), kafka=settings.kafka)
     if output is Format.json:
-        typer.echo(json.dumps([status.as_json() for status in found], indent=2))
+        say_json([status.as_json() for status in found], indent=2)
     else:
         print_statuses(found)
         for status in found:
@@ -125,9 +124,7 @@ def _confirm_rewind(settings: "Settings", name: str, begin: datetime) -> None:
         raise typer.BadParameter("There is no terminal to ask on: --yes rewinds without asking.")
     counted, is_whole = run_async(_published_since(settings, name, begin), kafka=settings.kafka)
     count = f"{counted:,} events" if is_whole else f"more than {counted:,} events"
-    typer.echo(
-        f"{name} has published {count} of what was created since {_time(begin)}; it publishes them again.", err=True
-    )
+    say(f"{name} has published {count} of what was created since {_time(begin)}; it publishes them again.", err=True)
     typer.confirm("Rewind?", abort=True, err=True)
 
 
@@ -189,9 +186,9 @@ def _ask(
 
     answer = run_async(converse(), kafka=settings.kafka)
     if output is Format.json:
-        typer.echo(json.dumps({"watch": name, "action": action, "done": answer.done, "message": answer.message}))
+        say_json({"watch": name, "action": action, "done": answer.done, "message": answer.message})
     else:
-        typer.echo(f"{name}: {answer.message}", err=not answer.done)
+        say(f"{name}: {answer.message}", err=not answer.done)
     raise typer.Exit(0 if answer.done else 1)
 
 

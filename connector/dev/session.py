@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from connector import telemetry
 from connector.app import App
@@ -26,6 +26,7 @@ from connector.kafka import reading, topics
 from connector.settings import Settings, load_with_origins
 from connector.simulator import Simulator
 from connector.stories import Stories
+from connector.terminal import console, visible
 
 SHOWN = (
     "commands",
@@ -51,9 +52,9 @@ async def run_session(*, kafka: str | None = None, data: Path | None = None, dem
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    console = Console(highlight=False, soft_wrap=True)
+    shown = console()
     began = time.monotonic()
-    async with _broker(kafka, data, console) as address, _simulator() as simulator:
+    async with _broker(kafka, data, shown) as address, _simulator() as simulator:
         ports = {"port": free_port(PORTS["callbacks"]), "admin": free_port(PORTS["admin"])}
         # A connector.yaml that lies here may name a real account: it is left alone.
         environ = {"CONNECTOR_CONFIG": os.devnull, **environment(simulator, kafka=address, **ports)}
@@ -65,12 +66,12 @@ async def run_session(*, kafka: str | None = None, data: Path | None = None, dem
         starting = asyncio.create_task(app.started.wait(), name="starting")
         await asyncio.wait({running, starting}, return_when=asyncio.FIRST_COMPLETED)
         simulator.configure(inbound_url=f"{settings.callbacks.public_url}/callbacks/inbound-message")
-        _announce(console, address, simulator, app, began)
-        demonstration = [_show(settings, console), traffic(settings, simulator)] if demo else []
-        background = [_in_background("demo", work, console) for work in demonstration]
+        _announce(shown, address, simulator, app, began)
+        demonstration = [_show(settings, shown), traffic(settings, simulator)] if demo else []
+        background = [_in_background("demo", work, shown) for work in demonstration]
         waiting = asyncio.create_task(stop.wait(), name="stop")
         await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        _say(console, "Stopping …")
+        _say(shown, "Stopping …")
         for task in (waiting, starting, *background):
             task.cancel()
         app.stop.set()
@@ -100,15 +101,15 @@ def environment(simulator: Simulator, *, kafka: str, port: int | None = None, ad
 
 
 @asynccontextmanager
-async def _broker(kafka: str | None, data: Path | None, console: Console) -> AsyncIterator[str]:
+async def _broker(kafka: str | None, data: Path | None, shown: Console) -> AsyncIterator[str]:
     if kafka is not None:
         yield kafka
         return
-    say = partial(_say, console)
+    say = partial(_say, shown)
     broker = Broker(folder=data, port=free_port(PORTS["kafka"]), progress=say)
     say("Starting Kafka …")
     await broker.start()
-    keeping = _in_background("supervision of Kafka", broker.keep_running(), console)
+    keeping = _in_background("supervision of Kafka", broker.keep_running(), shown)
     try:
         yield broker.bootstrap_servers
     finally:
@@ -127,23 +128,23 @@ async def _simulator() -> AsyncIterator[Simulator]:
         await simulator.stop()
 
 
-def _say(console: Console, line: str) -> None:
-    console.print(f"[dim]{escape(line)}[/]")
+def _say(shown: Console, line: str) -> None:
+    shown.print(line, style="dim")
 
 
-def _in_background(name: str, work: Coroutine[Any, Any, None], console: Console) -> asyncio.Task[None]:
+def _in_background(name: str, work: Coroutine[Any, Any, None], shown: Console) -> asyncio.Task[None]:
     """Run `work` until it is cancelled. If it fails, the terminal says so and everything else goes on."""
 
     def tell(task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()):
-            console.print(f"[red]The {name} ended: {type(error).__name__}: {escape(str(error))}[/]")
+            shown.print(f"The {name} ended: {type(error).__name__}: {visible(str(error))}", style="red")
 
     task = asyncio.create_task(work, name=name)
     task.add_done_callback(tell)
     return task
 
 
-def _announce(console: Console, address: str, simulator: Simulator, app: App, began: float) -> None:
+def _announce(shown: Console, address: str, simulator: Simulator, app: App, began: float) -> None:
     rows = (
         ("Kafka", address),
         ("Twilio simulator", f"{simulator.url}  (controls: {simulator.url}/_sim/)"),
@@ -151,15 +152,15 @@ def _announce(console: Console, address: str, simulator: Simulator, app: App, be
         ("Console, metrics", f"http://127.0.0.1:{app.ports.get('admin')}/"),
     )
     for name, text in rows:
-        console.print(f"[bold]{name:<17}[/] {text}")
-    console.print(f"[dim]Ready after {time.monotonic() - began:.1f} s. In another terminal:[/]")
+        shown.print(Text.assemble((f"{name:<17}", "bold"), f" {text}"))
+    shown.print(f"Ready after {time.monotonic() - began:.1f} s. In another terminal:", style="dim")
     example = '\'{"to": "+15557654321", "from": "+15551234567", "body": "Hello"}\''
     broker = "" if address == f"127.0.0.1:{PORTS['kafka']}" else f"--kafka {address} "
-    console.print(f"  .venv/bin/twilio-kafka send {broker}send-message {example}")
-    console.print("[dim]Ctrl-C stops everything.[/]\n")
+    shown.print(f"  .venv/bin/twilio-kafka send {broker}send-message {example}")
+    shown.print("Ctrl-C stops everything.\n", style="dim")
 
 
-async def _show(settings: Settings, console: Console) -> None:
+async def _show(settings: Settings, out: Console) -> None:
     """Print the joined stream of what happens."""
     prefix = settings.kafka.topic_prefix
     names = [topic.name.removeprefix(f"{prefix}.") for topic in topics_of(settings)]
@@ -170,6 +171,6 @@ async def _show(settings: Settings, console: Console) -> None:
             # A broker that has just started may take longer to know its new topics than a reader waits.
             with contextlib.suppress(Unavailable):
                 async for record in reading.follow(settings.kafka, shown, since=since):
-                    console.print(stories.render(stories.line(record)))
+                    out.print(stories.render(stories.line(record)))
                     since = datetime.fromtimestamp((record.timestamp + 1) / 1000, UTC)
             await asyncio.sleep(AGAIN_SECONDS)

@@ -55,11 +55,19 @@ async def handle(state: State, request: web.BaseRequest) -> web.Response:
     if action is None:
         return _json({"error": f"no {request.method} /_sim/{name}", "routes": sorted(map(" ".join, ACTIONS))}, 404)
     try:
-        raw = await request.content.read()
+        # What is only read may carry no orders.
+        raw = await request.content.read() if request.method == "POST" else b""
         answer = action(state, orjson.loads(raw) if raw else {}, dict(parse_qsl(query)), rest)
         return _json(await answer if isinstance(answer, Awaitable) else answer)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         return _json({"error": f"{type(error).__name__}: {error}"}, 400)
+    except TimeoutError:
+        return _json({"error": "It has not become so in that time."}, 504)
+
+
+def refusal(status: int, sentence: str) -> web.Response:
+    """The answer to a request that may not be asked."""
+    return _json({"error": sentence}, status)
 
 
 def _json(value: Any, status: int = 200) -> web.Response:

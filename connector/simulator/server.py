@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from aiohttp import web
 
-from connector.simulator import answers, control, dispatch, redirects, xml
+from connector.simulator import answers, browsers, control, dispatch, redirects, xml
 from connector.simulator.authentication import authenticate, authorise
 from connector.simulator.errors import Refusal, not_found, refusal
 from connector.simulator.faults import Fault
@@ -30,7 +30,10 @@ class Server:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer any request."""
         target = request.raw_path
-        if target.startswith("/_sim"):
+        is_control = target.startswith("/_sim")
+        if (refusal_ := browsers.refused(request, control=is_control)) is not None:
+            return control.refusal(*refusal_)
+        if is_control:
             return await control.handle(self.state, request)
         if target.startswith(redirects.PREFIX):
             return await answers.content(self.state, request)

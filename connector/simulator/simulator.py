@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
+from connector import server_header
 from connector.simulator import bulk, debugger, inbound, progress
 from connector.simulator.accounts import Account
 from connector.simulator.callbacks import Deliveries
@@ -42,6 +43,7 @@ class Simulator:
         """Listen, and return the base URL; port 0 takes a free one."""
         await self.state.deliveries.open()
         server = web.Server(Server(self.state).handle, access_log=None)
+        server.request_factory = server_header.without(server.request_factory)
         self._runner = web.ServerRunner(server, shutdown_timeout=1.0)
         await self._runner.setup()
         await web.TCPSite(self._runner, host, port, backlog=1024).start()

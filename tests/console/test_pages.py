@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 
+from connector.events import Record
+from connector.kafka import produce
 from tests.console.conftest import NARROW, OUT, WIDE, Live, violations
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -225,6 +227,36 @@ async def test_a_dead_letter_is_discarded_with_a_note(live: Live) -> None:
         await page.get_by_role("button", name=re.compile("^Discarded")).click()
         await page.locator(f"{ROW} a").first.click()
         await expect(page.locator(".note", has_text="an example")).to_contain_text("discarded by console")
+
+
+HOSTILE = (
+    "<img src=x onerror=window.evil=1> \u202egpj.exe \u2066a\u2069 b\u200bc \x1b[31m \x9b "
+    "<script>window.evil=1</script>"
+)
+UNSEEN = (
+    r"[...document.body.innerText].filter((one) => /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(one)"
+    r' && !"\n\t".includes(one))'
+)
+
+
+async def test_what_strangers_wrote_is_text_and_shows_as_itself(live: Live) -> None:
+    reasons = {"topic": f"{live.prefix}.commands.send-message", "partition": "0", "offset": "7"}
+    reasons |= dict.fromkeys(("message", "class", "stage", "group", "twilio-code"), HOSTILE)
+    headers = [(f"dlq.errors.{name}", text.encode()) for name, text in reasons.items()]
+    headers += [("id", HOSTILE.encode()), (HOSTILE, HOSTILE.encode())]
+    letter = Record(f"{live.prefix}.dead-letters", b"k", HOSTILE.encode(), headers)
+    await produce.send(live.process.settings.kafka, letter)
+    async with live.page("dead-letters") as page:
+        row = page.locator(ROW).filter(has_text="gpj.exe").first
+        await expect(row).to_contain_text(r"\u202egpj.exe")
+        assert await page.evaluate(UNSEEN) == []
+        await row.locator("a").first.click()
+        await expect(page.locator(".note").first).to_contain_text("<img src=x onerror=window.evil=1>")
+        await page.get_by_role("button", name=re.compile("^Show content")).click()
+        # What is edited is what is in the record.
+        await expect(page.get_by_label("Content", exact=True)).to_have_value(HOSTILE)
+        assert await page.evaluate(UNSEEN) == []
+        assert await page.evaluate("window.evil") is None
 
 
 async def test_a_message_is_sent_from_the_form_and_its_story_opens(live: Live) -> None:

@@ -1,6 +1,21 @@
-// Elements from data. Text is only ever set as text: whatever a record holds stays harmless.
+// Elements from data. Text is only ever set as text, and shows as itself: whatever a record holds stays harmless.
 
 const SVG = "http://www.w3.org/2000/svg";
+
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0e\uffa0\u{e0100}-\u{e01ef}]/gu;
+const READ = ["title", "aria-label", "placeholder", "alt"];
+
+function escaped(character) {
+  const number = character.codePointAt(0);
+  if (character === "\n" || character === "\t") return character;
+  if (number <= 0xff) return `\\x${number.toString(16).padStart(2, "0")}`;
+  return number <= 0xffff ? `\\u${number.toString(16).padStart(4, "0")}` : `\\U${number.toString(16).padStart(8, "0")}`;
+}
+
+/** Text whose reading order nobody can turn around and in which nothing is hidden, as on the command line. */
+export const visible = (value) => String(value).replace(UNSEEN, escaped);
+
+const shown = (child) => (child instanceof Node ? child : visible(child));
 
 function fill(element, properties, children) {
   for (const [name, value] of Object.entries(properties ?? {})) {
@@ -9,9 +24,10 @@ function fill(element, properties, children) {
       for (const [event, handler] of Object.entries(value)) element.addEventListener(event, handler);
     } else if (name === "class") element.setAttribute("class", value);
     else if (name === "value" || name === "checked" || name === "disabled") element[name] = value;
+    else if (READ.includes(name)) element.setAttribute(name, visible(value));
     else element.setAttribute(name, value === true ? "" : String(value));
   }
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false).map(shown));
   return element;
 }
 
@@ -20,8 +36,8 @@ export const svg = (tag, properties, ...children) => fill(document.createElement
 
 /** Set an element's text without touching it when nothing changes: a screen reader or a selection stays where it is. */
 export function text(element, value) {
-  const wanted = value ?? "";
-  if (element.textContent !== String(wanted)) element.textContent = wanted;
+  const wanted = visible(value ?? "");
+  if (element.textContent !== wanted) element.textContent = wanted;
   return element;
 }
 

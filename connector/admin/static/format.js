@@ -1,6 +1,6 @@
 // Times, durations, numbers and states as people read them.
 
-import { h } from "./dom.js";
+import { h, visible } from "./dom.js";
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
@@ -63,7 +63,7 @@ export const pill = (state) => h("span", { class: `pill ${tone(state)}` }, state
 /** JSON for reading: keys and values apart, as text. */
 export function json(value) {
   const block = h("pre", { class: "json", tabindex: "0", role: "group", "aria-label": "Values" });
-  const whole = JSON.stringify(value, null, 2) ?? "";
+  const whole = visible(JSON.stringify(value, null, 2) ?? "");
   const pattern = /("(?:[^"\\]|\\.)*")(\s*:)?|[^"]+/g;
   for (const found of whole.matchAll(pattern)) {
     if (found[2]) block.append(h("span", { class: "key" }, found[1].slice(1, -1)), ": ");

@@ -1,7 +1,7 @@
 // One dead letter: reason, content on request, edit and replay, discard with a note.
 
 import { get, post } from "../api.js";
-import { confirm, h, toast } from "../dom.js";
+import { confirm, h, text, toast } from "../dom.js";
 import { count, pill, time } from "../format.js";
 import { facts, layout } from "../page.js";
 
@@ -23,7 +23,7 @@ export function open({ argument }) {
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
   const fail = (error) => {
     problem.hidden = false;
-    problem.textContent = error.message;
+    text(problem, error.message);
   };
 
   const load = async (content) => {

@@ -1,7 +1,7 @@
 // Send: try a command out, with a form made from its schema.
 
 import { get, post } from "../api.js";
-import { h } from "../dom.js";
+import { h, text } from "../dom.js";
 import { parameters, variants } from "../form.js";
 import { layout } from "../page.js";
 
@@ -12,7 +12,7 @@ export function open() {
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
   const fail = (error) => {
     problem.hidden = false;
-    problem.textContent = error.message;
+    text(problem, error.message);
     problem.scrollIntoView({ block: "nearest" });
   };
 
