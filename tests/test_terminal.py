@@ -116,7 +116,7 @@ def printing(tree: ast.AST) -> Iterator[str]:
 
 def test_the_command_line_prints_through_one_door() -> None:
     root = Path(connector.__file__).parents[1]
-    found = {}
+    found: dict[str, list[str]] = {}
     for path in sorted((root / "connector").rglob("*.py")):
         place = str(path.relative_to(root))
         if place not in DOORS and not place.startswith("connector/admin/") and place != "connector/app.py":

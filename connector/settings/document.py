@@ -20,9 +20,14 @@ _SCALARS = frozenset(
     _STANDARD + name for name in ("str", "int", "float", "bool", "null", "timestamp", "value", "merge")
 )
 _VARIABLE = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}\n]*))?\}")
-_MARK = re.compile("\ue000([0-9]+)\ue001")
+_MARK = re.compile("\ue000([0-9]{1,9})\ue001")
 _UNCLOSED = "holds a ${ that is not ${VAR} or ${VAR:-default}: close it, or write $${ for the two characters"
 _DEEPEST = 20
+MOST_CHARACTERS = 1024 * 1024
+_MOST_VALUES = 50_000
+_TOO_DEEP = "nests too deep, perhaps in itself: write it out"
+_TOO_LARGE = f"has more than {MOST_CHARACTERS:,} characters: this is not a configuration, name another one"
+_TOO_MANY = f"holds more than {_MOST_VALUES:,} values once its aliases (*) are written out: use fewer"
 
 
 def read_document(text: str, *, place: str, environ: Mapping[str, str]) -> tuple[Node, list[Problem]]:
@@ -31,16 +36,18 @@ def read_document(text: str, *, place: str, environ: Mapping[str, str]) -> tuple
     `$${` stands for `${`. As in a shell, a default also replaces an empty variable. A variable never changes how the
     document is read: YAML sees marks, also where its braces would mean something (`{password: ${VAR}}`).
     """
-    reader = _Reader(place, environ, found=list(_VARIABLE.finditer(text)))
-    numbers = iter(range(len(reader.found)))
     start = Origin("file", place, 1)
+    reader = _Reader(place, environ, found=list(_VARIABLE.finditer(text[:MOST_CHARACTERS])))
+    numbers = iter(range(len(reader.found)))
     try:
-        node = yaml.compose(_VARIABLE.sub(lambda _: f"\ue000{next(numbers)}\ue001", text), Loader=yaml.SafeLoader)
+        _check_length(text, start)
+        tree = reader.tree(_VARIABLE.sub(lambda _: f"\ue000{next(numbers)}\ue001", text), start)
     except yaml.YAMLError as error:
         return Node({}, start), [_syntax(error, text, place)]
-    if node is None:
-        return Node({}, start), []
-    tree = reader.node((), node, start)
+    except _OutOfBoundsError as error:
+        return Node({}, start), [error.problem]
+    if tree.content is None:
+        return Node({}, start), reader.problems
     if isinstance(tree.content, dict):
         return tree, reader.problems
     problem = Problem(start, (), "the file is not a mapping: begin with a key such as kafka: or connections:")
@@ -51,13 +58,28 @@ def read_value(text: str, origin: Origin) -> Node:
     """The tree of a value written as JSON or YAML in a variable; all of it has one origin. Raises ValueError."""
     reader = _Reader(origin.place, {}, origin)
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        _check_length(text, origin)
+        tree = reader.tree(text, origin)
     except yaml.YAMLError as error:
         raise ValueError("cannot be read") from error
-    tree = reader.node((), node, origin) if node else Node(None, origin)
+    except _OutOfBoundsError as error:
+        raise ValueError(error.problem.sentence) from error
     if reader.problems:
         raise ValueError(reader.problems[0].sentence)
     return tree
+
+
+class _OutOfBoundsError(Exception):
+    """A document that is too long, nests too deep, or whose aliases multiply it."""
+
+    def __init__(self, origin: Origin, sentence: str, path: Path = ()) -> None:
+        super().__init__(sentence)
+        self.problem = Problem(origin, path, sentence)
+
+
+def _check_length(text: str, origin: Origin) -> None:
+    if len(text) > MOST_CHARACTERS:
+        raise _OutOfBoundsError(origin, _TOO_LARGE)
 
 
 def _syntax(error: yaml.YAMLError, text: str, place: str) -> Problem:
@@ -85,10 +107,31 @@ class _Reader:
     fixed: Origin | None = None
     found: list[re.Match[str]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    left: int = _MOST_VALUES
+
+    def tree(self, text: str, start: Origin) -> Node:
+        """The tree of a text. Raises YAMLError or _OutOfBoundsError."""
+        self._check_depth(text)
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        return Node(None, start) if node is None else self.node((), node, start)
+
+    def _check_depth(self, text: str) -> None:
+        """A composer calls itself: nothing that nests deep is given to it."""
+        depth = 0
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                if depth > _DEEPEST:
+                    raise _OutOfBoundsError(self._at(event), _TOO_DEEP)
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
 
     def node(self, path: Path, node: yaml.Node, origin: Origin) -> Node:
+        self.left -= 1
+        if self.left < 0:
+            raise _OutOfBoundsError(origin, _TOO_MANY, path)
         if len(path) > _DEEPEST:
-            return self._unreadable(path, origin, "nests too deep, perhaps in itself: write it out")
+            return self._unreadable(path, origin, _TOO_DEEP)
         if isinstance(node, yaml.MappingNode) and node.tag == f"{_STANDARD}map":
             return Node(self._mapping(path, node), origin)
         if isinstance(node, yaml.SequenceNode) and node.tag == f"{_STANDARD}seq":
@@ -106,7 +149,10 @@ class _Reader:
             if name is None:
                 self.problems.append(Problem(self._at(key), path, "a key is not a word: write key: value"))
             elif key.tag == _MERGE:
-                continue
+                if not _takes_over(value):
+                    self.problems.append(
+                        Problem(self._at(key), path, "<< takes over mappings: give *alias or [*a, *b]")
+                    )
             elif name in lines:
                 sentence = f"is given twice, first in line {lines[name]}: remove one of them"
                 self.problems.append(Problem(self._at(key), (*path, name), sentence))
@@ -151,8 +197,13 @@ class _Reader:
         self.problems.append(Problem(origin, path, sentence))
         return Node(UNREADABLE, origin)
 
-    def _at(self, node: yaml.Node) -> Origin:
+    def _at(self, node: yaml.Node | yaml.Event) -> Origin:
         return self.fixed or Origin("file", self.place, node.start_mark.line + 1)
+
+
+def _takes_over(value: yaml.Node) -> bool:
+    parts = value.value if isinstance(value, yaml.SequenceNode) else [value]
+    return all(isinstance(part, yaml.MappingNode) for part in parts)
 
 
 def _merged(node: yaml.MappingNode) -> Iterator[yaml.MappingNode]:

@@ -14,6 +14,7 @@ from connector.settings.tree import UNREADABLE, Node, Origin, Problem, children,
 PREFIX = "CONNECTOR_"
 CONFIG = "CONNECTOR_CONFIG"
 _FILE = "_FILE"
+_LONGEST_FILE = 1024 * 1024
 
 ALIASES: dict[str, Path] = {
     "TWILIO_ACCOUNT_SID": ("connections", "default", "account_sid"),
@@ -125,10 +126,14 @@ def _put(tree: Node, setting: _Setting, text: str) -> tuple[Node, list[Problem]]
 def _file_text(name: str) -> str:
     """The content of a file without the new line at its end. Raises ValueError."""
     try:
-        return FilePath(name).read_text(encoding="utf-8").rstrip("\r\n")
+        with FilePath(name).open(encoding="utf-8") as file:
+            text = file.read(_LONGEST_FILE + 1)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise ValueError(f"the file {name} cannot be read ({reason}): name a readable file with the secret") from error
+    if len(text) > _LONGEST_FILE:
+        raise ValueError(f"the file {name} has more than {_LONGEST_FILE:,} characters: name the one with the secret")
+    return text.rstrip("\r\n")
 
 
 def _setting(name: str, tree: Node) -> _Setting | None:

@@ -7,7 +7,7 @@ from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
 from connector.errors import ConfigurationError
-from connector.settings.document import read_document
+from connector.settings.document import MOST_CHARACTERS, read_document
 from connector.settings.environment import COMPANIONS, CONFIG, apply_environment, names_a_file, variable_for
 from connector.settings.model import Settings
 from connector.settings.problems import examine
@@ -22,6 +22,7 @@ _NO_CONNECTION = (
     "no Twilio account is configured: set TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN, "
     "or name a file that has connections with -c FILE or CONNECTOR_CONFIG"
 )
+_MOST_TOLD = 100
 _ORDER = {"file": 0, "environment": 1, "option": 2, "default": 3}
 
 
@@ -82,7 +83,9 @@ def load_with_origins(
         )
         problems += [Problem(_place(tree, finding.path), finding.path, finding.sentence) for finding in found]
     if problems:
-        raise ConfigurationError(list(dict.fromkeys(str(problem) for problem in sorted(problems, key=_by_place))))
+        sentences = list(dict.fromkeys(str(problem) for problem in sorted(problems, key=_by_place)))
+        more_of_them = [f"and {len(sentences) - _MOST_TOLD:,} more"] if len(sentences) > _MOST_TOLD else []
+        raise ConfigurationError([*sentences[:_MOST_TOLD], *more_of_them])
     return Loaded(settings, file, tuple(notes), tree, sources)
 
 
@@ -137,7 +140,9 @@ def _read(file: FilePath | None, named_by: Origin, environ: Mapping[str, str]) -
     if file is None:
         return Node({}, Origin("default")), []
     try:
-        return read_document(file.read_text(encoding="utf-8"), place=str(file), environ=environ)
+        with file.open(encoding="utf-8") as opened:
+            # One more than a document may have: a device or a pipe may have no end.
+            return read_document(opened.read(MOST_CHARACTERS + 1), place=str(file), environ=environ)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         subject = "" if named_by.kind == "file" else f"{file} "
