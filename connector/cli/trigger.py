@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from connector.cli.options import Commands, examples, unknown
+from connector.cli.output import say
 
 if TYPE_CHECKING:
     import aiohttp
@@ -42,7 +43,7 @@ def trigger(
     """
     if event not in EVENTS:
         raise unknown(event, "event", EVENTS)
-    typer.echo(asyncio.run(happen(event, simulator.rstrip("/"))))
+    say(asyncio.run(happen(event, simulator.rstrip("/"))))
 
 
 async def happen(event: str, url: str) -> str:

@@ -64,7 +64,7 @@ def list_watches(config: ConfigOption = None, kafka: KafkaOption = None, output:
         for status in found:
             if status.failing:
                 since = f" since {_time(status.failing_since)}" if status.failing_since else ""
-                typer.echo(f"{status.name} stands still{since}: {status.failing}")
+                say(f"{status.name} stands still{since}: {status.failing}")
 
 
 @app.command(epilog=examples("twilio-kafka watches pause messages"))
