@@ -198,7 +198,7 @@ class _Reader:
         return Node(UNREADABLE, origin)
 
     def _at(self, node: yaml.Node | yaml.Event) -> Origin:
-        return self.fixed or Origin("file", self.place, node.start_mark.line + 1)
+        return self.fixed or Origin("file", self.place, node.start_mark.line + 1 if node.start_mark else 1)
 
 
 def _takes_over(value: yaml.Node) -> bool:
