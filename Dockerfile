@@ -1,6 +1,7 @@
 # syntax=docker/dockerfile:1
 # The connector as an image: `docker build --tag twilio-kafka-connector .`
-# Everything is installed in the exact versions of constraints.txt; the build's own tool is pinned here.
+# Everything is installed in the exact versions of requirements.txt, and only if its hash is there; the build's own tool is
+# pinned here.
 # The tag of the base image, or tag@sha256:…: a release builds from the digest that the tag has at that time, and says it.
 ARG PYTHON=3.13-slim-trixie
 
@@ -8,14 +9,13 @@ FROM python:${PYTHON} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 RUN pip install "hatchling==1.33.0" && python -m venv --without-pip /opt/venv
-# Dependencies first, from a wheel without code: they stay in the cache when only the code changes.
-COPY pyproject.toml constraints.txt README.md LICENSE ./
-COPY connector/__init__.py connector/
-RUN pip wheel --no-build-isolation --no-deps --wheel-dir /wheels . \
-    && pip --python /opt/venv/bin/python install --constraint constraints.txt "$(echo /wheels/*.whl)[otel,store]"
+# Dependencies first: they stay in the cache when only the code changes.
+COPY requirements.txt ./
+RUN pip --python /opt/venv/bin/python install --require-hashes --no-deps --requirement requirements.txt
+COPY pyproject.toml README.md LICENSE ./
 COPY connector connector
 RUN pip wheel --no-build-isolation --no-deps --wheel-dir /wheels . \
-    && pip --python /opt/venv/bin/python install --no-deps --force-reinstall /wheels/*.whl
+    && pip --python /opt/venv/bin/python install --no-deps /wheels/*.whl
 
 FROM python:${PYTHON}
 ARG VERSION=0.1.0

@@ -2,8 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+# What the image has, for every platform and Python that it could have.
+LOCK := --no-header --no-annotate --universal --python-version 3.11 --generate-hashes --extra otel --extra store
 
-.PHONY: help install dev test check schemas docs dist pictures site bench peer chaos soak fuzz flood audit constraints clean
+.PHONY: help install dev test check schemas docs dist pictures site bench peer chaos soak fuzz flood audit sbom constraints clean
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -84,8 +86,14 @@ audit: .venv/.runtime  ## known vulnerabilities of the pinned dependencies; need
 	@$(PIP) --group audit
 	@$(BIN)/python -m pip_audit --strict --no-deps --disable-pip -r constraints.txt $(ARGS)
 
-constraints: .venv/.tests  ## write constraints.txt from what is installed
-	@{ echo "# Exact versions of everything that the Makefile and the image install. Refresh: make constraints"; $(BIN)/python -m pip freeze --exclude-editable --all | grep -vE '^(setuptools|wheel)=='; } > constraints.txt.new && mv constraints.txt.new constraints.txt
+sbom: .venv/.runtime  ## sbom.cdx.json: what is in the image, with hashes (CycloneDX)
+	@$(PIP) --group audit
+	@$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --output-file sbom.cdx.json requirements.txt
+
+constraints: .venv/.tests  ## write constraints.txt from what is installed, requirements.txt with hashes from it
+	@$(PIP) --group docs --group audit --group lock
+	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable --all | grep -vE '^(setuptools|wheel)=='; } > constraints.txt.new && mv constraints.txt.new constraints.txt
+	@{ sed -n '/^#/p' requirements.txt; $(BIN)/uv pip compile --quiet $(LOCK) --constraint constraints.txt pyproject.toml; } > requirements.txt.new && mv requirements.txt.new requirements.txt
 
 clean:  ## remove .venv and caches
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache

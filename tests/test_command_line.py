@@ -292,11 +292,16 @@ def test_a_signature_that_was_signed_is_verified_and_another_is_explained(tmp_pa
     )
 
 
-def test_a_shared_key_signs_and_verifies_with_sha256() -> None:
-    common = ("--url", "https://hooks.example.com/cb", "--shared-key", "secret")
-    made = twilio_kafka("signature", "sign", *common).stdout.strip()
+def test_a_shared_key_signs_and_verifies_with_sha256_also_from_a_file(tmp_path: Path) -> None:
+    url = ("--url", "https://hooks.example.com/cb")
+    file = tmp_path / "key"
+    file.write_text("secret\n")
+    made = twilio_kafka("signature", "sign", *url, "--shared-key", "secret").stdout.strip()
     assert len(made) == 44
-    assert twilio_kafka("signature", "verify", *common, "--signature", made).returncode == 0
+    from_file = ("--shared-key-file", str(file))
+    assert twilio_kafka("signature", "verify", *url, *from_file, "--signature", made).returncode == 0
+    both = twilio_kafka("signature", "sign", *url, *from_file, "--shared-key", "secret")
+    assert (both.returncode, "not both" in both.stderr) == (2, True)
 
 
 def test_a_switch_has_no_type_in_the_help_and_the_version_is_an_option() -> None:

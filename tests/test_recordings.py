@@ -62,6 +62,13 @@ def resident(process: Connector) -> int:
     return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) * 1024
 
 
+def core_size(process: Connector) -> tuple[str, ...]:
+    """How much of its memory a core dump may have: now, and at most."""
+    assert process.process is not None
+    limits = Path(f"/proc/{process.process.pid}/limits").read_text()
+    return tuple(limits.partition("Max core file size")[2].split()[:2])
+
+
 @contextlib.asynccontextmanager
 async def watching_memory(process: Connector) -> AsyncIterator[list[int]]:
     """Its memory, every 20 ms."""
@@ -136,7 +143,7 @@ async def test_a_download_that_breaks_off_is_repeated_and_leaves_no_chunk(
     assert whole == await media_of(simulator, mended, "wav")
 
 
-async def test_an_object_store_gets_whole_files_only(
+async def test_an_object_store_gets_whole_files_only_that_no_other_user_reads(
     kafka: str, prefix: str, simulator: Simulator, tmp_path: Path
 ) -> None:
     store = tmp_path / "store"
@@ -144,7 +151,8 @@ async def test_an_object_store_gets_whole_files_only(
     fault = simulator.fault("cut-answer", "FetchRecordingMedia")
     commands = {"recording_store": f"file://{store}"}
     document = configuration(simulator, kafka=kafka, prefix=prefix, commands=commands, roles=["commands"])
-    async with running(document, tmp_path):
+    async with running(document, tmp_path) as (process,):
+        dumped = core_size(process)
         await download(kafka, prefix, sid)
         await until(lambda: fault.hit >= 2)
         # A part in progress is kept under a name of its own (`….wav#1`); the file itself must not be there.
@@ -156,6 +164,8 @@ async def test_an_object_store_gets_whole_files_only(
     expected = await media_of(simulator, sid, "wav")
     assert (store / f"{sid}.wav").read_bytes() == expected
     assert [path.name for path in store.iterdir()] == [f"{sid}.wav"]
+    assert (store.stat().st_mode & 0o777, (store / f"{sid}.wav").stat().st_mode & 0o777) == (0o700, 0o600)
+    assert dumped == ("0", "0")
     assert bundle["url"] == f"file://{store}/{sid}.wav"
     assert (bundle["size"], bundle["chunks"]) == (len(expected), None)
     assert bundle["sha256"] == hashlib.sha256(expected).hexdigest()

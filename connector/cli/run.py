@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -41,6 +42,7 @@ def run(
     from connector import telemetry, tracing
     from connector.settings import load_with_origins
 
+    _keep_private()
     loaded = load_with_origins(config)
     telemetry.configure_logging(level=loaded.settings.log.level, style=loaded.settings.log.format)
     if worker is None:
@@ -55,6 +57,14 @@ def run(
             runner.run(_serve(loaded, worker=worker, workers=workers, admin_socket=admin_socket))
         finally:
             tracing.shutdown()
+
+
+def _keep_private() -> None:
+    """Leave what this process writes to its own user, and none of its memory in a core dump: it holds credentials."""
+    import resource
+
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 async def _supervise(loaded: "Loaded", config: Path | None, workers: int) -> None:

@@ -26,6 +26,12 @@ TokenOption = Annotated[
 SharedKeyOption = Annotated[
     str | None, typer.Option(metavar="SECRET", help="Secret of a shared key, for HMAC-SHA256 signatures.")
 ]
+SharedKeyFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="The same in a file, so that no list of processes shows it.", exists=True, dir_okay=False
+    ),
+]
 BodyOption = Annotated[
     Path | None, typer.Option("--body-file", help="The raw body; none for GET.", exists=True, dir_okay=False)
 ]
@@ -46,6 +52,7 @@ def verify(
     signature: Annotated[str, typer.Option(help="Value of X-Twilio-Signature.")],
     auth_token: TokenOption = None,
     shared_key: SharedKeyOption = None,
+    shared_key_file: SharedKeyFileOption = None,
     body_file: BodyOption = None,
     content_type: TypeOption = FORM,
     settings_header: SettingsOption = "",
@@ -54,6 +61,7 @@ def verify(
     """Check a signature: exit code 0 when it is valid, 1 when not; explains which URL and string were signed."""
     from connector.twilio.signature import Keys, explain, settings_of
 
+    shared_key = _secret(shared_key, shared_key_file)
     header = settings_header or ("key=given,algorithm=HMAC_SHA256" if shared_key else "")
     keys = Keys.of(auth_token or (), {settings_of(header)[0]: shared_key} if shared_key else {})
     pairs, body = _content(body_file, content_type)
@@ -72,6 +80,7 @@ def sign(
     url: UrlOption,
     auth_token: TokenOption = None,
     shared_key: SharedKeyOption = None,
+    shared_key_file: SharedKeyFileOption = None,
     body_file: BodyOption = None,
     content_type: TypeOption = FORM,
     settings_header: SettingsOption = "",
@@ -80,6 +89,7 @@ def sign(
     """Print the signature that Twilio would send."""
     from connector.twilio.signature import compute, compute_sha256, settings_of, signed_string
 
+    shared_key = _secret(shared_key, shared_key_file)
     pairs, _ = _content(body_file, content_type)
     wants_sha256 = shared_key is not None and (not settings_header or settings_of(settings_header)[1] == "HMAC_SHA256")
     if wants_sha256 and shared_key is not None:
@@ -87,12 +97,26 @@ def sign(
     elif auth_token:
         made = compute(url, pairs, auth_token[0])
     else:
-        raise typer.BadParameter("Give --auth-token, or --shared-key for HMAC-SHA256.")
+        raise typer.BadParameter("Give --auth-token, or --shared-key or --shared-key-file for HMAC-SHA256.")
     if output is Format.json:
         algorithm = "HMAC_SHA256" if wants_sha256 else "HMAC_SHA1"
         say_json({"signature": made, "algorithm": algorithm, "signed": signed_string(url, pairs)})
     else:
         say(made)
+
+
+def _secret(given: str | None, file: Path | None) -> str | None:
+    """A shared key's secret, given as itself or in a file."""
+    from connector.settings.environment import read_secret
+
+    if file is None:
+        return given
+    if given is not None:
+        raise typer.BadParameter("Give --shared-key or --shared-key-file, not both.")
+    try:
+        return read_secret(str(file))
+    except ValueError as error:
+        raise typer.BadParameter(f"--shared-key-file: {error}") from error
 
 
 def _content(body_file: Path | None, content_type: str) -> tuple[list[tuple[str, str]], bytes | None]:

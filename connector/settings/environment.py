@@ -112,7 +112,7 @@ def _is_set(tree: Node, path: Path) -> bool:
 def _put(tree: Node, setting: _Setting, text: str) -> tuple[Node, list[Problem]]:
     origin = Origin("environment", setting.variable)
     try:
-        value = _file_text(text) if setting.from_file else text
+        value = read_secret(text) if setting.from_file else text
         node = Node(value, origin) if setting.shape.is_leaf else read_value(value, origin)
         return put(tree, setting.path, node), []
     except LookupError as error:
@@ -123,7 +123,7 @@ def _put(tree: Node, setting: _Setting, text: str) -> tuple[Node, list[Problem]]
         return put(tree, setting.path, Node(UNREADABLE, origin)), [Problem(origin, setting.path, sentence)]
 
 
-def _file_text(name: str) -> str:
+def read_secret(name: str) -> str:
     """The content of a file without the new line at its end. Raises ValueError."""
     try:
         with FilePath(name).open(encoding="utf-8") as file:
