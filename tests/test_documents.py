@@ -20,7 +20,9 @@ from tests.documents.snippets import ROOT, Snippet, cut, documents, snippets
 from tests.documents.syntax import problems_in_go, problems_in_java
 
 EXCUSES = ("not run", "not checked")
-TEST = re.compile(r"\[`(?P<name>test_\w+)`\]\(\.\./(?P<file>tests/[\w/]+\.py)\)")
+TEST = re.compile(r"\[`(?P<name>test_\w+)`\]\((?:\.\./)?(?P<file>tests/[\w/]+\.py)\)")
+# A claim about security: a row of a table of threats, or a point of what is held.
+CLAIM = re.compile(r"^\| \*\*[STRIDE]\*\* .+|^- \*\*[^*]+\.\*\*(?:.+\n)+?(?=^- |^\n)", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +122,7 @@ def test_what_is_not_run_or_not_checked_says_why() -> None:
     assert len(left_out) < len(run) / 2, [found.place for found in left_out]
 
 
-@pytest.mark.parametrize("document", [*documents(), "CONTRIBUTING.md", "schemas/README.md"])
+@pytest.mark.parametrize("document", [*documents(), "SECURITY.md", "CONTRIBUTING.md", "schemas/README.md"])
 def test_links_inside_lead_somewhere(document: str) -> None:
     assert list(links.broken(document)) == []
 
@@ -143,13 +145,25 @@ def test_generated_parts_are_current(document: str) -> None:
     assert generate.current(text) == text, "run `make docs` and commit what it wrote"
 
 
-def test_every_row_about_things_that_go_wrong_names_a_test_that_exists() -> None:
+def test_every_row_about_things_that_go_wrong_names_a_test() -> None:
     text = (ROOT / "docs" / "when-things-go-wrong.md").read_text(encoding="utf-8")
     rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith(("| what", "|--"))]
     assert len(rows) > 30
     assert [row for row in rows if not TEST.search(row)] == []
-    named = {(found["file"], found["name"]) for found in TEST.finditer(text)}
-    assert [f"{file}::{name}" for file, name in sorted(named) if name not in _tests(ROOT / file)] == []
+
+
+@pytest.mark.parametrize(("document", "least"), [("SECURITY.md", 6), ("docs/threat-model.md", 30)])
+def test_every_claim_about_security_names_a_test(document: str, least: int) -> None:
+    claims = [found[0] for found in CLAIM.finditer((ROOT / document).read_text(encoding="utf-8"))]
+    assert len(claims) >= least
+    assert [claim for claim in claims if not TEST.search(claim)] == []
+
+
+@pytest.mark.parametrize("document", [*documents(), "SECURITY.md"])
+def test_the_tests_that_documents_name_exist(document: str) -> None:
+    found = TEST.finditer((ROOT / document).read_text(encoding="utf-8"))
+    named = sorted({(match["file"], match["name"]) for match in found})
+    assert [f"{file}::{name}" for file, name in named if name not in _tests(ROOT / file)] == []
 
 
 def _tests(file: Path) -> set[str]:
