@@ -52,10 +52,12 @@ def elements(body: bytes) -> list[Element]:
         document = _DECODER.decode(text)
     except (ValueError, RecursionError):
         raise InvalidRecord("The body is not JSON.") from None
-    found = [Element(document, body)] if isinstance(document, dict) else _slices(document, text)
-    for number, element in enumerate(found):
-        _check(element.attributes, number)
-    return found
+    if not isinstance(document, dict | list):
+        raise InvalidRecord("The body is neither an event nor an array of events.")
+    # Before they are cut: of a stranger's body with thousands of elements the first one that is wrong is enough.
+    for number, attributes in enumerate(document if isinstance(document, list) else [document]):
+        _check(attributes, number)
+    return [Element(document, body)] if isinstance(document, dict) else _slices(document, text)
 
 
 def accounts(found: Iterable[Element]) -> frozenset[str]:
@@ -76,10 +78,8 @@ def record(element: Element, topic: str, *, recorded: datetime, token: str | Non
     return Record(topic, element.attributes["id"].encode(), element.raw, headers)
 
 
-def _slices(document: Any, text: str) -> list[Element]:
+def _slices(document: list[Any], text: str) -> list[Element]:
     """Cut an array at its elements: writing them anew would change numbers and spaces."""
-    if not isinstance(document, list):
-        raise InvalidRecord("The body is neither an event nor an array of events.")
     position = text.index("[") + 1
     found = []
     for attributes in document:

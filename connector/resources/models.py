@@ -79,10 +79,15 @@ def camel(name: str) -> str:
     return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
 
 
+# A capital after another character, or the last one of several. A capital comes first in the pattern: it is found fast,
+# and a stranger's form may have 64 KiB of names.
+_WORD = re.compile(r"[A-Z](?:(?<=[a-z0-9].)|(?<=[A-Z].)(?=[a-z]))", re.DOTALL)
+
+
 @lru_cache(maxsize=4096)
 def snake(name: str) -> str:
     """`MessageSid` -> `message_sid`, `MediaUrl0` -> `media_url0`, `RawDlrDoneDate` -> `raw_dlr_done_date`."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+    return _WORD.sub(lambda capital: f"_{capital[0]}", name).lower()
 
 
 def wire_value(value: Any) -> str:

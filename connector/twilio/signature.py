@@ -33,10 +33,10 @@ SHA256 = "HMAC_SHA256"
 # scheme://, userinfo@, host (brackets around IPv6), :port, the rest.
 _URL = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)([^/?#]*@)?(\[[^/?#\]]*\]|[^/?#:]*)(:\d*)?(.*)$", re.DOTALL)
 # Twilio escapes some characters of a query before it signs it, and others after.
-_ESCAPED_SIP = re.compile("%40|%3[Aa]")
-_ESCAPED_MARKS = re.compile("%2[1789Aa]|%7[Ee]")
+_ESCAPED_SIP = (("%40", "@"), ("%3A", ":"), ("%3a", ":"))
+_ESCAPED_MARKS = tuple((f"%{ord(mark):{case}}", mark) for mark in "!'()*~" for case in ("02X", "02x"))
 # Of these marks JavaScript escapes none, RFC 3986 all but `~`, Java all but `*`, and others all.
-_MARKS = tuple(re.compile(f"[{marks}]") for marks in ("!'()*", "!'()~", "!'()*~"))
+_MARKS = tuple(tuple((mark, f"%{ord(mark):02X}") for mark in marks) for marks in ("!'()*", "!'()~", "!'()*~"))
 
 
 def compute(url: str, params: Pairs, token: str) -> str:
@@ -167,18 +167,17 @@ def _spellings(rest: str) -> Iterable[str]:
     if not query:
         return dict.fromkeys((rest, path))
     spellings = []
-    for given in (query, _ESCAPED_SIP.sub(_bare, query)):
-        bare = _ESCAPED_MARKS.sub(_bare, given)
-        spellings += [given, bare, *(marks.sub(_escaped, bare) for marks in _MARKS)]
+    for given in (query, _replaced(query, _ESCAPED_SIP)):
+        bare = _replaced(given, _ESCAPED_MARKS)
+        spellings += [given, bare, *(_replaced(bare, marks) for marks in _MARKS)]
     return dict.fromkeys(f"{path}?{spelling}" for spelling in spellings)
 
 
-def _bare(escaped: re.Match[str]) -> str:
-    return chr(int(escaped[0][1:], 16))
-
-
-def _escaped(bare: re.Match[str]) -> str:
-    return f"%{ord(bare[0]):02X}"
+def _replaced(text: str, replacements: Iterable[tuple[str, str]]) -> str:
+    """A stranger's address may be 64 KiB of marks: each is searched for in C, and none makes another one."""
+    for old, new in replacements:
+        text = text.replace(old, new)
+    return text
 
 
 def verify(
