@@ -92,6 +92,13 @@ def test_columns_stand_below_each_other_whatever_is_in_them(capsys: pytest.Captu
     assert [line.index(word) for line, word in zip(lines, ("STATE", "one", "two"), strict=True)] == [13] * 3
 
 
+def test_one_long_text_does_not_make_the_other_rows_long(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table([Column("ID"), Column("STATE")], [("x" * 100_000, "one"), *[("plain", "two")] * 100])
+    longest, *others = sorted(capsys.readouterr().out.splitlines(), key=len, reverse=True)
+    assert "x" * 100_000 in longest
+    assert max(map(len, others)) < 100
+
+
 @pytest.mark.parametrize("output", list(Format))
 def test_a_result_is_shown_escaped(output: Format, capsys: pytest.CaptureFixture[str]) -> None:
     _print({"outcome": f"failed {ALL}", "error": {"message": ALL}, ALL: [ALL], "bundles": [{"body": ALL}]}, output)

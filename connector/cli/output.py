@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 GAP = 2
 LEAST_WIDTH = 20
 """What a column that wraps may be narrowed to."""
+MOST_PADDED = 80
+"""One text of a stranger's may be a megabyte long: the other rows are not filled up to its width."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def print_table(
 
 def _print_plain(columns: Sequence[Column], cells: Sequence[Sequence[str]], where: "Console") -> None:
     """A line for each row, nothing shortened: for grep, and for files."""
-    widths = _widths(columns, cells)
+    widths = [min(width, MOST_PADDED) for width in _widths(columns, cells)]
     lines = []
     for row in ([column.name for column in columns], *cells):
         padded = (
