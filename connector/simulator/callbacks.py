@@ -8,16 +8,14 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import aiohttp
 from yarl import URL
 
+from connector.simulator.world import World
 from connector.twilio import signature
-
-if TYPE_CHECKING:
-    from connector.simulator.state import State
 
 FORM = "application/x-www-form-urlencoded; charset=UTF-8"
 CLIENT_ERROR, TOO_MANY, SERVER_ERROR = 400, 429, 500
@@ -99,11 +97,11 @@ Answered = Callable[[Delivery], None]
 class Deliveries:
     """All webhooks that were sent, and the tasks that are sending."""
 
-    def __init__(self, state: "State") -> None:
-        self._state = state
+    def __init__(self, world: World) -> None:
+        self._world = world
         self._session: aiohttp.ClientSession | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._random = state.stream("callbacks")
+        self._random = world.stream("callbacks")
         self.rows: deque[Delivery] = deque(maxlen=LIMIT)
         self.total = 0
         self.on_failure: Answered | None = None
@@ -135,7 +133,7 @@ class Deliveries:
             return None
         pairs = [(name, str(value)) for name, value in parameters.items() if value is not None]
         row = self._row(url=url, kind=kind, sid=sid, account_sid=account_sid, method=method, parameters=pairs)
-        token = self._state.accounts[account_sid].auth_token
+        token = self._world.accounts[account_sid].auth_token
         if method == "GET":
             row.url += ("&" if "?" in row.url else "?") + urlencode(pairs)
             row.signature = signature.compute(row.url, [], token)
@@ -154,7 +152,7 @@ class Deliveries:
         row.policy = EVENT_STREAMS
         row.url += f"{'&' if '?' in row.url else '?'}bodySHA256={hashlib.sha256(body).hexdigest()}"
         row.body, row.content_type = body, "application/json"
-        row.signature = signature.compute(row.url, [], self._state.accounts[account_sid].auth_token)
+        row.signature = signature.compute(row.url, [], self._world.accounts[account_sid].auth_token)
         self._start(row, None)
         return row
 
@@ -164,7 +162,7 @@ class Deliveries:
             task.cancel()
         self.rows.clear()
         self.total = 0
-        self._random = self._state.stream("callbacks")
+        self._random = self._world.stream("callbacks")
 
     async def open(self) -> None:
         """Open the client; needs the running loop."""
@@ -187,15 +185,15 @@ class Deliveries:
             number=self.total,
             url=url.partition("#")[0],
             policy=Policy.of(url),
-            token=self._state.new_sid(""),
-            created=self._state.now(),
+            token=self._world.new_sid(""),
+            created=self._world.now(),
             **values,
         )
         self.rows.append(row)
         return row
 
     def _start(self, row: Delivery, on_answer: Answered | None) -> None:
-        settings, random = self._state.settings, self._random
+        settings, random = self._world.settings, self._random
         if self._session is None or (settings.lost_callbacks and random.random() < settings.lost_callbacks):
             row.outcome = "lost"
             return
@@ -215,15 +213,15 @@ class Deliveries:
     async def _deliver(self, row: Delivery, delay: float, on_answer: Answered | None) -> None:
         if delay:
             await asyncio.sleep(delay)
-        deadline = self._state.now() + row.policy.total
+        deadline = self._world.now() + row.policy.total
         for attempt in range(row.policy.retries + 1):
-            failure = await self._attempt(row, deadline - self._state.now())
+            failure = await self._attempt(row, deadline - self._world.now())
             if not failure:
                 row.outcome = "delivered"
                 break
-            pause = min(MAX_PAUSE, getattr(self._state.settings, row.policy.pause) * 2**attempt)
+            pause = min(MAX_PAUSE, getattr(self._world.settings, row.policy.pause) * 2**attempt)
             last = attempt == row.policy.retries or failure not in row.policy.retried
-            if last or self._state.now() + pause >= deadline:
+            if last or self._world.now() + pause >= deadline:
                 row.outcome = "failed"
                 break
             await asyncio.sleep(pause)
@@ -234,7 +232,7 @@ class Deliveries:
 
     async def _attempt(self, row: Delivery, remaining: float) -> str:
         """Send once; returns what went wrong in the words of the retry policy, or nothing."""
-        started = self._state.now()
+        started = self._world.now()
         note: dict[str, Any] = {"at": started, "status": 0, "error": ""}
         row.attempts.append(note)
         try:
@@ -246,7 +244,7 @@ class Deliveries:
             note["error"] = type(error).__name__
             return "rt"
         finally:
-            note["seconds"] = round(self._state.now() - started, 6)
+            note["seconds"] = round(self._world.now() - started, 6)
         return _failure(note["status"], row.policy)
 
     async def _exchange(self, row: Delivery, remaining: float) -> int:

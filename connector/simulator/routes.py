@@ -3,15 +3,13 @@
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from connector.simulator.accounts import Account
 from connector.simulator.collection import R
 from connector.simulator.form import Form
-
-if TYPE_CHECKING:
-    from connector.simulator.state import State
-    from connector.simulator.store import Store
+from connector.simulator.state import State
+from connector.simulator.store import Store
 
 PAGING = ("PageSize", "Page", "PageToken")
 
@@ -20,8 +18,8 @@ PAGING = ("PageSize", "Page", "PageToken")
 class Request:
     """What a handler gets; `sids` are the instances in the path after the account."""
 
-    state: "State"
-    store: "Store"
+    state: State
+    store: Store
     account: Account
     operation: str
     method: str

@@ -1,6 +1,6 @@
 """The rows of one account, and the questions that several resources ask of them."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from connector.simulator.accounts import Account
 from connector.simulator.addresses import formatted
@@ -19,17 +19,15 @@ from connector.simulator.rows import (
     Recording,
     Transcription,
 )
-
-if TYPE_CHECKING:
-    from connector.simulator.state import State
+from connector.simulator.world import World
 
 
 class Store:
     """All collections of an account."""
 
-    def __init__(self, state: "State", account: Account) -> None:
+    def __init__(self, world: World, account: Account) -> None:
         self.account = account
-        self.opened = int(state.now())
+        self.opened = int(world.now())
         self.messages = Collection(Message)
         self.media = Collection(Media)
         self.calls = Collection(Call)
@@ -46,52 +44,52 @@ class Store:
         self.opted_out: set[tuple[str, str]] = set()  # (our number, recipient): answered STOP
         self.next_call_at = 0.0
         self.next_segment_at: dict[str, float] = {}  # by sender
-        self._furnish(state)
+        self._furnish(world)
 
-    def _furnish(self, state: "State") -> None:
+    def _furnish(self, world: World) -> None:
         for number in self.account.phone_numbers:
-            self.phone_numbers.add(self.new_phone_number(state, number))
+            self.phone_numbers.add(self.new_phone_number(world, number))
         for number in self.account.caller_ids:
-            self._add_caller_id(state, number)
+            self._add_caller_id(world, number)
         for key in self.account.api_keys:
-            self.new_key(state, key.sid, key.kind)
+            self.new_key(world, key.sid, key.kind)
 
-    def new_phone_number(self, state: "State", number: str) -> PhoneNumber:
+    def new_phone_number(self, world: World, number: str) -> PhoneNumber:
         """Build, but do not add, the row of a number."""
-        now, sid = int(state.now()), state.new_sid("PN")
+        now, sid = int(world.now()), world.new_sid("PN")
         return PhoneNumber(
             sid=sid,
             account_sid=self.account.sid,
             created=now,
             updated=now,
-            tie=state.new_tie(sid),
+            tie=world.new_tie(sid),
             number=number,
             friendly_name=formatted(number),
         )
 
-    def _add_caller_id(self, state: "State", number: str) -> None:
-        now, sid = int(state.now()), state.new_sid("PN")
+    def _add_caller_id(self, world: World, number: str) -> None:
+        now, sid = int(world.now()), world.new_sid("PN")
         self.caller_ids.add(
             CallerId(
                 sid=sid,
                 account_sid=self.account.sid,
                 created=now,
                 updated=now,
-                tie=state.new_tie(sid),
+                tie=world.new_tie(sid),
                 number=number,
                 friendly_name=formatted(number),
             )
         )
 
-    def new_key(self, state: "State", sid: str, friendly_name: str) -> Key:
+    def new_key(self, world: World, sid: str, friendly_name: str) -> Key:
         """Add the row of an API key."""
-        now = int(state.now())
+        now = int(world.now())
         key = Key(
             sid=sid,
             account_sid=self.account.sid,
             created=now,
             updated=now,
-            tie=state.new_tie(sid),
+            tie=world.new_tie(sid),
             friendly_name=friendly_name,
         )
         self.keys.add(key)
