@@ -10,17 +10,19 @@ from prometheus_client.openmetrics import exposition as openmetrics
 OPENMETRICS = openmetrics.CONTENT_TYPE_LATEST
 TEXT = CONTENT_TYPE_PLAIN_0_0_4
 
+FORMATS = (OPENMETRICS, TEXT)
+
 _WRITERS: Mapping[str, Callable[[CollectorRegistry], bytes]] = MappingProxyType(
     {OPENMETRICS: openmetrics.generate_latest, TEXT: generate_latest}
 )
 # A reader that takes anything, such as a browser or curl, gets what every tool understands.
-_FORMATS = {"application/openmetrics-text": OPENMETRICS, "text/plain": TEXT, "text/*": TEXT, "*/*": TEXT}
+_CONTENT_TYPES = {"application/openmetrics-text": OPENMETRICS, "text/plain": TEXT, "text/*": TEXT, "*/*": TEXT}
 
 
 def preferred(accept: str) -> str:
     """The content type that an Accept header prefers (RFC 9110, section 12.5.1); the classic format by default."""
     ranges = [_range(part) for part in accept.split(",")]
-    known = [(quality, _FORMATS[media]) for media, quality in ranges if media in _FORMATS and quality > 0]
+    known = [(quality, _CONTENT_TYPES[media]) for media, quality in ranges if media in _CONTENT_TYPES and quality > 0]
     return max(known, key=lambda found: found[0], default=(0.0, TEXT))[1]
 
 

@@ -21,11 +21,12 @@ from connector import telemetry
 from connector.admin.port import Runner
 from connector.admin.relay import Worker
 from connector.admin.security import Guard
-from connector.admin.server import accepted, verdict, version
+from connector.admin.server import scraped, shared_expositions, verdict, version
+from connector.admin.shared import Shared
 from connector.admin.sums import classic, counted, summed
 from connector.catalog import check_topics
 from connector.errors import ConfigurationError, ConnectorError
-from connector.exposition import OPENMETRICS, preferred
+from connector.exposition import OPENMETRICS
 from connector.needs import cannot_listen, private_folder
 from connector.secrets import changes
 from connector.settings import Loaded, Settings, reread_secrets, secret_files
@@ -147,6 +148,8 @@ class Supervisor:
         ]
         token = self._settings.admin.token
         self._guard = Guard(token.get_secret_value() if token else None)
+        self._expositions = shared_expositions(self._exposition)
+        self._shared_live, self._shared_ready = Shared(self._live), Shared(self._ready)
         self.stop = asyncio.Event()
 
     @property
@@ -255,12 +258,12 @@ class Supervisor:
             if status != web.HTTPOk.status_code
         ]
 
-    async def _livez(self, _request: web.Request) -> web.Response:
+    async def _live(self) -> tuple[Sequence[str], Sequence[str]]:
         """Well while every worker is that runs; one that has died is being started again."""
         await asyncio.gather(*(child.is_ready() for child in self.children))
-        return verdict(await self._problems("/livez", [child for child in self.children if child.is_due]))
+        return await self._problems("/livez", [child for child in self.children if child.is_due]), ()
 
-    async def _readyz(self, _request: web.Request) -> web.Response:
+    async def _ready(self) -> tuple[Sequence[str], Sequence[str]]:
         """Ready while at least one worker is: the kernel gives connections only to those that listen."""
         running = [child for child in self.children if child.runs]
         answers = await asyncio.gather(*(child.worker.ask("/readyz") for child in running))
@@ -271,14 +274,21 @@ class Supervisor:
             if line != "ok"
         ]
         is_ready = web.HTTPOk.status_code in {status for status, _ in answers} and not self.stop.is_set()
-        return verdict([], notes) if is_ready else verdict(notes or ["No worker runs."])
+        return ((), notes) if is_ready else (notes or ["No worker runs."], ())
 
-    async def _metrics(self, request: web.Request) -> web.Response:
+    async def _livez(self, _request: web.Request) -> web.Response:
+        return verdict(*await self._shared_live())
+
+    async def _readyz(self, _request: web.Request) -> web.Response:
+        return verdict(*await self._shared_ready())
+
+    async def _exposition(self, content_type: str) -> bytes:
         found = await asyncio.gather(*(child.expositions() for child in self.children))
         body = await asyncio.to_thread(summed, [_of_supervisor(), *(text for texts in found for text in texts)])
-        content_type = preferred(accepted(request))
-        shown = body if content_type == OPENMETRICS else classic(body)
-        return web.Response(body=shown.encode(), headers={"Content-Type": content_type, "Vary": "Accept"})
+        return (body if content_type == OPENMETRICS else classic(body)).encode()
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        return await scraped(request, self._expositions)
 
     async def _console(self, request: web.Request) -> web.StreamResponse:
         """The console of the first worker that is ready."""

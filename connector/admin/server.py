@@ -4,7 +4,8 @@ Health tells the truth: liveness sees stuck engines, readiness sees Kafka, neith
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -15,11 +16,14 @@ from connector.admin import assets
 from connector.admin.console import Console
 from connector.admin.port import Runner
 from connector.admin.security import Guard
-from connector.exposition import preferred
+from connector.admin.shared import Shared
+from connector.exposition import FORMATS, preferred
 
 Problems = Callable[[], Sequence[str]]
 
 CLOSE_SECONDS = 2.0
+SCRAPE_REST_SECONDS = 0.05
+"""Between two expositions: strangers that ask for them all the time take a small part of the process's time."""
 
 
 class AdminServer:
@@ -44,6 +48,7 @@ class AdminServer:
         self._notes = notes
         self._console = console
         self._runner: Runner | None = None
+        self._expositions = shared_expositions(_exposition)
         self.app = web.Application(middlewares=[guard.middleware] if guard else [])
         self.app.add_routes(
             [
@@ -85,10 +90,24 @@ class AdminServer:
         return verdict(self._ready(), self._notes())
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        content_type = preferred(accepted(request))
-        # Rendering takes milliseconds with many series: not on the loop that answers callbacks.
-        body = await asyncio.to_thread(telemetry.exposition, content_type)
-        return web.Response(body=body, headers={"Content-Type": content_type, "Vary": "Accept"})
+        return await scraped(request, self._expositions)
+
+
+async def _exposition(content_type: str) -> bytes:
+    """Rendering takes milliseconds with many series: not on the loop that answers callbacks."""
+    return await asyncio.to_thread(telemetry.exposition, content_type)
+
+
+def shared_expositions(render: Callable[[str], Awaitable[bytes]]) -> Mapping[str, Shared[bytes]]:
+    """The metrics by content type, rendered once for all who ask at the same time."""
+    return {name: Shared(partial(render, name), rest=SCRAPE_REST_SECONDS) for name in FORMATS}
+
+
+async def scraped(request: web.Request, expositions: Mapping[str, Shared[bytes]]) -> web.Response:
+    """The metrics in the format that the request prefers."""
+    content_type = preferred(accepted(request))
+    headers = {"Content-Type": content_type, "Vary": "Accept"}
+    return web.Response(body=await expositions[content_type](), headers=headers)
 
 
 def accepted(request: web.Request) -> str:
