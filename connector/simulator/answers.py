@@ -10,7 +10,7 @@ from connector.simulator import recordings, redirects
 from connector.simulator.errors import Refusal, body_of, refusal
 from connector.simulator.faults import Fault
 from connector.simulator.form import Form
-from connector.simulator.journal import Entry
+from connector.simulator.journal import ANSWER_BYTES, Entry
 from connector.simulator.routes import Reply
 from connector.simulator.state import State
 
@@ -111,7 +111,9 @@ async def send(request: web.BaseRequest, entry: Entry, reply: Reply, seconds: fl
         return await _send_half(request, reply, headers)
     if reply.status == NO_CONTENT:
         del headers["Content-Type"]
-    response = web.Response(status=reply.status, body=_bytes_of(reply), headers=headers)
+    body = _bytes_of(reply)
+    entry.answer = body[:ANSWER_BYTES]
+    response = web.Response(status=reply.status, body=body, headers=headers)
     try:
         await response.prepare(request)
         await response.write_eof()

@@ -156,6 +156,15 @@ class Deliveries:
         self._start(row, None)
         return row
 
+    def resend(self, number: int) -> Delivery:
+        """Deliver a webhook once more, as it was signed, beside what its policy does. Raises KeyError."""
+        for row in reversed(self.rows):
+            if row.number == number:
+                row.outcome = "pending"
+                self._start(row, None)
+                return row
+        raise KeyError(f"webhook {number} is not kept")
+
     def clear(self) -> None:
         """Stop sending and forget all."""
         for task in self._tasks:

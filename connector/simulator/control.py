@@ -9,7 +9,10 @@
 | GET, POST, DELETE `/_sim/faults` | read; set one or a list; clear all (`?kind=` those of a kind) |
 | GET `/_sim/kinds` | the kinds of faults, and what they do |
 | GET, DELETE `/_sim/journal` | requests (`?operation=&after=&limit=`); clear |
+| GET `/_sim/journal/{number}` | one request with its answer, as long as it is among the newest 200 |
 | GET `/_sim/callbacks` | deliveries with their attempts (`?kind=&sid=&last=`) |
+| POST `/_sim/callbacks/{number}` | deliver a webhook once more |
+| GET `/_sim/messages` | the newest messages (`?last=`), hidden ones too |
 | GET, POST `/_sim/rows/{resource}` | SIDs of all rows, hidden ones too; create in bulk (see `bulk.fill`) |
 | POST `/_sim/inbound` | a message arrives: `from`, `to`, `body`, `media: [{content_type, content}]`, `url` |
 | POST `/_sim/status` | move a message, call, recording or transcription: `sid`, `status`, `error_code` |
@@ -22,6 +25,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, fields
 from importlib.resources import files
+from itertools import islice
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -34,6 +38,8 @@ from connector.simulator.faults import KINDS
 from connector.simulator.state import State
 
 SETTLE_SECONDS = 10.0
+MESSAGES = 20
+SHOWN_OF_MESSAGES = ("sid", "status", "direction", "from_", "to", "created", "updated", "error_code")
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
@@ -117,7 +123,9 @@ def _kinds(_state: State, _body: Body, _query: Query, _rest: str) -> Any:
     return {name: asdict(kind) for name, kind in KINDS.items()}
 
 
-def _journal(state: State, _body: Body, query: Query, _rest: str) -> Any:
+def _journal(state: State, _body: Body, query: Query, number: str) -> Any:
+    if number:
+        return state.journal.exchange(int(number))
     return state.journal.as_json(
         operation=query.get("operation", ""), after=int(query.get("after", 0)), limit=int(query.get("limit", 0))
     )
@@ -135,6 +143,16 @@ def _callbacks(state: State, _body: Body, query: Query, _rest: str) -> Any:
         if query.get("kind", row.kind) == row.kind and query.get("sid", row.sid) == row.sid
     ]
     return [row.as_json() for row in found[-int(query.get("last", 0)) :]]
+
+
+def _resend(state: State, _body: Body, _query: Query, number: str) -> Any:
+    return state.deliveries.resend(int(number)).as_json()
+
+
+def _messages(state: State, _body: Body, query: Query, _rest: str) -> Any:
+    rows = state.stores[_account(state, query)].messages.rows.values()
+    newest = islice(reversed(rows), int(query.get("last", MESSAGES)))
+    return [{name: getattr(row, name) for name in SHOWN_OF_MESSAGES} for row in newest]
 
 
 def _rows(state: State, _body: Body, query: Query, resource: str) -> Any:
@@ -196,6 +214,8 @@ ACTIONS: dict[tuple[str, str], Action] = {
     ("GET", "journal"): _journal,
     ("DELETE", "journal"): _clear_journal,
     ("GET", "callbacks"): _callbacks,
+    ("POST", "callbacks"): _resend,
+    ("GET", "messages"): _messages,
     ("GET", "rows"): _rows,
     ("POST", "rows"): _fill,
     ("POST", "inbound"): _inbound,

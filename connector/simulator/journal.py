@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 LIMIT = 500_000
+ANSWERS = 200  # of so many newest requests the answers are kept
+ANSWER_BYTES = 64 * 1024
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,6 +34,11 @@ class Entry:
     faults: list[str] = field(default_factory=list)
     duration: float = 0.0
     concurrent: int = 0
+    answer: bytes = b""  # its body, of the newest requests only
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as a JSON value, without the answer."""
+        return {name: value for name, value in asdict(self).items() if name != "answer"}
 
 
 class Journal:
@@ -56,6 +63,8 @@ class Journal:
         """Write down a request."""
         self.total += 1
         self.entries.append(entry)
+        if len(self.entries) > ANSWERS:
+            self.entries[-ANSWERS - 1].answer = b""
 
     def clear(self) -> None:
         """Start anew."""
@@ -70,11 +79,18 @@ class Journal:
         """Return all parameter names that Twilio would have ignored; empty in a correct client."""
         return {name for entry in self.entries for name in entry.unknown}
 
+    def exchange(self, number: int) -> dict[str, Any]:
+        """Return one request with its answer as a JSON value. Raises KeyError when it is not kept."""
+        for entry in reversed(self.entries):
+            if entry.number == number:
+                return entry.as_json() | {"answer": entry.answer.decode(errors="replace")}
+        raise KeyError(f"request {number} is not kept")
+
     def as_json(self, *, operation: str = "", after: int = 0, limit: int = 0) -> dict[str, Any]:
         """Return entries as JSON values, optionally of one operation and after a number."""
         chosen = [e for e in self.entries if e.number > after and (not operation or e.operation == operation)]
         return {
             "total": self.total,
             "dropped": self.dropped,
-            "entries": [asdict(entry) for entry in (chosen[:limit] if limit else chosen)],
+            "entries": [entry.as_json() for entry in (chosen[:limit] if limit else chosen)],
         }
