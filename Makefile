@@ -77,6 +77,7 @@ soak: .venv/.tests  ## ten minutes of odd records and odd answers beside innocen
 fuzz: .venv/.tests  ## parsers and HTTP interfaces with many more inputs
 	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-20000} $(BIN)/python -m pytest -n0 tests/test_fuzz.py $(ARGS)
 	@PORT_EXAMPLES=$${PORT_EXAMPLES:-100000} DIFFERENTIAL_EXAMPLES=$${DIFFERENTIAL_EXAMPLES:-100000} $(BIN)/python -m pytest -n0 -s tests/test_port_fuzz.py tests/test_signature_differential.py $(ARGS)
+	@EXAMPLES=$${EXAMPLES:-10} $(BIN)/python -m pytest -n0 --timeout 3600 tests/test_cursor.py tests/test_signature.py tests/test_catalog.py tests/test_schemas.py tests/chart/test_combinations.py $(ARGS)
 	@FUZZ_EXAMPLES=$${HTTP_EXAMPLES:-100} $(BIN)/python -m pytest -n0 -s --timeout 3600 tests/test_http_interfaces.py $(ARGS)
 
 flood: .venv/.tests  ## a minute under each kind of attack on the callback port

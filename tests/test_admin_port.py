@@ -23,6 +23,7 @@ from connector.admin.security import Guard
 from connector.admin.server import AdminServer
 from connector.admin.sign_in import FAILURE_SECONDS, MOST_WAITING, Sessions
 from connector.telemetry import REGISTRY
+from tests.examples import examples
 
 TOKEN = "a-token-of-the-console"
 RIGHT = {"Authorization": f"Bearer {TOKEN}"}
@@ -220,7 +221,7 @@ async def test_what_is_not_http_is_answered_in_one_line_and_logged_once(port: Po
     assert await port.call("/livez") == 200
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
 @given(junk=st.binary(max_size=300), head=st.sampled_from([b"", b"GET / HTTP/1.1\r\n", b"POST /login HTTP/1.1\r\n"]))
 def test_no_bytes_make_an_internal_error(junk: bytes, head: bytes) -> None:
     async def attack() -> bytes:

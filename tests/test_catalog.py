@@ -23,6 +23,7 @@ from connector.resources.rows import Operation, Parameters, Request, wire_names
 from connector.schemas.documents import documents
 from connector.settings.watches import FILTERS
 from tests.contract.coverage import DOCUMENT, Uncovered, modules, served, table
+from tests.examples import examples
 from tests.json_values import values
 
 ROOT = Path(__file__).parents[1]
@@ -235,7 +236,7 @@ def understood(command: str, value: dict[str, Any]) -> tuple[Operation, Paramete
 def test_every_request_conforms_to_twilios_openapi(command: str, resource: str | None, operation: Operation) -> None:
     del operation
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+    @settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
     @given(accepted(command, resource), st.booleans())
     def conforms(value: dict[str, Any], with_callbacks: bool) -> None:  # noqa: FBT001 - hypothesis gives by position
         read = understood(command, value)

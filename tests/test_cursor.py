@@ -16,6 +16,7 @@ from connector.watcher.advance import FOLLOWED_LIMIT, SEEN_LIMIT, Found, Gathere
 from connector.watcher.cursor import DAY, NOT_PUBLISHED, Cursor, Seen, first
 from connector.watcher.oldest import Capacity
 from connector.watcher.walk import Bounds, Sweep, date_filters
+from tests.examples import examples
 from tests.watch_model import CAPPED, EPOCH, FIXED, MOVING, PLAIN, PRECISE, Item, Listing, Process, at, publication
 
 OVERLAP = 60
@@ -137,11 +138,11 @@ def versions(process: Process) -> dict[str, list[str]]:
 
 
 EXAMPLES = settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=examples(400), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 
-@settings(EXAMPLES, max_examples=1000)
+@settings(EXAMPLES, max_examples=examples(1000))
 @given(histories())
 def test_every_row_is_published_exactly_once(history: History) -> None:
     process, actions = history
@@ -214,7 +215,7 @@ def test_rows_that_move_to_the_top_while_a_walk_is_below_are_not_lost(process: P
     assert published == {item.sid: 1 for item in process.listing.items}
 
 
-@settings(EXAMPLES, max_examples=300)
+@settings(EXAMPLES, max_examples=examples(300))
 @given(histories(watches=st.just(CAPPED), rows=st.just([])), st.lists(quarters(0, 4), min_size=8, max_size=25))
 def test_rows_beyond_what_a_query_shows_are_published_once(history: History, burst: list[float]) -> None:
     process, actions = history

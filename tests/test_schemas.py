@@ -20,6 +20,7 @@ from connector.resources.parameters import parse
 from connector.resources.rows import Callback, Watch
 from connector.schemas import asyncapi, breaking, export, generated, self_contained
 from connector.schemas.documents import bundle_example, documents
+from tests.examples import examples
 from tests.json_values import ODD, values
 
 ROOT = Path(__file__).parents[1]
@@ -155,7 +156,7 @@ def attempts(draw: st.DrawFn, name: str) -> dict[str, Any]:
 def test_a_command_is_accepted_exactly_when_it_fits_its_schema(name: str) -> None:
     check = validator(DOCUMENTS[f"commands/{name}.json"])
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=examples(150), deadline=None)
     @given(attempts(name))
     def agree(value: dict[str, Any]) -> None:
         # What the text of an object must be, a schema cannot say.

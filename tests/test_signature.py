@@ -14,6 +14,7 @@ from multidict import MultiDict
 from twilio.request_validator import RequestValidator
 
 from connector.twilio.signature import SHA1, SHA256, Keys, compute, compute_sha256, explain, url_variants, verify
+from tests.examples import examples
 
 VECTORS = json.loads((Path(__file__).parent / "contract" / "signature_vectors.json").read_text())
 URL = "https://hooks.example.com/callbacks/message-status?command=a%2Fb"
@@ -83,7 +84,7 @@ URLS = st.builds(
 )
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=examples(2000), deadline=None)
 @given(URLS, FIELDS, TEXT.filter(bool), st.sampled_from([SHA1, SHA256]))
 def test_the_sdk_accepts_what_we_compute_and_we_accept_what_it_computes(
     url: str, fields: list[tuple[str, str]], token: str, algorithm: str
@@ -98,7 +99,7 @@ def test_the_sdk_accepts_what_we_compute_and_we_accept_what_it_computes(
     assert verify(url, fields, theirs, keys, settings=header).valid
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=examples(1500), deadline=None)
 @given(URLS, URLS, FIELDS, FIELDS, st.integers(0, 3))
 def test_we_refuse_whatever_the_sdk_refuses(
     url: str, signed_url: str, fields: list[tuple[str, str]], signed_fields: list[tuple[str, str]], same: int
@@ -111,7 +112,7 @@ def test_we_refuse_whatever_the_sdk_refuses(
     assert explain(url, fields, signature, KEYS).valid is expected
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(URLS, TEXT, st.booleans())
 def test_json_bodies_are_judged_as_the_sdk_does(url: str, body: str, intact: bool) -> None:  # noqa: FBT001  # hypothesis
     digest = hashlib.sha256(body.encode()).hexdigest()
@@ -122,7 +123,7 @@ def test_json_bodies_are_judged_as_the_sdk_does(url: str, body: str, intact: boo
     assert verify(url, (), signature, KEYS, body=received.encode()).valid is expected is intact
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=examples(1000), deadline=None)
 @given(
     st.one_of(URLS, st.text(max_size=30)),
     st.lists(st.tuples(st.text(max_size=5), st.text(max_size=5)), max_size=4),

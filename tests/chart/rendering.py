@@ -48,10 +48,15 @@ def _templates(values: str, release: str) -> dict[str, str]:
 
 
 def manifests(values: Values, *, release: str = RELEASE) -> list[Manifest]:
-    """All objects. Raises helm_python.HelmError."""
-    texts = [text for path, text in templates(values, release=release).items() if path != "NOTES.txt"]
+    """All objects, shared by all that ask for those of these values. Raises helm_python.HelmError."""
+    return list(_manifests(json.dumps(values, sort_keys=True), release))
+
+
+@functools.lru_cache(maxsize=128)
+def _manifests(values: str, release: str) -> tuple[Manifest, ...]:
+    texts = [text for path, text in _templates(values, release).items() if path != "NOTES.txt"]
     found = [document for text in texts for document in yaml.load_all(text, Loader=_Loader)]
-    return [document for document in found if document is not None]
+    return tuple(document for document in found if document is not None)
 
 
 def notes(values: Values) -> str:

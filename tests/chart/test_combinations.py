@@ -12,6 +12,7 @@ from tests.chart.combinations import EXCLUSIVE, OPTIONS, ci_sets, merged
 from tests.chart.kubernetes import NEWEST, OLDEST, problems
 from tests.chart.pod_security import violations
 from tests.chart.rendering import CHART, Values, manifests, pod_specs
+from tests.examples import examples
 
 ALL: dict[str, Values] = {f"ci: {name}": values for name, values in ci_sets().items()} | OPTIONS
 each = pytest.mark.parametrize("values", ALL.values(), ids=ALL.keys())
@@ -74,7 +75,7 @@ def test_services_find_pods_and_scalers_find_deployments(values: Values) -> None
 
 
 @given(chosen=st.sets(st.sampled_from(sorted(OPTIONS)), min_size=2, max_size=6))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_options_that_do_not_contradict_each_other_work_together(chosen: set[str]) -> None:
     values = merged(*(OPTIONS[name] for name in sorted(_compatible(chosen))))
     found = manifests(values)
