@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import accumulate, pairwise
+from itertools import accumulate, cycle, pairwise
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from connector.watcher import catch_up, following
 from connector.watcher.advance import FOLLOWED_LIMIT, SEEN_LIMIT, Found, Gathered, advance
 from connector.watcher.cursor import DAY, NOT_PUBLISHED, Cursor, Seen, first
 from connector.watcher.oldest import Capacity
-from connector.watcher.walk import Bounds, Sweep, date_filters
+from connector.watcher.walk import Bounds, Present, Sweep, date_filters
 from tests.examples import examples
 from tests.watch_model import CAPPED, EPOCH, FIXED, MOVING, PLAIN, PRECISE, Item, Listing, Process, at, publication
 
@@ -140,6 +140,32 @@ def versions(process: Process) -> dict[str, list[str]]:
 EXAMPLES = settings(
     max_examples=examples(400), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
+
+
+SECONDS_OFF = st.sampled_from([-365.0 * DAY_SECONDS, -3600.0, -40.0, 40.0, 3600.0, 365.0 * DAY_SECONDS])
+ONE_CLOCK_OFF = st.tuples(SECONDS_OFF, st.just(0.0)) | st.tuples(st.just(0.0), SECONDS_OFF) | st.just((0.0, 0.0))
+
+
+@EXAMPLES
+@given(histories(), st.lists(ONE_CLOCK_OFF, min_size=1, max_size=20))
+def test_every_row_is_published_exactly_once_while_one_clock_is_right(
+    history: History, offs: list[tuple[float, float]]
+) -> None:
+    process, actions = history
+    opened_at = process.listing.now
+    clocks = cycle(offs)
+
+    def present(date: datetime) -> Present:
+        moments = [date + timedelta(seconds=off) for off in next(clocks)]
+        return Present(min(moments), max(moments))
+
+    process.present = present
+    live_through(process, actions)
+    published = Counter(found.sid for step in process.published for found in step)
+    must, may = wanted(process, opened_at - (0 if process.start else 366 * DAY_SECONDS))
+    assert all(published[sid] == 1 for sid in must if process.start or sid in wanted(process, opened_at)[0])
+    assert all(count == 1 for count in published.values())
+    assert published.keys() <= may
 
 
 @settings(EXAMPLES, max_examples=examples(1000))
@@ -298,6 +324,7 @@ def test_the_last_version_is_published_however_late_it_comes(history: History) -
 # --- single rules -------------------------------------------------------------------------------------------------
 NOW = at(10 * DAY_SECONDS)
 LONG = timedelta(minutes=10)
+PRESENT = Present(NOW, NOW)
 
 
 def row(sid: str, created: datetime, **fields: Any) -> dict[str, Any]:
@@ -321,7 +348,7 @@ def sweep_of(cursor: Cursor, *pages: list[dict[str, Any]], watch: Watch = MOVING
     sweep = Sweep(cursor, publication(watch, changes=changes))
     next(sweep.queries())
     for page in pages:
-        sweep.read(page, NOW)
+        sweep.read(page, PRESENT)
     return sweep
 
 
@@ -380,7 +407,7 @@ def test_more_rows_in_the_present_second_than_a_cursor_holds_are_all_remembered(
 def test_a_walk_keeps_the_oldest_rows_when_there_are_too_many(capacity: Capacity) -> None:
     sweep = Sweep(live(), publication(MOVING), capacity=capacity)
     next(sweep.queries())
-    sweep.read([row(f"TY{number}", NOW - timedelta(seconds=number)) for number in range(10)], NOW)
+    sweep.read([row(f"TY{number}", NOW - timedelta(seconds=number)) for number in range(10)], PRESENT)
     gathered = sweep.gathered()
     assert sids(gathered) == ["TY9", "TY8", "TY7"]
     step = advance(live(), gathered, watch=MOVING, overlap=timedelta(0), limit=100)
@@ -391,7 +418,7 @@ def test_a_walk_keeps_the_oldest_rows_when_there_are_too_many(capacity: Capacity
 def test_a_row_that_is_larger_than_the_memory_for_rows_is_published_all_the_same() -> None:
     sweep = Sweep(live(), publication(MOVING), capacity=Capacity(bytes=1))
     next(sweep.queries())
-    sweep.read([row(f"TY{number}", NOW - timedelta(seconds=number)) for number in range(10)], NOW)
+    sweep.read([row(f"TY{number}", NOW - timedelta(seconds=number)) for number in range(10)], PRESENT)
     gathered = sweep.gathered()
     assert sids(gathered) == ["TY9"]
     assert gathered.is_cut
@@ -401,7 +428,7 @@ def test_a_row_that_is_shown_twice_takes_its_room_once() -> None:
     sweep = Sweep(live(), publication(MOVING), capacity=Capacity(bytes=2 * ROW_BYTES))
     next(sweep.queries())
     for _ in range(5):
-        sweep.read([row("TY2", NOW), row("TY1", NOW)], NOW)
+        sweep.read([row("TY2", NOW), row("TY1", NOW)], PRESENT)
     gathered = sweep.gathered()
     assert sids(gathered) == ["TY1", "TY2"]
     assert not gathered.is_cut
@@ -411,16 +438,16 @@ def test_a_walk_of_one_page_needs_no_second_look() -> None:
     sweep = Sweep(live(), publication(MOVING))
     queries = sweep.queries()
     assert next(queries) == Bounds()
-    sweep.read([row("TY1", NOW - DAY)], NOW)
+    sweep.read([row("TY1", NOW - DAY)], PRESENT)
     assert next(queries, None) is None
 
 
 def test_an_empty_page_does_not_end_a_walk() -> None:
     sweep = Sweep(live(), publication(MOVING))
     next(sweep.queries())
-    assert sweep.read([], NOW)
-    assert sweep.read([row("TY1", NOW)], NOW)
-    assert not sweep.read([row("TY2", NOW - DAY)], NOW)
+    assert sweep.read([], PRESENT)
+    assert sweep.read([row("TY1", NOW)], PRESENT)
+    assert not sweep.read([row("TY2", NOW - DAY)], PRESENT)
 
 
 @pytest.mark.parametrize(
@@ -599,7 +626,9 @@ def test_when_changes_are_asked_for_what_is_within_the_overlap_is_published_up_t
         process.poll(crash=crash, write_idle=write_idle)
         process.listing.now += pause
     process.crash()
-    remembered = {sid for sid, seen in process.open().seen.items() if seen.fingerprint != NOT_PUBLISHED}
+    cursor = process.open()
+    assume(cursor.catch_up is None)
+    remembered = {sid for sid, seen in cursor.seen.items() if seen.fingerprint != NOT_PUBLISHED}
     process.changes = True
     live_through(process, actions[switched_at:])
     end = max([process.listing.now, *(item.sent or 0 for item in process.listing.items)])

@@ -21,7 +21,7 @@ from connector.watcher.advance import advance
 from connector.watcher.cursor import DAY, Cursor, first
 from connector.watcher.reading import TwilioSource
 from connector.watcher.records import KEPT_BYTES, LARGEST_ROW_BYTES, Publication
-from connector.watcher.walk import Sweep
+from connector.watcher.walk import Present, Sweep
 from connector.watcher.watcher import Watcher
 from tests.twilio_servers import connected, serving
 from tests.watching import ACCOUNT, NOW, QUICK, Kafka, Twilio, message, publication, running, sid, wait_for, watcher
@@ -138,7 +138,7 @@ def test_what_has_no_date_is_remembered_for_as_long_as_it_is_shown(odd: Any) -> 
         sweep = Sweep(Cursor.from_json(cursor.to_json()), PUBLICATION)
         next(sweep.queries())
         neighbours = [message(1)] if minute < 60 else []
-        sweep.read([odd, *neighbours] if odd else neighbours, now, () if odd else (odd,))
+        sweep.read([odd, *neighbours] if odd else neighbours, Present(now, now), () if odd else (odd,))
         step = advance(cursor, sweep.gathered(), watch=row, overlap=overlap, limit=10)
         published += [found.sid for found in step.fresh]
         cursor = step.cursor

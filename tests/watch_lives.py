@@ -14,6 +14,7 @@ from connector.resources.rows import Request, Watch
 from connector.settings import WatchSettings
 from connector.simulator import Simulator
 from connector.twilio.client import TwilioClient
+from connector.twilio.clock import TwilioClock
 from connector.twilio.paging import Page, pages
 from connector.watcher.cursor import Cursor
 from connector.watcher.records import Publication
@@ -65,6 +66,11 @@ class Life:
     client: TwilioClient
     ledger: Ledger
     page_size: int | None = None
+
+    @property
+    def clock(self) -> TwilioClock:
+        """Twilio's."""
+        return self.client.clock
 
     def pages(self, request: Request) -> AsyncIterator[Page]:
         query = {**dict(request.query), **({"PageSize": str(self.page_size)} if self.page_size else {})}

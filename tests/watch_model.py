@@ -1,6 +1,6 @@
 """A model of Twilio's lists for the tests of the watcher: sort keys that move, late rows, deletions, coarse filters."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -16,7 +16,7 @@ from connector.watcher.advance import Advance, Found, Gathered, advance
 from connector.watcher.cursor import Cursor, first
 from connector.watcher.oldest import Capacity
 from connector.watcher.records import Publication
-from connector.watcher.walk import Bounds, Sweep, date_filters
+from connector.watcher.walk import Bounds, Present, Sweep, date_filters
 
 EPOCH = datetime(2026, 3, 10, tzinfo=UTC)
 DAY_SECONDS = 86_400
@@ -198,6 +198,7 @@ class Process:
     page_size: int = 2
     capacity: Capacity = field(default_factory=lambda: Capacity(rows=50))
     changes: bool = False
+    present: Callable[[datetime], Present] = lambda date: Present(date, date)
     start: datetime | None = None
     written: bytes | None = None
     published: list[tuple[Found, ...]] = field(default_factory=list)
@@ -214,7 +215,7 @@ class Process:
     def open(self) -> Cursor:
         if self.cursor is None:
             page = next(self.listing.pages(Bounds(), 1000))
-            now = page.date or EPOCH
+            now = self.present(page.date or EPOCH).earliest
             present = [(row["sid"], self.listing.watch.created_at(row)) for row in page.rows]
             self.cursor = first(now, since=self.start, present=() if self.start else present)
             self.written = self.cursor.to_json()
@@ -223,7 +224,7 @@ class Process:
     def gather(self, cursor: Cursor) -> tuple[Cursor, Gathered]:
         watch = self.listing.watch
         overlap = timedelta(seconds=self.overlap)
-        now = at(int(self.listing.now))
+        now = self.present(at(int(self.listing.now))).earliest
         if catch_up.is_due(cursor, watch, now=now, overlap=overlap):
             cursor = catch_up.begin(cursor, watch, now=now, overlap=overlap)
             self.cursor, self.written = cursor, cursor.to_json()
@@ -231,8 +232,12 @@ class Process:
             sweep = Sweep(cursor, publication(watch, changes=self.changes), capacity=self.capacity)
             for bounds in sweep.queries():
                 for page in self.listing.pages(bounds, self.page_size):
-                    if not sweep.read(page.rows, page.date):
+                    if not sweep.read(page.rows, self.present(page.date or EPOCH)):
                         break
+            if sweep.is_behind:
+                cursor = catch_up.turned_back(cursor, now=sweep.now, overlap=overlap)
+                self.cursor, self.written = cursor, cursor.to_json()
+                continue
             gathered = sweep.gathered()
             smaller = cursor.catch_up and gathered.is_cut and catch_up.narrower(cursor.catch_up, watch)
             if not smaller:

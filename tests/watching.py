@@ -16,6 +16,7 @@ from connector.events import Record
 from connector.resources import WATCHES
 from connector.resources.rows import Request
 from connector.settings import WatchSettings
+from connector.twilio.clock import TwilioClock
 from connector.twilio.paging import Page
 from connector.watcher.cursor import Cursor
 from connector.watcher.oldest import Capacity
@@ -42,17 +43,24 @@ def message(number: int, created: datetime = NOW, **fields: Any) -> dict[str, An
 class Twilio:
     """One list, newest first, that a test writes; `failures` are raised by the next requests.
 
-    `unlisted` rows can only be fetched.
+    `unlisted` rows can only be fetched. `date` is what its answers say, `own` what this machine's clock says, where
+    that is not `now`.
     """
 
     def __init__(self, *rows: dict[str, Any], now: datetime = NOW) -> None:
         self.rows = list(rows)
         self.unlisted: list[dict[str, Any]] = []
         self.now = now
+        self.date: datetime | None = None
+        self.own: datetime | None = None
+        self.clock = TwilioClock("default", own=self._own)
         self.failures: deque[TwilioError] = deque()
         self.requests: list[Request] = []
         self.fetched: list[str] = []
         self.on_request: Callable[[Request], None] = lambda _request: None
+
+    def _own(self) -> float:
+        return (self.own or self.now).timestamp()
 
     async def pages(self, request: Request) -> AsyncIterator[Page]:
         size = int(dict(request.query)["PageSize"])
@@ -62,7 +70,7 @@ class Twilio:
                 raise self.failures.popleft()
             self.on_request(request)
             await asyncio.sleep(0)
-            yield Page(self.rows[start : start + size], self.now)
+            yield Page(self.rows[start : start + size], self.date or self.now)
 
     async def fetch(self, request: Request) -> Mapping[str, Any]:
         wanted = request.path.rpartition("/")[2].removesuffix(".json")

@@ -70,6 +70,10 @@ class TwilioClock:
         ahead = learnt + self.boot() - self._own()
         return round(ahead, 3) if abs(ahead) > TOLERATED_SECONDS else 0.0
 
+    def own(self) -> datetime:
+        """The time of this machine's clock, UTC, in milliseconds."""
+        return datetime.fromtimestamp(round(self._own(), 3), UTC)
+
     def now(self) -> datetime:
         """Twilio's time as far as it is known, else ours; UTC, in milliseconds."""
         seconds = self._own() + (self.ahead or 0.0)

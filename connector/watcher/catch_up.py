@@ -41,6 +41,18 @@ def begin(cursor: Cursor, watch: Watch, *, now: datetime, overlap: timedelta) ->
     return replace(cursor, since=since, seen=seen, catch_up=catch_up)
 
 
+def turned_back(cursor: Cursor, *, now: datetime, overlap: timedelta) -> Cursor:
+    """The cursor that reads from the overlap before `now` where it was ahead of that, so that no more is skipped."""
+    bound = whole(now - overlap)
+    since, catch_up = min(cursor.since, bound), cursor.catch_up
+    if catch_up is not None and catch_up.until > bound:
+        is_over = catch_up.low >= bound
+        catch_up = None if is_over else replace(catch_up, until=bound, high=min(catch_up.high, bound))
+        since = bound if is_over else since
+    complete_until = min(cursor.complete_until, catch_up.low if catch_up else since)
+    return replace(cursor, since=since, catch_up=catch_up, complete_until=complete_until, polled_at=now)
+
+
 def backfill(watch: Watch, *, since: datetime, until: datetime, now: datetime) -> Cursor:
     """A first cursor that only catches up with [since, until), all of which Twilio can no longer show late.
 

@@ -4,23 +4,26 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from connector.errors import TwilioError
 from connector.resources.rows import Request, Watch, wire_value
 from connector.settings.watches import WatchSettings
 from connector.twilio.client import TwilioClient
+from connector.twilio.clock import TwilioClock
 from connector.twilio.paging import Page, WalkInterrupted, pages
 from connector.watcher import catch_up
 from connector.watcher.cursor import Cursor, whole
 from connector.watcher.oldest import Capacity
 from connector.watcher.records import Publication
-from connector.watcher.walk import CAPACITY, Bounds, Row, Sweep, date_filters
+from connector.watcher.walk import CAPACITY, Bounds, Present, Row, Sweep, date_filters
 
 LARGEST_PAGE = 1000  # above it Twilio answers 20007
 SMALLEST_PAGE = 50
 LONG_AGO = timedelta(minutes=5)
+APART = timedelta(seconds=60)
+"""How far the date of an answer may be from the time that is expected, without a word."""
 WALKS_IN_A_ROW = 5
 NOT_FOUND = 404
 # Looking at a page takes the event loop: the request for the next one must be out before.
@@ -32,7 +35,11 @@ class Stopped(Exception):
 
 
 class Source(Protocol):
-    """Where rows come from. Both raise TwilioError."""
+    """Where rows come from. `pages` and `fetch` raise TwilioError."""
+
+    @property
+    def clock(self) -> TwilioClock:
+        """Twilio's clock, as its answers tell it, and this machine's."""
 
     def pages(self, request: Request) -> AsyncIterator[Page]:
         """Walk a list."""
@@ -45,6 +52,7 @@ class TwilioSource:
     """The lists of one account."""
 
     def __init__(self, client: TwilioClient, watch: Watch) -> None:
+        self.clock = client.clock
         self._client = client
         self._items = watch.items
 
@@ -58,12 +66,18 @@ class TwilioSource:
 
 
 class Reader:
-    """The list of one watch. `margin` shortens Twilio's retention where it proves shorter than known."""
+    """The list of one watch.
+
+    `margin` shortens Twilio's retention where it proves shorter than known. `odd_date`: by how much the date of the
+    last answer was off, where that was much.
+    """
 
     def __init__(
         self, settings: WatchSettings, publication: Publication, source: Source, *, capacity: Capacity = CAPACITY
     ) -> None:
         self.margin = timedelta(0)
+        self.present: Present | None = None
+        self.odd_date: timedelta | None = None
         self._publication = publication
         self._watch = publication.watch
         self._source = source
@@ -76,7 +90,7 @@ class Reader:
     def now(self) -> datetime:
         """Twilio's time: its last answer's, and our clock since."""
         if self._answered is None:
-            return whole(datetime.now(UTC))
+            return whole(self._source.clock.own())
         date, at = self._answered
         return whole(date + timedelta(seconds=time.monotonic() - at))
 
@@ -86,10 +100,11 @@ class Reader:
         return self._answered is not None
 
     async def top(self, rows: int) -> Page:
-        """The first page of the list; `now` is Twilio's time from then on."""
+        """The first page of the list; `now` is Twilio's time from then on, and `present` tells what the clocks say."""
         async with _closing(self._source.pages(self._request(Bounds(), page_size=rows))) as pages:
             page = await anext(pages, Page([], None))
-        self._answered = page.date or datetime.now(UTC), time.monotonic()
+        self.present = self._present(page.date)
+        self._answered = self.present.earliest, time.monotonic()
         return page
 
     async def walk(self, cursor: Cursor, stop: asyncio.Event) -> Sweep:
@@ -108,7 +123,7 @@ class Reader:
         for bounds in map(self._narrowed, sweep.queries()):
             if not bounds.is_empty:
                 await self._read(sweep, self._request(bounds, page_size=page_size), stop, ahead=_ends(bounds))
-        sweep.now = sweep.now or self.now
+        sweep.present = sweep.present or Present(self.now, self.now)
         self._is_busy = sweep.pages > 1
         if sweep.pages:
             self._answered = sweep.now, sweep.began_at
@@ -120,9 +135,18 @@ class Reader:
             async for page in pages:
                 if stop.is_set():
                     raise Stopped
-                if not sweep.read(page.rows, page.date, page.odd):
+                if not sweep.read(page.rows, self._present(page.date), page.odd):
                     return
                 del page  # not held while the next one is fetched
+
+    def _present(self, date: datetime | None) -> Present:
+        """What Twilio's clock and ours say. Until enough answers agree, the one at hand tells Twilio's time."""
+        clock = self._source.clock
+        own, twilio = clock.own(), clock.now() if clock.is_known else date or clock.own()
+        self.odd_date = date - twilio if date is not None and abs(date - twilio) > APART else None
+        if not clock.is_known and date is not None and abs(date - own) > APART:
+            self.odd_date = date - own
+        return Present(min(own, twilio), max(own, twilio))
 
     async def fetch(self, sids: list[str], *, name: str) -> dict[str, Row | None]:
         """Rows by SID as they are now; None for one that is gone, nothing for one of which Twilio does not tell."""

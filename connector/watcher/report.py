@@ -30,6 +30,7 @@ class Report:
         self.written_at = time.monotonic()
         self._log = log.bind(watch=name)
         self._conditions: set[str] = set()
+        self._is_odd_dated = False
 
     @contextmanager
     def measured(self, is_paused: Callable[[], bool], *, age: timedelta) -> Iterator[None]:
@@ -111,6 +112,27 @@ class Report:
         elif not holds and sentence in self._conditions:
             self._conditions.discard(sentence)
             self._log.info("over", condition=sentence)
+
+    def dated(self, off: timedelta | None) -> None:
+        """The date of Twilio's last answer, and by how much it was off."""
+        if off is not None and not self._is_odd_dated:
+            self._log.warning(
+                "odd date in an answer of Twilio's",
+                ahead_seconds=off.total_seconds(),
+                remedy="The earlier clock counts. If it lasts, set this machine's clock (NTP), or look at the proxy.",
+            )
+        elif off is None and self._is_odd_dated:
+            self._log.info("dates of Twilio's answers are as expected again")
+        self._is_odd_dated = off is not None
+
+    def turned_back(self, before: Cursor, after: Cursor) -> None:
+        """The cursor was ahead of every clock."""
+        self._log.error(
+            "the cursor was ahead of Twilio's clock and of ours: it is turned back",
+            polled_at=timestamp(before.polled_at),
+            since=timestamp(after.since),
+            remedy="What was created while the clocks were wrong may be missing: rewind the watch to that time.",
+        )
 
     def retention_is_shorter(self, margin: timedelta) -> None:
         """Twilio refused a date that should have been within its retention."""

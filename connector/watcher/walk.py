@@ -3,14 +3,14 @@
 sweep = Sweep(cursor, publication)
 for bounds in sweep.queries():          # ask the list with `date_filters(bounds)`
     for page in …:
-        if not sweep.read(page.rows, page.date, page.odd): break
+        if not sweep.read(page.rows, present, page.odd): break
 gathered = sweep.gathered()
 """
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from connector.resources.rows import Pairs, Watch, wire_value
@@ -26,6 +26,20 @@ CAPACITY = Capacity()
 SLACK = timedelta(minutes=1)
 """A row may sort a little before the time of its creation; and how far a second look at the top goes back."""
 _UNREADABLE = (LookupError, ValueError, TypeError, AttributeError, OverflowError, StopIteration)
+
+
+class Present(NamedTuple):
+    """The present by the clocks that tell it, which may be apart."""
+
+    earliest: datetime
+    latest: datetime
+
+    def at_least(self, shown: datetime | None) -> datetime:
+        """The earlier one, unless a row that is shown proves that it is later.
+
+        A time that is too early costs a longer walk; one that is too late would skip what is created until then.
+        """
+        return max(self.earliest, min(shown, self.latest)) if shown is not None else self.earliest
 
 
 class Bounds(NamedTuple):
@@ -110,13 +124,13 @@ def _wire(watch: Watch, moment: datetime) -> str:
 
 
 class Sweep:
-    """What one walk has found so far. `now` is Twilio's time at its first page, `began_at` our clock's.
+    """What one walk has found so far. `present` is that of its first page, at `began_at` (monotonic seconds).
 
     `is_capped`: a query showed rows of a single second only, and no more of them, so that some may be missing.
     """
 
     def __init__(self, cursor: Cursor, publication: Publication, *, capacity: Capacity = CAPACITY) -> None:
-        self.now: datetime | None = None
+        self.present: Present | None = None
         self.began_at = 0.0
         self.pages = 0
         self.is_capped = False
@@ -137,6 +151,22 @@ class Sweep:
         self._top: Row = {}
         self._last: Row = {}
         self._neighbour: datetime | None = None
+        self._newest: datetime | None = None
+        self._shows_future = False
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the cursor has been polled at a time that has not come yet, and no row tells that it has.
+
+        So it is when all clocks were ahead together once.
+        """
+        is_ahead = self.present is not None and self._cursor.polled_at > self.present.latest + SLACK
+        return is_ahead and not self._shows_future
+
+    @property
+    def now(self) -> datetime:
+        """Twilio's time when the walk began, as far as clocks and rows tell."""
+        return whole(self.present.at_least(self._newest) if self.present else self._cursor.polled_at)
 
     # --- which queries --------------------------------------------------------------------------------------------
     def queries(self) -> Iterator[Bounds]:
@@ -150,7 +180,7 @@ class Sweep:
             self._rows_of_query = 0
             yield bounds
             bounds = self._below_cap(bounds)
-        if self._moves and self.pages > 1 and self._walk.bounds.before is None and self.now is not None:
+        if self._moves and self.pages > 1 and self._walk.bounds.before is None:
             self._floor = max(self._walk.floor, self.now - SLACK)
             yield Bounds()
 
@@ -164,7 +194,7 @@ class Sweep:
             return None
         last = self._order(self._last)
         self.is_capped |= last == self._order(self._top)
-        before = min(last, (self.now or last) + DAY) + SECOND
+        before = min(last, self.now + DAY) + SECOND
         return Bounds(bounds.since, before if bounds.before is None else min(before, bounds.before - SECOND))
 
     def _order(self, row: Row) -> datetime:
@@ -172,14 +202,13 @@ class Sweep:
         return self._sorted(row, created) or created
 
     # --- which rows -----------------------------------------------------------------------------------------------
-    def read(self, rows: Sequence[Row], date: datetime | None, odd: Sequence[Any] = ()) -> bool:
-        """Take a page; whether the walk goes on to the next one. `date` is Twilio's time of the answer.
+    def read(self, rows: Sequence[Row], present: Present, odd: Sequence[Any] = ()) -> bool:
+        """Take a page; whether the walk goes on to the next one.
 
         `odd` is what stands among the rows and is not an object.
         """
-        if self.now is None:
-            self.now = whole(date or datetime.now(UTC))
-            self.began_at = time.monotonic()
+        if self.present is None:
+            self.present, self.began_at = present, time.monotonic()
         self.pages += 1
         self._neighbour = self._neighbour or next(filter(None, map(self._dated, rows)), None)
         for row in (*rows, *odd):
@@ -197,7 +226,7 @@ class Sweep:
     def gathered(self) -> Gathered:
         """What is to be published, oldest first."""
         found, is_cut = self._oldest.ordered(), self._oldest.is_cut
-        return Gathered(found=found, now=self._present, is_cut=is_cut, known=self._known, has_kept=self._has_kept)
+        return Gathered(found=found, now=self.now, is_cut=is_cut, known=self._known, has_kept=self._has_kept)
 
     def _find(self, row: Any) -> Found | None:
         """The row as something to publish, None when it is not wanted or published already."""
@@ -216,9 +245,10 @@ class Sweep:
 
     def _again(self, row: Any, sid: str, seen: Seen) -> Found | None:
         """A row that the cursor remembers, as an update where it is one."""
+        self._show(seen.created)
         if self._is_live and self._dated(row) is None:
             # Where such a row stands in the list tells nothing: it is remembered for as long as it is shown.
-            seen = self._known[sid] = seen._replace(created=self._present)
+            seen = self._known[sid] = seen._replace(created=self.now)
         order = self._sorted(row, seen.created) if self._walk.is_ordered else None
         is_wanted = self._publication.changes and seen.fingerprint != NOT_PUBLISHED
         if not is_wanted or not self._walk.wants(seen.created, sid, order):
@@ -251,8 +281,19 @@ class Sweep:
 
     def _created(self, row: Any) -> datetime:
         """When the row was created; one that does not say is dated by the row above it."""
-        self._neighbour = self._dated(row) or self._neighbour
-        return self._neighbour or self._present
+        dated = self._dated(row)
+        self._show(dated)
+        self._neighbour = dated or self._neighbour
+        return self._neighbour or self.now
+
+    def _show(self, created: datetime | None) -> None:
+        """Take note of a row's time, which has come; one that no clock knows yet is odd."""
+        if created is None or self.present is None:
+            return
+        if created > self.present.latest:
+            self._shows_future = True
+        elif self._newest is None or created > self._newest:
+            self._newest = created
 
     def _dated(self, row: Any) -> datetime | None:
         """When the row says that it was created."""
@@ -260,10 +301,6 @@ class Sweep:
             return whole(self._watch.created_at(row))
         except _UNREADABLE:
             return None
-
-    @property
-    def _present(self) -> datetime:
-        return self.now or whole(datetime.now(UTC))
 
     def _sorted(self, row: Any, created: datetime) -> datetime | None:
         """The row's own sort time, None without one."""

@@ -278,12 +278,23 @@ class Watcher:
         cursor = await self._catching_up_if_due(cursor)
         while True:
             sweep = await self._reader.walk(cursor, self._attention)
+            self._report.dated(self._reader.odd_date)
+            if sweep.is_behind:
+                cursor = await self._turned_back(cursor, sweep.now)
+                continue
             gathered = sweep.gathered()
             self._report.condition("Twilio shows a part of a second's records: set filters", holds=sweep.is_capped)
             smaller = cursor.catch_up and gathered.is_cut and catch_up.narrower(cursor.catch_up, self._watch)
             if not smaller:
                 return cursor, gathered
             cursor = replace(cursor, catch_up=smaller)
+
+    async def _turned_back(self, cursor: Cursor, now: datetime) -> Cursor:
+        """The cursor, which is ahead of every clock, as it can go on."""
+        turned_back = catch_up.turned_back(cursor, now=now, overlap=self._overlap)
+        await self._write((), turned_back)
+        self._report.turned_back(cursor, turned_back)
+        return turned_back
 
     async def _catching_up_if_due(self, cursor: Cursor) -> Cursor:
         """The cursor, which begins to catch up when it is far back; that is written, so that it begins once."""
