@@ -39,7 +39,7 @@ from connector.resources import CALLBACKS, COMMANDS, WATCHES
 from connector.secrets import Secrets
 from connector.settings import Connection, KafkaSettings, Loaded, Settings, WatchSettings, effective
 from connector.twilio.client import TwilioClient, open_session
-from connector.twilio.pacing import Pacing
+from connector.twilio.pacing import WHOLE, Pacing, Share
 from connector.twilio.signature import Keys
 from connector.watcher.owner import WatchOwners
 from connector.watcher.reading import TwilioSource
@@ -62,9 +62,10 @@ def client_of(
     session: aiohttp.ClientSession,
     *,
     workers: int = 1,
+    share: Callable[[], Share] = lambda: WHOLE,
     on_unauthorized: Callable[[], object] | None = None,
 ) -> TwilioClient:
-    """The client of a connection. What Twilio allows to an account is divided among the workers."""
+    """The client of a connection. Its concurrency is divided among the workers, its rates among the whole group."""
     return TwilioClient(
         name=name,
         account_sid=connection.account_sid,
@@ -74,10 +75,9 @@ def client_of(
         session=session,
         max_concurrency=max(1, connection.max_concurrency // workers),
         pacing=Pacing(
-            calls_per_second=connection.calls_per_second / workers,
-            segments_per_second={
-                sender: rate / workers for sender, rate in connection.message_segments_per_second.items()
-            },
+            calls_per_second=connection.calls_per_second,
+            segments_per_second=connection.message_segments_per_second,
+            share=share,
         ),
         on_unauthorized=on_unauthorized,
     )
@@ -166,7 +166,14 @@ class App:
             session = await stack.enter_async_context(open_session())
             workers = self.place.workers if self.place else 1
             self.clients = {
-                name: client_of(name, connection, session, workers=workers, on_unauthorized=self.secrets.refresh)
+                name: client_of(
+                    name,
+                    connection,
+                    session,
+                    workers=workers,
+                    share=self.share,
+                    on_unauthorized=self.secrets.refresh,
+                )
                 for name, connection in self.settings.connections.items()
             }
             self.publisher = Publisher(kafka)
@@ -251,6 +258,13 @@ class App:
             self.guard.replace_token(self.settings.admin.token.get_secret_value())
         for watcher in self.watch_owners.running.values() if self.watch_owners else ():
             watcher.poll_now()
+
+    def share(self) -> Share:
+        """This process's part of what Twilio allows to an account: that of the commands' partitions that it holds."""
+        for member in self.memberships:
+            if member.role == "commands":
+                return Share(tuple(sorted(member.assignments)), member.kafka.partitions, member.assigned_at)
+        return WHOLE
 
     # --- health ---------------------------------------------------------------------------------------------------
     def dead(self) -> list[str]:

@@ -1,14 +1,15 @@
 """Segments as Twilio counts them, and the pace of calls and segments."""
 
 import asyncio
-from itertools import pairwise
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.resources.rows import ACCOUNT, Request
-from connector.twilio.pacing import REMEMBERED_SENDERS, Pace, Pacing
+from connector.twilio.pacing import LATE_SECONDS, REMEMBERED_SENDERS, Pace, Pacing, Share
 from connector.twilio.segments import segments
 
 CALL = Request("POST", f"{ACCOUNT}/Calls.json", form=(("To", "+1"),))
@@ -85,21 +86,129 @@ def test_more_text_is_never_fewer_segments(body: str, more: str) -> None:
 def test_a_turn_never_comes_before_the_units_ahead_of_it_have_had_their_time(
     rate: float, arrivals: list[tuple[float, int]]
 ) -> None:
-    pace, now, starts = Pace(rate), 0.0, []
+    pace, now, turns = Pace(rate), 0.0, []
     for gap, units in arrivals:
         now += gap
-        delay = pace.reserve(units, now=now)
-        assert delay >= 0
-        starts.append((now + delay, units))
-    for (start, units), (following, _) in pairwise(starts):
-        assert following >= start + units / rate - 1e-6
+        begin = pace.next(now)
+        assert begin >= now
+        pace.take(units, begin=begin, now=now)
+        turns.append((begin, units))
+    for (begin, units), (following, _) in pairwise(turns):
+        assert following >= begin + units / rate - 1e-6
 
 
 def test_an_idle_pace_is_free_at_once() -> None:
     pace = Pace(1)
-    assert pace.reserve(1, now=10) == 0
-    assert pace.reserve(1, now=10) == 1
-    assert pace.reserve(1, now=100) == 0
+    pace.take(1, begin=pace.next(10), now=10)
+    assert pace.next(10) == 11
+    assert pace.next(100) == 100
+
+
+# --- the pace of a group ---
+class Group:
+    """Processes that always have something to send, and partitions that go from one to the other; one pure clock."""
+
+    def __init__(self, rate: float, *, partitions: int, processes: int, skews: Sequence[float] = ()) -> None:
+        self.now = 1_796_000_000.3
+        self.partitions = partitions
+        self.turns: list[tuple[float, int]] = []
+        self.shares = [Share((), partitions, self.now)] * processes
+        self.paces = [self._pace(rate, number, skew) for number, skew in enumerate([*skews, *[0.0] * processes])]
+        self.paces = self.paces[:processes]
+
+    def _pace(self, rate: float, number: int, skew: float) -> Pace:
+        return Pace(rate, share=lambda: self.shares[number], wall=lambda: self.now + skew)
+
+    def deal(self, alive: Sequence[int]) -> None:
+        """Give the processes that live neighbouring partitions, as the group does."""
+        for number in range(len(self.shares)):
+            self.shares[number] = Share((), self.partitions, self.now)
+        ends = [self.partitions * place // len(alive) for place in range(len(alive) + 1)]
+        for number, (low, high) in zip(alive, pairwise(ends), strict=True):
+            self.shares[number] = Share(tuple(range(low, high)), self.partitions, self.now)
+
+    def send(self, until: float, units: int = 1) -> None:
+        """Take every turn before then."""
+        holders = [number for number, share in enumerate(self.shares) if share.held]
+        while True:
+            begin, number = min((max(self.now, self.paces[number].next(self.now)), number) for number in holders)
+            if begin >= until:
+                self.now = until
+                return
+            self.now = begin
+            self.paces[number].take(units, begin=self.paces[number].next(begin), now=begin)
+            self.turns.append((begin, units))
+
+
+@given(
+    st.sampled_from([0.2, 1.0, 3.7, 40.0]),
+    st.integers(1, 13),
+    st.lists(st.tuples(st.sets(st.integers(0, 3), min_size=1), st.floats(0.1, 40)), min_size=1, max_size=8),
+)
+def test_a_group_keeps_the_rate_whatever_processes_come_and_go(
+    rate: float, partitions: int, lives: list[tuple[set[int], float]]
+) -> None:
+    group = Group(rate, partitions=partitions, processes=4)
+    for alive, slots in lives:
+        group.deal(sorted(alive)[:partitions])
+        group.send(group.now + slots / rate)
+    for (earlier, _), (later, _) in pairwise(group.turns):
+        assert later - earlier >= 0.98 / rate - LATE_SECONDS
+
+
+@pytest.mark.parametrize("partitions", [1, 2, 6, 12, 13, 128])
+def test_a_group_uses_the_whole_rate(partitions: int) -> None:
+    group = Group(2, partitions=partitions, processes=4)
+    for alive in ([0], [0, 1], [0, 1, 2], [0, 1, 2, 3], [2, 3], [3]):
+        group.deal(alive[:partitions])
+        before, began = len(group.turns), group.now
+        group.send(began + 64)
+        # A cycle may be broken at either end, and whatever comes anew lets one slot pass.
+        assert 2 * 64 - len(group.turns[before:]) <= 3
+
+
+@pytest.mark.parametrize("units", [1, 2, 3, 7])
+def test_a_long_message_takes_its_slots_of_a_share(units: int) -> None:
+    group = Group(10, partitions=6, processes=2)
+    group.deal([0, 1])
+    group.send(group.now + 60, units)
+    assert sum(units for _, units in group.turns) == pytest.approx(600, abs=4 * units)
+
+
+@pytest.mark.parametrize("held", [range(6), range(6, 12)])
+def test_neighbouring_partitions_have_slots_far_apart(held: range) -> None:
+    share = Share(tuple(held), 12)
+    slots = list(accumulate(range(12), lambda slot, _: share.slot(slot + 1), initial=share.slot(0)))
+    assert max(later - earlier for earlier, later in pairwise(slots)) <= 3
+
+
+def test_clocks_that_are_apart_cost_no_more_than_the_rate_of_a_slot() -> None:
+    group = Group(1, partitions=6, processes=2, skews=[0.0, 0.7])
+    group.deal([0, 1])
+    group.send(group.now + 600)
+    begins = [begin for begin, _ in group.turns]
+    assert all(later - earlier >= 20 for earlier, later in zip(begins, begins[21:], strict=False))
+
+
+async def test_a_turn_that_is_given_up_is_the_next_ones() -> None:
+    pacing = Pacing(calls_per_second=4)
+    await pacing.turn(CALL)
+    waiting = [asyncio.create_task(pacing.turn(CALL)) for _ in range(50)]
+    await asyncio.sleep(0)
+    for task in waiting:
+        task.cancel()
+    await asyncio.wait(waiting)
+    assert await took(pacing, CALL) < 1
+
+
+async def test_who_waits_while_partitions_are_taken_away_goes_on_with_those_that_are_left() -> None:
+    shares = [Share((0, 1, 2), 3)]
+    pacing = Pacing(calls_per_second=50, share=lambda: shares[-1])
+    await pacing.turn(CALL)
+    waiting = asyncio.create_task(took(pacing, *[CALL] * 4))
+    await asyncio.sleep(0)
+    shares.append(Share((1,), 3, asyncio.get_running_loop().time()))
+    assert 0.14 <= await waiting < 1
 
 
 async def took(pacing: Pacing, *requests: Request) -> float:

@@ -139,6 +139,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
         self.group = group
         self.topics = tuple(topics)
         self.assignments: dict[int, Assignment] = {}
+        self.assigned_at = time.monotonic()
         # The group goes on without a member that has not come back by the rebalance timeout.
         self.drain_seconds = clients.rebalance_seconds(kafka) / 2
         self._stop_seconds = min(stop_seconds or self.drain_seconds, self.drain_seconds)
@@ -295,6 +296,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
         self.watchdog.gains_partitions(time.monotonic())
         if consumer is None:
             return
+        self.assigned_at = time.monotonic()
         # Records would be delivered before the owner has read its state.
         consumer.pause(*assigned)
         for partition in self._whole(assigned):

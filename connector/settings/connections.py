@@ -84,10 +84,13 @@ class Connection(Section):
     max_concurrency: int = Field(
         default=50, ge=1, le=10_000, description="Upper bound of the adaptive limit on concurrent API requests."
     )
-    calls_per_second: Rate = Field(default=1, description="Pace of new calls; Twilio's default is 1; 0 is unpaced.")
+    calls_per_second: Rate = Field(
+        default=1, description="Pace of new calls, of all processes together; Twilio's default is 1; 0 is unpaced."
+    )
     message_segments_per_second: dict[str, Rate] = Field(
         default={"default": 0},
-        description="Pace of message segments by sender; `default` is for the rest; 0 is unpaced.",
+        description="Pace of message segments by sender, of all processes together; `default` is for the rest; "
+        "0 is unpaced.",
     )
 
     @property

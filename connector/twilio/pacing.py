@@ -1,54 +1,155 @@
 """Pacing: calls per second, and message segments per second and sender. A waiting sender delays only itself.
 
 Twilio places 1 call per second by default and sends 1 segment per second from a long code (usage and rate limits);
-it accepts more and queues it, so pacing keeps its queues short. The limits are per process.
+it accepts more and queues it, so pacing keeps its queues short.
+
+A rate is that of the whole group of processes. Time is cut into slots of 1/rate seconds, the same ones everywhere, and
+each slot belongs to a partition, in turn. A process uses the slots of the partitions that it holds. So the rate holds
+whatever the group gives to whom, and its members need not talk to each other.
 """
 
 import asyncio
 import math
 import re
-from collections.abc import Iterator, Mapping
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 from connector.resources.rows import Request
 from connector.twilio.segments import segments
 
 REMEMBERED_SENDERS = 10_000
+# A slot that has begun so recently may still be used: a busy event loop wakes late.
+LATE_SECONDS = 0.05
+# Of a slot: what times lose when they are converted.
+ROUNDING = 0.01
+BITS = 20
 
 _PACED = re.compile(r"^/2010-04-01/Accounts/[^/]+/(Calls|Messages)\.json$")
 
 
+class Share(NamedTuple):
+    """The partitions that this process holds, of how many, and since when (loop time)."""
+
+    held: tuple[int, ...]
+    partitions: int
+    since: float = -math.inf
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no other process holds any."""
+        return len(self.held) == self.partitions
+
+    def slot(self, first: int) -> int:
+        """The first own slot that is not before this one. A process that holds nothing uses those of partition 0."""
+        places = _places(self.held or (0,), self.partitions)
+        cycle, number = divmod(first, self.partitions)
+        index = bisect_left(places, number)
+        if index == len(places):
+            cycle, index = cycle + 1, 0
+        return cycle * self.partitions + places[index]
+
+
+WHOLE = Share((0,), 1)
+
+
+@lru_cache(maxsize=64)
+def _places(held: tuple[int, ...], partitions: int) -> list[int]:
+    """Where in a cycle the slots of these partitions are.
+
+    Neighbours are far apart, since a process holds neighbouring partitions, and should not wait long for a slot.
+    """
+    order = sorted(range(partitions), key=lambda partition: f"{partition:0{BITS}b}"[::-1])
+    return [place for place, partition in enumerate(order) if partition in held]
+
+
 class Pace:
-    """A schedule with a fixed rate: each caller is told its turn, and the next one comes `units / rate` later.
+    """Turns at a fixed rate, first come, first served: after one of so many units the next comes `units / rate` later.
 
     A leaky bucket would refuse a message of more segments than a second holds; here it goes and its successor waits.
+    `wall` gives the time that all processes share, in seconds.
     """
 
-    __slots__ = ("free_at", "rate")
+    __slots__ = ("_queue", "_share", "_wall", "free_at", "rate")
 
-    def __init__(self, rate: float) -> None:
+    def __init__(
+        self, rate: float, *, share: Callable[[], Share] = lambda: WHOLE, wall: Callable[[], float] = time.time
+    ) -> None:
         self.rate = rate
-        self.free_at = float("-inf")
+        self.free_at = -math.inf
+        self._share = share
+        self._wall = wall
+        self._queue = asyncio.Lock()
 
-    def reserve(self, units: float, *, now: float, until: float = math.inf) -> float:
-        """Seconds to wait from now; the turn is taken whether or not the caller waits for it.
+    async def turn(self, units: int, *, until: float = math.inf) -> None:
+        """Wait for a turn, and take it. Raises TimeoutError at `until` (loop time), and takes none then."""
+        clock = asyncio.get_running_loop().time
+        async with asyncio.timeout_at(None if until == math.inf else until):
+            async with self._queue:
+                begin = await self._begin(until)
+                if begin <= until:
+                    self.take(units, begin=begin, now=clock())
+                    return
+            # The turn is left to those behind.
+            await asyncio.sleep(until - clock())
+            raise TimeoutError
 
-        A turn that would come after `until` is not taken.
+    async def _begin(self, until: float) -> float:
+        """Wait for the beginning of the next turn, unless it is after `until`."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            share, begin = self._share(), self.next(clock())
+            if begin > until:
+                return begin
+            if (delay := begin - clock()) > 0:
+                await asyncio.sleep(delay)
+            if self._share() == share:
+                return begin
+
+    def next(self, now: float) -> float:
+        """When the next turn is (loop time), as things are now.
+
+        The former holder of a partition may have taken its last turn directly before this process got it.
         """
-        start = max(now, self.free_at)
-        if start <= until:
-            self.free_at = start + units / self.rate
-        return start - now
+        share = self._share()
+        free_at = max(self.free_at, share.since + 1 / self.rate)
+        if share.is_whole:
+            return max(now, free_at)
+        ahead = self._wall() - now
+        first = math.ceil((max(now - LATE_SECONDS, free_at) + ahead) * self.rate - ROUNDING)
+        return share.slot(first) / self.rate - ahead
+
+    def take(self, units: int, *, begin: float, now: float) -> None:
+        """Take the turn that `next` has told."""
+        share = self._share()
+        if share.is_whole:
+            self.free_at = begin + units / self.rate
+            return
+        ahead = self._wall() - now
+        slot = round((begin + ahead) * self.rate)
+        for _ in range(units):
+            slot = share.slot(slot + 1)
+        self.free_at = slot / self.rate - ahead
 
 
 class Pacing:
     """The paces of one connection. A rate of 0 is unpaced.
 
-    `segments_per_second` holds rates by sender, and `default` for all others.
+    `segments_per_second` holds rates by sender, and `default` for all others. `share` tells this process's part.
     """
 
-    def __init__(self, *, calls_per_second: float = 0, segments_per_second: Mapping[str, float] | None = None) -> None:
-        self._calls = Pace(calls_per_second) if calls_per_second else None
+    def __init__(
+        self,
+        *,
+        calls_per_second: float = 0,
+        segments_per_second: Mapping[str, float] | None = None,
+        share: Callable[[], Share] = lambda: WHOLE,
+    ) -> None:
+        self._share = share
+        self._calls = Pace(calls_per_second, share=share) if calls_per_second else None
         self._rates = dict(segments_per_second or {})
         self._default = self._rates.pop("default", 0)
         self._senders: dict[str, Pace] = {}
@@ -56,32 +157,27 @@ class Pacing:
     async def turn(self, request: Request, *, until: float = math.inf) -> None:
         """Wait until this request may go out. Only creating calls and messages is paced.
 
-        A turn after `until` (loop time) is left to others: the caller waits for `until` and raises TimeoutError.
+        Raises TimeoutError at `until` (loop time); its turn is left to others then.
         """
         if request.method != "POST" or not (found := _PACED.match(request.path)):
             return
-        now = asyncio.get_running_loop().time()
-        if found[1] == "Calls":
-            delay = self._calls.reserve(1, now=now, until=until) if self._calls else 0
-        else:
-            delay = self._message(request, now=now, until=until)
-        if delay > 0:
-            await asyncio.sleep(min(delay, until - now))
-        if now + delay > until:
-            raise TimeoutError
+        if found[1] == "Messages":
+            await self._message(request, until)
+        elif self._calls is not None:
+            await self._calls.turn(1, until=until)
 
-    def _message(self, request: Request, *, now: float, until: float) -> float:
+    async def _message(self, request: Request, until: float) -> None:
         if not self._default and not self._rates:
-            return 0
+            return
         fields = dict(_fields(request))
         sender = fields.get("From") or fields.get("MessagingServiceSid", "")
         rate = self._rates.get(sender, self._default)
         if not rate:
-            return 0
+            return
         if sender not in self._senders:
-            self._forget(now)
-            self._senders[sender] = Pace(rate)
-        return self._senders[sender].reserve(_units(sender, fields), now=now, until=until)
+            self._forget(asyncio.get_running_loop().time())
+            self._senders[sender] = Pace(rate, share=self._share)
+        await self._senders[sender].turn(_units(sender, fields), until=until)
 
     def _forget(self, now: float) -> None:
         """A sender whose turn is free again is like one never seen; if all are busy, the least busy half goes."""
