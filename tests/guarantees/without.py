@@ -97,7 +97,7 @@ def _cursor_in_the_transaction() -> None:
 
         return commit
 
-    watches.commit_to = commit_to
+    _replace(watches, commit_to=commit_to)
 
 
 def _awaited_ack() -> None:
@@ -200,7 +200,7 @@ def _holding() -> None:
     _replace(TwilioClient, _open=held_open)
     _replace(Replayer, _write=held_write)
     _replace(Owner, attempt=held_attempt, finish=held_finish)
-    watches.commit_to = held_commit_to
+    _replace(watches, commit_to=held_commit_to)
 
 
 def _stop_at(step: str, command_id: str | bytes | None) -> None:
@@ -210,7 +210,7 @@ def _stop_at(step: str, command_id: str | bytes | None) -> None:
         os.kill(os.getpid(), signal.SIGSTOP)
 
 
-def _replace(owner: type, **functions: Any) -> None:
+def _replace(owner: object, **functions: Any) -> None:
     for name, function in functions.items():
         getattr(owner, name)  # What is renamed in the product is to be renamed here.
         setattr(owner, name, function)
