@@ -23,10 +23,10 @@ from connector.resources import COMMANDS
 from connector.settings import KafkaSettings
 from connector.simulator import OTHER_PHONE_NUMBER, PHONE_NUMBER, Simulator
 from connector.twilio.client import TwilioClient, open_session
-from tests.running import until, values, wait_for_records
+from tests.running import PATIENCE_SECONDS, until, values, wait_for_records
 
 SEND = "send-message"
-WITHIN_SECONDS = 20.0
+LEAVE_SECONDS = 20.0
 
 
 def message(body: str = "Hello", **more: Any) -> dict[str, Any]:
@@ -114,7 +114,7 @@ class Executing:
             for task in owners:
                 task.cancel()
             if owners:
-                await asyncio.wait(owners, timeout=WITHIN_SECONDS)
+                await asyncio.wait(owners, timeout=LEAVE_SECONDS)
             self.membership.drain_seconds = self.membership._stop_seconds = 0.0
             self._task.cancel()
             await asyncio.wait({self._task})
@@ -162,11 +162,13 @@ class Executing:
             record.topic, record.value, key=record.key, headers=record.headers, partition=record.partition
         )
 
-    async def results(self, count: int, *, command: str = SEND, within: float = WITHIN_SECONDS) -> list[dict[str, Any]]:
+    async def results(
+        self, count: int, *, command: str = SEND, within: float = PATIENCE_SECONDS
+    ) -> list[dict[str, Any]]:
         """The results, as soon as there are so many."""
         return values(await self.records(f"results.{command}", count, within=within))
 
-    async def records(self, name: str, count: int, *, within: float = WITHIN_SECONDS) -> Sequence[ConsumerRecord]:
+    async def records(self, name: str, count: int, *, within: float = PATIENCE_SECONDS) -> Sequence[ConsumerRecord]:
         """The records of a topic, as soon as there are so many."""
         return await wait_for_records(self.kafka.bootstrap_servers, self.topic(name), count, within=within)
 

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaProducer
 
 from connector.simulator import OTHER_PHONE_NUMBER, PHONE_NUMBER, Simulator
 from connector.simulator.accounts import Account, ApiKey
-from tests.running import Connector, configuration, until, values, wait_for_records
+from tests.running import PATIENCE_SECONDS, Connector, configuration, until, values, wait_for_records
 
 SESSION_SECONDS = 2
 LAUNCHER = "tests.guarantees.without"
@@ -52,12 +52,12 @@ class Scene:
         entries = [entry for entry in self.simulator.journal.of("CreateMessage") if entry.executed]
         return [dict(entry.parameters)["Body"] for entry in entries if user in (None, entry.credential)]
 
-    async def results(self, count: int, *, within: float = 30.0) -> list[dict[str, Any]]:
+    async def results(self, count: int, *, within: float = PATIENCE_SECONDS) -> list[dict[str, Any]]:
         """The results, as soon as there are so many."""
         topic = f"{self.prefix}.results.send-message"
         return values(await wait_for_records(self.kafka, topic, count, within=within))
 
-    async def outcomes(self, count: int, *, within: float = 30.0) -> Counter[tuple[str, str]]:
+    async def outcomes(self, count: int, *, within: float = PATIENCE_SECONDS) -> Counter[tuple[str, str]]:
         """How often each command had which outcome."""
         return Counter((one["command"]["id"], one["outcome"]) for one in await self.results(count, within=within))
 
@@ -87,7 +87,7 @@ def _with_key(document: Mapping[str, Any], folder: Path, number: int, key: ApiKe
     return Connector({**plain.document, "connections": {"default": default}}, folder, name=plain.name)
 
 
-async def stopped(process: Connector, *, within: float = 30.0) -> None:
+async def stopped(process: Connector, *, within: float = PATIENCE_SECONDS) -> None:
     """Wait until the process has stopped itself."""
     assert process.process is not None
     status = Path(f"/proc/{process.process.pid}/stat")
