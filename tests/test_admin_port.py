@@ -294,6 +294,19 @@ async def test_an_answer_that_is_not_read_is_given_up(port: Port, monkeypatch: p
     del reader
 
 
+async def test_a_caller_that_goes_away_is_not_a_failure(port: Port) -> None:
+    before = refused(400)
+    with structlog.testing.capture_logs() as logs:
+        async with asyncio.timeout(20):
+            while refused(400) == before:  # the other side may have read nothing yet
+                _, writer = await asyncio.open_connection("127.0.0.1", port.number)
+                writer.write(LOGIN + b"Content-Length: 1000\r\n\r\ntoken=")
+                await port.call("/livez")
+                writer.transport.abort()
+                await port.call("/livez")
+    assert logs == []
+
+
 async def test_the_oldest_unfinished_connection_makes_room(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_layer, "MOST_CONNECTIONS", 20)
     starts = (

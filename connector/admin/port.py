@@ -220,6 +220,9 @@ class Connection(web.RequestHandler):
         if isinstance(exc, HttpProcessingError):
             status = 431 if isinstance(exc, LineTooLong) else 400
             note(status, type(exc).__name__)
+        elif isinstance(exc, ConnectionError) and self.transport is None:
+            # Nothing has failed here.
+            note(400, "the caller went away", quietly=True)
         else:
             failures.error(reason=type(exc).__name__ if exc else "it took too long", exc_info=exc)
         if request.writer.output_size > 0:
