@@ -163,12 +163,54 @@ async def test_an_update_whose_answer_stays_unreadable_is_unknown(
     )
 
 
+async def test_an_update_that_is_refused_after_a_lost_answer_is_unknown(kafka: str, prefix: str) -> None:
+    async with executing(kafka, prefix) as running:
+        await running.send(message("here"))
+        sid = (await running.results(1))[0]["bundles"][0]["sid"]
+        await running.simulator.settle()
+        running.simulator.fault("lose-answer", "UpdateMessage", times=1)
+        running.simulator.fault("error", "UpdateMessage", status=400, code=30409, skip=1)
+        await running.send({"resource": "message", "sid": sid, "body": ""}, command="update", id="update")
+        found = await by_id(running, 1, "update")
+    assert (found["update"]["outcome"], found["update"]["error"]["code"]) == ("unknown", 30409)
+
+
+async def test_a_download_that_always_breaks_off_ends_and_the_next_of_its_key_goes_on(
+    kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execution, "UNREADABLE_TRIES", 2)
+    async with executing(kafka, prefix) as running:
+        sid, other = running.simulator.fill("recordings", count=2, duration=20)
+        running.simulator.fault("cut-answer", "FetchRecordingMedia", times=2)
+        await running.send({"sid": sid}, command="download-recording", key="one", id="cut")
+        await running.send({"sid": other}, command="download-recording", key="one", id="next")
+        found = await by_id(running, 2, "download-recording")
+        # Kafka takes no chunk of the third.
+        await running.configure_topic(running.topic("recording-media"), max_message_bytes="1000")
+        await running.send({"sid": sid}, command="download-recording", key="one", id="refused")
+        found = await by_id(running, 3, "download-recording")
+    assert {name: (one["outcome"], one["attempts"]) for name, one in found.items()} == {
+        "cut": ("failed", 2),
+        "next": ("succeeded", 1),
+        "refused": ("failed", 1),
+    }
+    assert "broke off" in found["cut"]["error"]["message"]
+    assert "Kafka refuses the recording" in found["refused"]["error"]["message"]
+
+
 async def test_rows_of_a_list_that_do_not_fit_are_left_out_and_named(kafka: str, prefix: str) -> None:
     async with executing(kafka, prefix) as running:
         running.simulator.fill("messages", count=5, body="x")
         account = running.simulator.account_sid
         sids = [f"SM{number:f>32x}" for number in range(3)]
-        odd = [None, 5, [], {}, {"sid": sids[0], "date_created": "soon"}, {"sid": sids[1], "body": "x" * 600_000}]
+        odd: list[Any] = [
+            None,
+            5,
+            [],
+            {},
+            {"sid": sids[0], "date_created": "soon"},
+            {"sid": sids[1], "body": "x" * 600_000},
+        ]
         rows = [*odd, {"sid": sids[2], "num_media": "many"}, {"sid": sids[0], "body": "fine", "account_sid": account}]
         body = json.dumps({"messages": rows, "next_page_uri": None})
         running.simulator.fault("odd-answer", "ListMessage", status=200, body=body, times=1)

@@ -127,7 +127,7 @@ class Execution:
         if doubt is not None:
             await self._finish(*await self._answer_in_doubt(doubt))
             return
-        is_forgotten = self._owner.is_doubtful(self._command)
+        self._perhaps = is_forgotten = self._owner.is_doubtful(self._command)
         if not is_forgotten and await self._forwarded():
             return
         refused = await self._refused_reply()
@@ -135,10 +135,9 @@ class Execution:
         if first is not None:
             await self._finish_repeat(first)
             return
-        if is_forgotten and not self._process.is_harmless(self._command):
+        if is_forgotten and not self._process.is_reading(self._command):
             await self._finish(*await self._answer_forgotten())
             return
-        self._perhaps = is_forgotten
         try:
             job = self._prepare(refused)
         except Rejected as error:
@@ -184,7 +183,6 @@ class Execution:
 
     async def _answer_forgotten(self) -> list[Answer]:
         """The answers to a command that may have been executed, though nothing tells: a create is not sent."""
-        self._perhaps = True
         try:
             job = self._process.prepare(self._command)
         except Rejected as error:
@@ -268,8 +266,8 @@ class Execution:
             case _:
                 # Reading leaves nothing in doubt.
                 self._perhaps |= isinstance(error, PerhapsExecuted) and job.request.method != "GET"
-                self._unreadable = self._unreadable + 1 if isinstance(error, Unreadable) else 0
-                if self._unreadable == UNREADABLE_TRIES:
+                self._unreadable += isinstance(error, Unreadable)
+                if self._unreadable >= UNREADABLE_TRIES:
                     return self._given_up(error)
                 await self._later(job, error, backoff_seconds(self._attempts, error.retry_after))
         return None
@@ -390,6 +388,9 @@ class Execution:
             step = min(self._attempts - 1, len(DELAY_SECONDS) - 1)
             await self._later(job, error, DELAY_SECONDS[step] * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
             return None
+        if self._perhaps and job.request.method != "GET":
+            # It is refused, perhaps because the former attempt was executed.
+            return Answer("unknown", error=results.error_of(error), request_id=error.request_id)
         return self._failed(job, error)
 
     # --- in doubt -------------------------------------------------------------------------------------------------

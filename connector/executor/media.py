@@ -1,9 +1,13 @@
-"""Where downloaded media go: chunks on a topic, all or none, or an object store. No file is held in memory."""
+"""Where downloaded media go: chunks on a topic, all or none, or an object store. No file is held in memory.
+
+A download has bounds: its size, its duration, and how many are spooled at a time.
+"""
 
 import asyncio
 import hashlib
 import tempfile
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -12,7 +16,15 @@ import orjson
 from yarl import URL
 
 from connector import telemetry
-from connector.errors import ConfigurationError, NotExecuted, PerhapsExecuted, Superseded, Unavailable, Unwritable
+from connector.errors import (
+    ConfigurationError,
+    NotExecuted,
+    Refused,
+    Superseded,
+    Unavailable,
+    Unreadable,
+    Unwritable,
+)
 from connector.events import Event, Record, encode, now, timestamp
 from connector.executor.answers import Call, Store
 from connector.kafka.transactions import Transactions
@@ -27,6 +39,12 @@ MEDIA_SECONDS = 100.0
 MEDIA_TRANSACTION_MS = 120_000
 # Until this size a download stays in memory, then it goes to a temporary file.
 SPOOL_BYTES = 1024 * 1024
+# Eighteen hours of a call in one channel as WAV.
+LARGEST_BYTES = 2 * 1024 * 1024 * 1024
+# A download that takes longer does not end.
+DOWNLOAD_SECONDS = 900.0
+# Temporary files at a time, so that they never take more than so many of the largest.
+SPOOLS = 4
 EVENT_TYPE = "twilio.recording.media.v1"
 CONTENT_TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg"}
 
@@ -51,9 +69,38 @@ def _named(call: Call) -> tuple[str, str]:
     return str(getattr(call.parameters, "sid", "")), str(getattr(call.parameters, "format", "wav"))
 
 
+def _check_size(size: int | None) -> None:
+    if size is not None and size > LARGEST_BYTES:
+        raise Refused(f"The recording has more than {LARGEST_BYTES} bytes, which are the most. An mp3 is smaller.")
+
+
 def _check_length(download: Download, size: int) -> None:
     if download.content_length is not None and download.content_length != size:
-        raise PerhapsExecuted(f"The download ended after {size} of {download.content_length} bytes.")
+        raise Unreadable(f"The download ended after {size} of {download.content_length} bytes.")
+
+
+async def _bounded(download: Download, size: int) -> AsyncIterator[bytes]:
+    """The chunks of a download. Raises Refused when there are too many bytes, Unreadable when there are too few."""
+    _check_size(download.content_length)
+    read = 0
+    async for chunk in download.chunks(size):
+        read += len(chunk)
+        _check_size(read)
+        yield chunk
+    _check_length(download, read)
+
+
+@asynccontextmanager
+async def _downloading(call: Call) -> AsyncIterator[Download]:
+    """The download of a call. Raises TwilioError; Unreadable when it takes too long."""
+    seconds = min(DOWNLOAD_SECONDS, call.within_seconds)
+    try:
+        async with asyncio.timeout(seconds) as limit, call.client.stream(call.request) as download:
+            yield download
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise Unreadable(f"The download did not end within {seconds:.0f} seconds.") from error
 
 
 class MediaWriter:
@@ -69,13 +116,25 @@ class MediaWriter:
         self._lock = asyncio.Lock()
 
     async def write(self, chunks: AsyncIterator[Record]) -> int:
-        """Write all or none; returns how many. Raises NotExecuted when Kafka does not take them: try again."""
+        """Write all or none; returns how many.
+
+        Raises NotExecuted when Kafka is not there, Unreadable when it does not take them in time, and Refused when it
+        never takes them.
+        """
+        clock = asyncio.get_running_loop().time
         async with self._lock:
+            started = clock()
             try:
                 if not self._transactions.usable:
                     await self._transactions.open()
+                    started = clock()
                 return await self._transactions.write_all(chunks, seconds=MEDIA_SECONDS)
-            except (Unavailable, Superseded, Unwritable) as error:
+            except Unwritable as error:
+                log.warning("recording not stored", reason=f"{error!r:.200}")
+                raise Refused("Kafka refuses the recording; the connector's log says why.") from error
+            except (Unavailable, Superseded) as error:
+                if clock() - started >= MEDIA_SECONDS:
+                    raise Unreadable(f"Kafka did not take the recording within {MEDIA_SECONDS:.0f} seconds.") from error
                 raise NotExecuted("The media could not be written to Kafka.") from error
 
     async def close(self) -> None:
@@ -85,12 +144,14 @@ class MediaWriter:
 
 def topic_store(topic: str) -> Store:
     """Store into chunks of 512 KiB on the topic, in one transaction, keyed by the SID."""
+    places = asyncio.Semaphore(SPOOLS)
 
     async def store(call: Call) -> AsyncIterator[bytes]:
-        with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as file:
-            media = await _spool(call, file)
-            file.seek(0)
-            count = await call.media.write(_chunks(call, media, file, topic))
+        async with places:
+            with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as file:
+                media = await _spool(call, file)
+                file.seek(0)
+                count = await call.media.write(_chunks(call, media, file, topic))
         yield media.bundle(chunks=count, url=None)
 
     return store
@@ -100,13 +161,20 @@ async def _spool(call: Call, file: IO[bytes]) -> Media:
     sid, extension = _named(call)
     digest = hashlib.sha256()
     size = 0
-    async with call.client.stream(call.request) as download:
-        async for chunk in download.chunks(CHUNK_BYTES // 4):
-            file.write(chunk)
+    async with _downloading(call) as download:
+        async for chunk in _bounded(download, CHUNK_BYTES // 4):
+            _write(file, chunk)
             digest.update(chunk)
             size += len(chunk)
-        _check_length(download, size)
     return Media(sid, CONTENT_TYPES[extension], size, digest.hexdigest())
+
+
+def _write(file: IO[bytes], chunk: bytes) -> None:
+    try:
+        file.write(chunk)
+    except OSError as error:
+        log.warning("recording not spooled", folder=tempfile.gettempdir(), reason=error.strerror)
+        raise Unreadable(f"The connector has no room to keep the recording meanwhile ({error.strerror}).") from error
 
 
 async def _chunks(call: Call, media: Media, file: IO[bytes], topic: str) -> AsyncIterator[Record]:
@@ -160,15 +228,14 @@ def object_store(url: str) -> Store:
 
         async def hashed(download: Download) -> AsyncIterator[bytes]:
             nonlocal size
-            async for chunk in download.chunks(CHUNK_BYTES):
+            # All of it is checked before the store makes the file visible.
+            async for chunk in _bounded(download, CHUNK_BYTES):
                 digest.update(chunk)
                 size += len(chunk)
                 yield chunk
-            # Before the store makes the file visible.
-            _check_length(download, size)
 
         name = f"{sid}.{extension}"
-        async with call.client.stream(call.request) as download:
+        async with _downloading(call) as download:
             try:
                 await obstore.put_async(bucket, name, hashed(download))
             except obstore.exceptions.BaseError as error:

@@ -331,22 +331,25 @@ class Download:
 
     def __init__(self, answer: aiohttp.ClientResponse) -> None:
         self._answer = answer
-        self.content_length = answer.content_length
+        # Of what is decompressed nobody has told the length.
+        self.content_length = None if "Content-Encoding" in answer.headers else answer.content_length
         self.content_type = header({"Content-Type": answer.content_type}, "Content-Type") or ""
         self.request_id = header(answer.headers, "Twilio-Request-Id")
 
     async def chunks(self, size: int) -> AsyncIterator[bytes]:
         """The bytes in chunks of exactly `size`, the last one shorter.
 
-        Raises PerhapsExecuted when the connection breaks or falls silent.
+        Raises Unreadable when the connection breaks or falls silent.
         """
         held = bytearray()
-        with _translated(self._answer.url):
+        try:
             async for part in self._answer.content.iter_any():
                 held += part
                 while len(held) >= size:
                     yield bytes(held[:size])
                     del held[:size]
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise Unreadable(f"The download broke off ({type(error).__name__}).", status=self._answer.status) from error
         if held:
             yield bytes(held)
 
