@@ -33,7 +33,7 @@ from connector.kafka.ownership import Membership
 from connector.kafka.probe import Probe
 from connector.kafka.publisher import Publisher
 from connector.receiver.connections import raise_file_limit
-from connector.receiver.form import address
+from connector.receiver.form import address, names_cause
 from connector.receiver.receiver import Receiver
 from connector.resources import CALLBACKS, COMMANDS, WATCHES
 from connector.secrets import Secrets
@@ -339,7 +339,7 @@ def watcher_of(watch: WatchSettings, client: TwilioClient, kafka: KafkaSettings,
 def _executing(app: App) -> Membership:
     """The membership whose owners execute commands."""
     settings = app.settings
-    kafka, commands = settings.kafka, settings.commands
+    kafka, commands, public_url = settings.kafka, settings.commands, settings.callbacks.public_url
     group = f"{kafka.topic_prefix}-command"
     media = f"{kafka.topic_prefix}.recording-media"
     process = Process(
@@ -347,7 +347,8 @@ def _executing(app: App) -> Membership:
         group=group,
         commands=COMMANDS,
         clients=app.clients,
-        callback_url=partial(callback_url, settings) if settings.callbacks.public_url else None,
+        callback_url=partial(callback_url, settings) if public_url else None,
+        names_cause=partial(names_cause, str(public_url)) if public_url else None,
         store=topic_store(media) if commands.recording_store == "kafka" else object_store(commands.recording_store),
         max_in_flight=commands.max_in_flight,
         settle_time=commands.settle_time,

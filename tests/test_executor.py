@@ -3,11 +3,15 @@
 import asyncio
 import uuid
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
+from urllib.parse import urlencode
 
 import orjson
 import pytest
 
+from connector.receiver.form import names_cause
+from connector.simulator import OTHER_PHONE_NUMBER, PHONE_NUMBER
 from tests.executing import Executing, executing, message
 from tests.running import headers_of, until, wait_for_records
 
@@ -230,11 +234,48 @@ async def test_a_reply_never_goes_to_a_topic_of_ours(kafka: str, prefix: str) ->
         for name in ours:
             await running.send(message(name), reply_to=running.topic(name))
             await running.send(message(name), kafka_replyTopic=running.topic(name))
-        results = await running.results(2 * len(ours))
+        await running.send(message("offsets"), reply_to="__consumer_offsets")
+        *results, last = await running.results(2 * len(ours) + 1)
         assert running.created() == []
         assert await running.records("control", 0) == []
-    assert {one["outcome"] for one in results} == {"rejected"}
+    assert {one["outcome"] for one in (*results, last)} == {"rejected"}
     assert all("one of the connector's own" in one["error"]["message"] for one in results)
+    assert "one of Kafka's own" in last["error"]["message"]
+
+
+async def test_an_address_of_ours_that_names_another_command_is_refused_wherever_it_stands(
+    kafka: str, prefix: str
+) -> None:
+    ours = partial(names_cause, "https://hooks.example.com")
+    forged = "https://hooks.example.com/callbacks/message-status?command=another"
+    call = {"to": OTHER_PHONE_NUMBER, "from": PHONE_NUMBER}
+    form = {"To": OTHER_PHONE_NUMBER, "From": PHONE_NUMBER, "Body": "x", "StatusCallback": forged}
+    path = "/2010-04-01/Accounts/{AccountSid}/Messages.json"
+    commands: list[tuple[str, dict[str, Any]]] = [
+        ("send-message", message(status_callback=forged)),
+        ("send-message", message(media_url=["https://example.com/a.png", forged])),
+        ("place-call", call | {"url": forged}),
+        ("place-call", call | {"twiml": f"<Response><Redirect>{forged}</Redirect></Response>"}),
+        ("call-api", {"url": path, "method": "POST", "body": form}),
+        ("call-api", {"url": path, "method": "POST", "body": urlencode(form)}),
+        ("call-api", {"url": path, "query": {"a": [{"b": forged}]}}),
+        ("call-api", {"url": f"{path}?{urlencode(form)}"}),
+    ]
+    async with executing(kafka, prefix, names_cause=ours) as running:
+        for command, value in commands:
+            await running.send(value, command=command)
+        own = message(status_callback="https://hooks.example.com/callbacks/message-status?tag=1")
+        await running.send(own, id="own")
+        results = [
+            result
+            for command, count in (("send-message", 3), ("place-call", 2), ("call-api", 4))
+            for result in await running.results(count, command=command)
+        ]
+        assert running.created() == ["Hello"]
+    assert [one["command"]["id"] for one in results if one["outcome"] == "succeeded"] == ["own"]
+    refused = [one["error"]["message"] for one in results if one["outcome"] == "rejected"]
+    assert len(refused) == len(commands)
+    assert all("an address of the connector's" in sentence for sentence in refused)
 
 
 async def test_nothing_is_written_to_a_topic_that_is_not_allowed_not_even_that_it_is_not(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from connector.errors import InvalidRecord
 from connector.events import encode
-from connector.receiver.form import Form, address, event, identity, parse
+from connector.receiver.form import Form, address, event, identity, names_cause, parse
 from connector.resources import CALLBACKS
 
 SAMPLES = Path(__file__).parent / "contract" / "callbacks"
@@ -139,6 +139,55 @@ def test_other_parameters_of_an_address_decide_nothing(query: str) -> None:
 def test_the_replacement_character_is_a_character_like_any_other() -> None:
     url = address("https://h.example", "call-status", command="a\ufffdb", correlation="a\ufffdb")
     assert event(ROW, FORM, recorded=RECORDED, query=url.partition("?")[2]).extensions["causationid"] == "a\ufffdb"
+
+
+# --- addresses of ours that a command holds ---
+HOST = "https://hooks.example.com/prefix"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://hooks.example.com/prefix/callbacks/message-status?command=other",
+        "https://hooks.example.com:443/callbacks/message-status?tag=1&correlation=other",
+        "HTTPS://HOOKS.EXAMPLE.COM/prefix/callbacks/message-status?traceparent=00-1",
+        "https://user:word@hooks.example.com./callbacks/call-status?command=other#rc=3",
+        "https://hooks.example.com/callbacks/call-status?comm%61nd=other",
+        "https://hooks.exampl%65.com/callbacks/call-status?command=other",
+        "https://hooks\uff0eexample\u3002com/callbacks/call-status?command=other",
+        "https://hoo\u00adks.ex\uff41mple.com/callbacks/call-status?command=other",
+        '<Response><Dial action="https://hooks.example.com/callbacks/call-status?a=1&amp;command=other"/></Response>',
+        "<Redirect>https://hooks.example.com/callbacks/call-status?a=1&#38;comm&#x61;nd=other</Redirect>",
+        "<Redirect><![CDATA[https://hooks.example.com/callbacks/call-status?command=other]]></Redirect>",
+        "/Messages.json?StatusCallback=https%3A%2F%2Fhooks.example.com%2Fcallbacks%2Fmessage-status%3Fcommand%3Dother",
+        r'{"url":"https:\/\/hooks.example.com\/callbacks\/call-status?\u0063ommand=other"}',
+        r'{"twiml":"<Dial action=\"https://hooks.example.com/callbacks/call-status?x=1&amp;command=other\"/>"}',
+    ],
+)
+def test_an_address_of_ours_that_names_a_cause_is_known_however_it_is_written(text: str) -> None:
+    assert names_cause(HOST, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "https://hooks.example.com/prefix/callbacks/message-status",
+        "https://hooks.example.com/prefix/callbacks/message-status?tag=command",
+        "https://hooks.example.com/prefix/callbacks/message-status?mycommand=1&a=command=",
+        "https://elsewhere.example.com/status?command=order&correlation=7",
+        "50 % & more: hooks.example.com, then https://elsewhere.example.com/?command=1",
+        "caf\u00e9 \\ hooks",
+    ],
+)
+def test_other_addresses_and_texts_are_the_callers_own(text: str) -> None:
+    assert not names_cause(HOST, text)
+
+
+@given(st.text())
+def test_the_address_that_we_hand_out_would_be_known(command: str) -> None:
+    url = address(HOST, "message-status", command=command.encode(errors="replace").decode(), correlation="c")
+    assert names_cause(HOST, url)
 
 
 # --- ambiguity ---

@@ -23,8 +23,9 @@ from connector.executor.results import Answer
 from connector.kafka import journal, reading
 from connector.kafka.claims import Claims
 from connector.kafka.ownership import RawRecord
+from connector.resources.models import texts
 from connector.resources.parameters import fill_callbacks, parse
-from connector.resources.rows import Command
+from connector.resources.rows import Command, Parameters
 from connector.settings import KafkaSettings
 from connector.twilio.client import TwilioClient
 
@@ -50,7 +51,11 @@ class Look(NamedTuple):
 
 
 class Process:
-    """Shared by the owners. `callback_url(kind, command)` is our URL for Twilio; None where Twilio cannot reach us."""
+    """Shared by the owners.
+
+    `callback_url(kind, command)` is our URL for Twilio; None where Twilio cannot reach us. `names_cause` tells of a
+    text whether it holds such a URL: none of a caller's may.
+    """
 
     def __init__(
         self,
@@ -60,6 +65,7 @@ class Process:
         commands: Mapping[str, Command],
         clients: Mapping[str, TwilioClient],
         callback_url: CallbackUrl | None,
+        names_cause: Callable[[str], bool] | None = None,
         store: Store,
         max_in_flight: int,
         settle_time: timedelta,
@@ -80,6 +86,7 @@ class Process:
         self._commands = commands
         self._clients = clients
         self._callback_url = callback_url
+        self._names_cause = names_cause
         self._reply_topics = tuple(reply_topics)
         self.topics = {f"{self.prefix}.commands.{name}": name for name in commands}
         self._behind: dict[str, Counter[int]] = {name: Counter() for name in (*commands, forwarding.NAME)}
@@ -146,6 +153,7 @@ class Process:
         if refused is not None:
             raise refused
         operation, parameters = parse(self._commands[command.command], command.value)
+        self._check_addresses(parameters)
         callback_url = self._callback_url
         if callback_url is not None:
             parameters = fill_callbacks(operation, parameters, lambda kind: callback_url(kind, command))
@@ -160,10 +168,21 @@ class Process:
             alike=reconcile.alike(operation, parameters),
         )
 
-    def is_harmless(self, command: Pending) -> bool:
-        """Whether nothing that this command may ask for does harm when it is done twice."""
+    def _check_addresses(self, parameters: Parameters) -> None:
+        """Raise Rejected for an address of ours that would have Twilio sign that another command caused a callback."""
+        if self._names_cause is None:
+            return
+        for name, text in texts(parameters):
+            if self._names_cause(text):
+                raise Rejected(
+                    f"{name} holds an address of the connector's with command, correlation or traceparent: leave them "
+                    "out, they are the connector's to set."
+                )
+
+    def is_reading(self, command: Pending) -> bool:
+        """Whether nothing that this command may ask for changes anything."""
         operations = self._commands[command.command].operations.values()
-        return all(operation.repeatable and operation.repeats is None for operation in operations)
+        return all(operation.method == "GET" and operation.repeats is None for operation in operations)
 
     def _client(self, command: Pending) -> TwilioClient:
         client = self._clients.get(command.connection)
@@ -177,8 +196,9 @@ class Process:
         topic, partition = command.reply_to, command.reply_partition
         if topic is None:
             return None
-        if topic.startswith(f"{self.prefix}."):
-            return Rejected(f"header reply-to: topic {topic[:120]!r} is one of the connector's own.")
+        if topic.startswith((f"{self.prefix}.", "__")):
+            whose = "Kafka" if topic.startswith("__") else "the connector"
+            return Rejected(f"header reply-to: topic {topic[:120]!r} is one of {whose}'s own.")
         if not any(fnmatchcase(topic, pattern) for pattern in self._reply_topics):
             return Rejected(
                 f"header reply-to: topic {topic[:120]!r} is not allowed; add a pattern to commands.reply_topics."

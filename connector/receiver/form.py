@@ -1,14 +1,18 @@
 """A callback's form as the event that it becomes, and the address that Twilio calls. Pure."""
 
 import hashlib
+import html
+import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import orjson
 from pydantic import ValidationError
-from yarl import query_to_pairs
+from yarl import URL, query_to_pairs
 
 from connector import tracing
 from connector.errors import InvalidRecord
@@ -29,7 +33,8 @@ ACCOUNT = "account_sid"
 COMMAND = "command"
 CORRELATION = "correlation"
 TRACE = "traceparent"
-OURS = frozenset({COMMAND, CORRELATION, TRACE, "bodySHA256"})
+CAUSES = (COMMAND, CORRELATION, TRACE)
+OURS = frozenset({*CAUSES, "bodySHA256"})
 # Twilio signs these bare even where it sends them escaped: bare, they are the same in both.
 UNESCAPED = ":@"
 # The extension attribute that carries Twilio's token.
@@ -150,6 +155,39 @@ def address(
     if traceparent:
         url += f"&{TRACE}={quote(traceparent, safe=UNESCAPED)}"
     return f"{url}#{overrides}" if overrides else url
+
+
+def names_cause(public_url: str, text: str) -> bool:
+    """Whether a text holds an address on our host with the parameters that say which command has caused a callback.
+
+    The text may be an address, TwiML, JSON or a form: it is looked at however it is escaped.
+    """
+    pattern = _naming_cause(public_url)
+    return pattern.search(text.lower()) is not None or (
+        _ESCAPED.search(text) is not None and pattern.search(_unescaped(text)) is not None
+    )
+
+
+# What stands for another character in XML, JSON, forms and addresses, or looks like one.
+_ESCAPED = re.compile(r"[%&\\]|[^\x00-\x7f]")
+# What a host's name may hold, and loses when it is resolved; and what stands for a dot there.
+_IDNA = {**dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufe0f\ufeff")), ord("\u3002"): "."}
+_JSON_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))")
+
+
+@lru_cache(maxsize=8)
+def _naming_cause(public_url: str) -> re.Pattern[str]:
+    url = URL(public_url)
+    hosts = "|".join({re.escape(host.lower()) for host in (url.host, url.raw_host) if host})
+    return re.compile(rf"(?:{hosts})[^\s\"'<>]*[?&](?:{'|'.join(CAUSES)})=")
+
+
+def _unescaped(text: str) -> str:
+    """The text as the last of its readers may see it."""
+    for _ in range(2):
+        text = _JSON_ESCAPE.sub(lambda found: chr(int(found[1], 16)) if found[1] else found[2], text)
+        text = unquote(html.unescape(text))
+    return unicodedata.normalize("NFKC", text).translate(_IDNA).lower()
 
 
 def causes(query: str) -> dict[str, str | None]:

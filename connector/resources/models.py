@@ -90,6 +90,16 @@ def snake(name: str) -> str:
     return _WORD.sub(lambda capital: f"_{capital[0]}", name).lower()
 
 
+def texts(parameters: Parameters) -> Iterable[tuple[str, str]]:
+    """The parameters that are texts, or hold any, by their public names; objects and lists as JSON."""
+    for name, public in public_names(type(parameters)).items():
+        value = getattr(parameters, name)
+        if isinstance(value, str):
+            yield public, value
+        elif isinstance(value, dict | list):
+            yield public, orjson.dumps(value, default=str).decode()
+
+
 def wire_value(value: Any) -> str:
     """A parameter's value as Twilio reads it: booleans in lower case, times in UTC, objects as JSON."""
     match value:
