@@ -24,7 +24,7 @@ from connector.events import Position, Record
 from connector.executor import forwarding
 from connector.executor.pending import Pending, pending
 from connector.executor.results import Answer, done
-from connector.kafka import journal
+from connector.kafka import journal, produce
 from connector.kafka.partitioner import partition_of
 from tests.executing import SEND, Executing, executing, message
 from tests.running import read_all, until, values
@@ -222,6 +222,24 @@ async def test_a_command_that_cannot_be_sent_on_is_rejected_and_the_next_one_goe
         outcomes = sorted(one["outcome"] for one in await running.results(2))
     assert outcomes == ["rejected", "succeeded"]
     assert running.created() == ["next"]
+
+
+async def test_while_a_command_cannot_be_sent_on_only_its_key_waits(
+    kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(produce, "ACK_SECONDS", 1.0)
+    async with executing(kafka, prefix, partitions=2) as running:
+        topic = running.topic(forwarding.NAME)
+        await running.configure_topic(topic, min_insync_replicas="2")
+        await running.send(message("waits"), key=STRAY.decode(), partition=THERE, id="waits")
+        await until(lambda: "command waits to be sent on" in capsys.readouterr().out)
+        for number in range(5):
+            await running.send(message("innocent"), key=f"key-{number}")
+        assert {one["reconciled"] for one in await running.results(5)} == {False}
+        await running.configure_topic(topic, min_insync_replicas="1")
+        *_, last = await running.results(6)
+    assert (last["command"]["id"], last["outcome"]) == ("waits", "succeeded")
+    assert running.created() == ["innocent"] * 5 + ["waits"]
 
 
 async def _limit(running: Executing, name: str, size: int) -> None:

@@ -29,6 +29,7 @@ from connector.errors import (
     Rejected,
     Superseded,
     TwilioError,
+    Unacknowledged,
     Unavailable,
     Unreadable,
     Unwritable,
@@ -210,13 +211,26 @@ class Execution:
             return True
         record = forwarding.forwarded_record(command, prefix=process.prefix, partition=partition)
         try:
-            await self._owner.finish(command, [record], results.forwarded(command))
+            await self._send_on(record)
         except Unwritable as error:
             log.warning("command not sent on", id=command.id, reason=f"{error!r:.200}")
             await self._reject(Rejected(UNFORWARDABLE.format(partition=partition)))
             return True
         process.note_forwarded(command)
         return True
+
+    async def _send_on(self, record: Record) -> None:
+        """Write the command where it belongs. While Kafka does not take it there, only its key waits."""
+        pause = FIRST_LOOK_SECONDS
+        while True:
+            try:
+                await self._owner.finish(self._command, [record], results.forwarded(self._command))
+            except Unacknowledged as error:
+                log.warning("command waits to be sent on", id=self._command.id, reason=f"{error!r:.200}")
+            else:
+                return
+            await self._owner.wait(pause)
+            pause = min(pause * 2, LONGEST_LOOK_SECONDS)
 
     async def _finish_repeat(self, first: journal.Entry) -> None:
         ask = partial(self._process.first_answer, self._command, first)
