@@ -39,12 +39,12 @@ def test_the_resource_chooses_the_operation() -> None:
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
-        (None, "send-message: the value is empty, a JSON object is expected."),
-        (b"", "send-message: the value is empty, a JSON object is expected."),
+        (None, "send-message: the value is empty; it must be a JSON object."),
+        (b"", "send-message: the value is empty; it must be a JSON object."),
         (b"{to", "send-message: the value is not JSON"),
         (b"\xff\xfe", "send-message: the value is not JSON"),
-        (b"[]", "send-message: the value is no JSON object."),
-        (b"null", "send-message: the value is no JSON object."),
+        (b"[]", "send-message: the value must be a JSON object."),
+        (b"null", "send-message: the value must be a JSON object."),
     ],
 )
 def test_a_value_that_is_no_object_is_rejected(value: bytes | None, sentence: str) -> None:
@@ -84,7 +84,12 @@ def test_a_field_that_resembles_none_is_rejected_without_a_guess() -> None:
 
 def test_all_faults_are_named_in_one_sentence() -> None:
     sentence = refusal("send-message", {"to": 5, "from": "+1", "body": "x" * 1601, "validity_period": 0})
-    for part in ("to is no text", "from is not an E.164", "body is longer than 1600", "validity_period is less than 1"):
+    for part in (
+        "to must be text",
+        "from is not an E.164",
+        "body is longer than 1600",
+        "validity_period is less than 1",
+    ):
         assert part in sentence
 
 
@@ -135,8 +140,8 @@ def test_a_rejection_never_quotes_what_a_field_holds(name: str, value: dict[str,
             "status_callback is not an absolute http",
         ),
         ({"validity_period": 36001}, "validity_period is greater than 36000"),
-        ({"validity_period": "60"}, "validity_period is no integer"),
-        ({"smart_encoded": "true"}, "smart_encoded is neither true nor false"),
+        ({"validity_period": "60"}, "validity_period must be an integer"),
+        ({"smart_encoded": "true"}, "smart_encoded must be true or false"),
         ({"risk_check": "maybe"}, "risk_check is not 'enable' or 'disable'"),
         ({"messaging_service_sid": "MG1"}, "messaging_service_sid is not a SID: MG and 32 hexadecimal digits"),
         ({"send_at": "2026-12-01T00:00:00"}, "send_at lacks its offset from UTC"),
@@ -215,7 +220,7 @@ def test_content_variables_that_cannot_be_written_are_rejected() -> None:
         ({"recording_channels": "stereo"}, "recording_channels is not 'mono' or 'dual'"),
         ({"trim": "yes"}, "trim is not 'trim-silence' or 'do-not-trim'"),
         ({"method": "PUT"}, "method is not 'GET' or 'POST'"),
-        ({"from": None}, "from is no text"),
+        ({"from": None}, "from must be text"),
     ],
 )
 def test_a_call_that_twilio_would_refuse_is_rejected(change: dict[str, Any], sentence: str) -> None:
@@ -260,7 +265,7 @@ def test_machine_detection_is_understood_as_older_descriptions_write_it(written:
             "start_time is neither a day (2026-11-24)",
         ),
         ("list", {"resource": "alerts", "start_date": "2026-11-24T12:00:00"}, "start_date lacks its offset from UTC"),
-        ("list", {"resource": "notifications", "message_date": "2026-11-24T12:00:00Z"}, "message_date is no day"),
+        ("list", {"resource": "notifications", "message_date": "2026-11-24T12:00:00Z"}, "message_date must be a day"),
         ("download-recording", {"sid": "RE" + "a" * 32, "format": "ogg"}, "format is not 'wav' or 'mp3'"),
         ("download-recording", {"sid": "RE" + "a" * 32, "channels": 3}, "channels is greater than 2"),
         ("call-api", {"url": "https://api.twilio.com/x"}, "url is not a path"),
@@ -286,7 +291,7 @@ def test_parameters_that_make_no_sense_are_rejected(name: str, value: Any, sente
     [
         (
             {"persistent_action": [1] * 30_000},
-            "persistent_action[0] is no text; persistent_action[1] is no text … and 29,998 more.",
+            "persistent_action[0] must be text; persistent_action[1] must be text … and 29,998 more.",
         ),
         ({"persistent_action": ["fine"] * 30 + [1] * 300}, "there are 300 mistakes."),
         ({f"field_{number}": 1 for number in range(1000)}, "field_0 is unknown; field_1 is unknown … and 998 more."),

@@ -96,7 +96,7 @@ class Pending:
             moment = datetime.fromisoformat(self.expires_text)
         except ValueError as error:
             raise Rejected(
-                f"header expires-at: {self.expires_text[:40]!r} is no RFC 3339 time such as 2026-01-31T12:00:00Z."
+                f"header expires-at: {self.expires_text[:40]!r} must be an RFC 3339 time such as 2026-01-31T12:00:00Z."
             ) from error
         if moment.tzinfo is None:
             raise Rejected(f"header expires-at: {self.expires_text[:40]!r} has no time zone; append Z for UTC.")

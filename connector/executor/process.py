@@ -225,7 +225,7 @@ class Process:
         if not found:
             return Look(None, decided=final)
         me = job.command.position
-        # After the list: whoever made what it shows has written its attempt down before.
+        # After the list: the command that made what it shows has written its attempt down before.
         view = await self.claims.view(attempted_at)
         others = {position: at for position, at in view.others(me, job.alike).items() if at <= latest}
         under_way = any(now() < at + LEASE + self.request_timeout for at in others.values())

@@ -39,10 +39,10 @@ class _Write(NamedTuple):
 class Writer:
     """The one stream of transactions of an owner.
 
-    A transaction that fails may have happened. The producer is opened again then, which fences whoever has taken over
-    meanwhile, and the journal is read from where our last entry was: empty, nothing has happened and the records are
-    written again; ours, they are durable; anything else, another owner was at work and this one ends. So results that
-    are in memory outlive a broker that is away for a while, and nothing is in doubt because of it.
+    A transaction that fails may have happened. The producer is opened again then, which fences an owner that has taken
+    over meanwhile, and the journal is read from where our last entry was. Empty: nothing has happened, and the records
+    are written again. Ours: they are durable. Anything else: another owner was at work, and this one ends. So results
+    that are in memory outlive a broker that is away for a while, and nothing is in doubt because of it.
 
     Records that Kafka does not take, for whatever reason, fail the write that brought them and no other one. What only
     the journal does not take is written again as long as it takes: nothing can be done without it.
@@ -101,7 +101,7 @@ class Writer:
                 offsets: Sequence[int] | None = await self._transactions.write(records)
             except Superseded:
                 raise
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is no more than these records' fault
+            except Exception as error:  # noqa: BLE001 - whatever it is, these records alone are at fault
                 failure, limit = _failure(error)
                 self._note_failure(failure)
                 offsets = await self._reopened(records)
@@ -132,7 +132,7 @@ class Writer:
     async def _reopened(self, records: Sequence[Record]) -> list[int] | None:
         """Open the producer again; the offsets of these records if they are durable, None if they are not.
 
-        Raises Superseded when somebody else has written meanwhile. Waits for Kafka as long as it takes.
+        Raises Superseded when another owner has written meanwhile. Waits for Kafka as long as it takes.
         """
         found = await self._found_after_opening()
         if not found:

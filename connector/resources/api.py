@@ -32,7 +32,7 @@ def _sendable(headers: dict[str, str] | None) -> dict[str, str] | None:
         if name.lower() in REFUSED_HEADERS:
             raise ValueError(f"must not hold {name}: it is not a command's to set")
         if not re.fullmatch(HEADER_NAME, name) or not re.fullmatch(HEADER_VALUE, value):
-            raise ValueError("must not hold control characters, nor names that are no header names")
+            raise ValueError("must not hold control characters, nor names that HTTP does not allow")
     return headers
 
 

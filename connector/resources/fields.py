@@ -40,7 +40,7 @@ def parse_time(text: str) -> datetime:
     try:
         return _parse_time(text)
     except OverflowError as error:
-        raise ValueError("is no moment between the years 1 and 9999") from error
+        raise ValueError("must lie between the years 1 and 9999") from error
 
 
 def _parse_time(text: str) -> datetime:

@@ -26,13 +26,13 @@ LOOKED_AT = 20
 # pydantic's word for the error -> ours; the rest is said in pydantic's words. None of them quotes the value.
 SENTENCES: Mapping[str, str] = {
     "missing": "is missing",
-    "string_type": "is no text",
-    "int_type": "is no integer",
-    "int_from_float": "is no integer",
-    "float_type": "is no number",
-    "bool_type": "is neither true nor false",
-    "list_type": "is no list",
-    "dict_type": "is no object",
+    "string_type": "must be text",
+    "int_type": "must be an integer",
+    "int_from_float": "must be an integer",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "dict_type": "must be an object",
     "string_too_long": "is longer than {max_length} characters",
     "string_too_short": "is shorter than {min_length} characters",
     "string_pattern_mismatch": "does not fit {pattern}",
@@ -42,12 +42,12 @@ SENTENCES: Mapping[str, str] = {
     "less_than_equal": "is greater than {le}",
     "literal_error": "is not {expected}",
     "timezone_aware": "lacks its offset from UTC: write 2026-11-24T12:00:00Z",
-    "datetime_from_date_parsing": "is no time such as 2026-11-24T12:00:00Z",
-    "datetime_parsing": "is no time such as 2026-11-24T12:00:00Z",
-    "datetime_type": "is no time such as 2026-11-24T12:00:00Z",
-    "date_type": "is no day such as 2026-11-24",
-    "date_parsing": "is no day such as 2026-11-24",
-    "date_from_datetime_parsing": "is no day such as 2026-11-24",
+    "datetime_from_date_parsing": "must be a time such as 2026-11-24T12:00:00Z",
+    "datetime_parsing": "must be a time such as 2026-11-24T12:00:00Z",
+    "datetime_type": "must be a time such as 2026-11-24T12:00:00Z",
+    "date_type": "must be a day such as 2026-11-24",
+    "date_parsing": "must be a day such as 2026-11-24",
+    "date_from_datetime_parsing": "must be a day such as 2026-11-24",
 }
 
 
@@ -121,13 +121,13 @@ def fill_callbacks(operation: Operation, parameters: Parameters, urls: Callable[
 
 def _object(command: Command, value: bytes | None) -> Mapping[str, Any]:
     if not value:
-        raise Rejected(f"{command.name}: the value is empty, a JSON object is expected.")
+        raise Rejected(f"{command.name}: the value is empty; it must be a JSON object.")
     try:
         given = orjson.loads(value)
     except orjson.JSONDecodeError as error:
         raise Rejected(f"{command.name}: the value is not JSON ({error.msg}).") from None
     if not isinstance(given, dict):
-        raise Rejected(f"{command.name}: the value is no JSON object.")
+        raise Rejected(f"{command.name}: the value must be a JSON object.")
     return given
 
 
