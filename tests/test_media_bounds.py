@@ -87,18 +87,28 @@ async def bomb(_request: web.BaseRequest) -> web.StreamResponse:
     return web.Response(body=BOMB, headers={"Content-Encoding": "gzip"})
 
 
+async def page(_request: web.BaseRequest) -> web.StreamResponse:
+    return web.Response(text="<html>Sign in</html>", content_type="text/html")
+
+
+async def empty(_request: web.BaseRequest) -> web.StreamResponse:
+    return web.Response(body=b"", content_type="audio/x-wav")
+
+
 CASES: dict[str, tuple[Handler, type[TwilioError], str]] = {
     "announced": (announced, Refused, "more than 300000 bytes"),
     "endless": (flowing(65_536), Refused, "more than 300000 bytes"),
     "a bomb": (bomb, Refused, "more than 300000 bytes"),
     "drop by drop": (flowing(1, pause=0.01), Unreadable, "did not end within"),
     "cut": (cut, Unreadable, "broke off"),
+    "a page": (page, Unreadable, "text/html and not a recording"),
+    "empty": (empty, Unreadable, "is empty"),
 }
 
 
 @pytest.mark.parametrize("kind", ["topic", "file"])
 @pytest.mark.parametrize("case", CASES)
-async def test_a_download_that_is_too_large_or_does_not_end_is_given_up(
+async def test_a_download_that_is_too_large_or_does_not_end_or_is_something_else_is_given_up(
     case: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handler, error, sentence = CASES[case]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from connector.executor import execution
+from connector.simulator import ACCOUNT_SID
 from tests.executing import Executing, executing, message
 from tests.result_schemas import check
 from tests.running import headers_of
@@ -58,6 +59,7 @@ NO_SID = {
     "list": '[{"sid":"SM0123456789abcdef0123456789abcdef"}]',
     "text": '"SM0123456789abcdef0123456789abcdef"',
     "page": "<html>It works</html>",
+    "account": json.dumps({"sid": ACCOUNT_SID}),
     "deep": "[" * 5000,
 }
 
@@ -120,6 +122,7 @@ UNUSABLE = {
     "list": "[]",
     "not JSON": "soon",
     "no SID": '{"body":"x"}',
+    "another": '{"sid":"SM0123456789abcdef0123456789abcdef"}',
     "unfit": '{"sid":"SM0123456789abcdef0123456789abcdef","date_created":"soon"}',
 }
 
@@ -142,7 +145,8 @@ async def test_reading_that_stays_unreadable_ends_with_its_reason_and_the_next_o
         assert (one["outcome"], one["attempts"], one["bundles"]) == ("failed", 3, []), name
         assert "Twilio answered 200 with" in one["error"]["message"]
         assert one["error"]["retryable"] is True
-    assert "(date_created)" in found["5"]["error"]["message"]
+    assert f" instead of {sid}" in found["5"]["error"]["message"]
+    assert "(date_created)" in found["6"]["error"]["message"]
     assert capsys.readouterr().out.count("command waits") == len(UNUSABLE)
 
 
@@ -161,6 +165,22 @@ async def test_an_update_whose_answer_stays_unreadable_is_unknown(
     assert (
         "without a SID" in found["update"]["error"]["message"] or "not an object" in found["update"]["error"]["message"]
     )
+
+
+async def test_a_delete_that_is_answered_with_a_page_is_not_done(
+    kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execution, "UNREADABLE_TRIES", 2)
+    async with executing(kafka, prefix) as running:
+        await running.send(message("here"))
+        sid = (await running.results(1))[0]["bundles"][0]["sid"]
+        await running.simulator.settle()
+        running.simulator.fault("odd-answer", "DeleteMessage", status=200, body="<html>Sign in</html>", times=2)
+        await running.send({"resource": "message", "sid": sid}, command="delete", id="page")
+        running.simulator.fault("odd-answer", "DeleteMessage", status=200, body="{}")
+        await running.send({"resource": "message", "sid": sid}, command="delete", id="object")
+        found = await by_id(running, 2, "delete")
+    assert {name: one["outcome"] for name, one in found.items()} == {"page": "unknown", "object": "succeeded"}
 
 
 async def test_an_update_that_is_refused_after_a_lost_answer_is_unknown(kafka: str, prefix: str) -> None:

@@ -96,15 +96,33 @@ async def _one(call: Call) -> AsyncGenerator[Portion, None]:
     """Reading is repeated when nothing usable is answered; what changes something is done when a SID shows it."""
     response = await call.response()
     portion = portion_of(call.operation.bundle, response.json(), request_id=response.request_id)
-    problem = ", ".join(portion.left_out) if call.request.method == "GET" or portion.sid is None else ""
-    if problem or portion.sid is None:
-        sentence = f"Twilio answered {response.status} with {problem or 'an object without a SID'}."
-        raise Unreadable(sentence, status=response.status, request_id=response.request_id)
+    problem = _problem(call, portion)
+    if problem:
+        raise _unusable(response, problem)
     yield portion
 
 
+def _problem(call: Call, portion: Portion) -> str:
+    """Why an answer does not show what was asked for; empty when it does."""
+    asked = getattr(call.parameters, "sid", None)
+    if portion.left_out and (call.request.method == "GET" or portion.sid is None):
+        return ", ".join(portion.left_out)
+    if portion.sid is None or portion.sid == call.client.account_sid:
+        return "an object without a SID of its own"
+    return f"{portion.sid} instead of {asked}" if asked is not None and portion.sid != asked else ""
+
+
+def _unusable(response: Response, problem: str) -> Unreadable:
+    sentence = f"Twilio answered {response.status} with {problem}."
+    return Unreadable(sentence, status=response.status, request_id=response.request_id)
+
+
 async def _none(call: Call) -> AsyncGenerator[Portion, None]:
-    yield Portion((), (await call.response()).request_id)
+    """Deleting is answered with nothing, or with an object; a page of a gateway's shows nothing."""
+    response = await call.response()
+    if not isinstance(response.json(), dict | None):
+        raise _unusable(response, "something that is not an object")
+    yield Portion((), response.request_id)
 
 
 async def _raw(call: Call) -> AsyncGenerator[Portion, None]:

@@ -79,8 +79,17 @@ def _check_length(download: Download, size: int) -> None:
         raise Unreadable(f"The download ended after {size} of {download.content_length} bytes.")
 
 
+def _check_type(content_type: str) -> None:
+    if content_type.startswith("text/") or content_type.endswith(("json", "xml", "html")):
+        raise Unreadable(f"The download is {content_type} and not a recording.")
+
+
 async def _bounded(download: Download, size: int) -> AsyncIterator[bytes]:
-    """The chunks of a download. Raises Refused when there are too many bytes, Unreadable when there are too few."""
+    """The chunks of a download.
+
+    Raises Refused when there are too many bytes, Unreadable when there are too few, or when it is something else.
+    """
+    _check_type(download.content_type)
     _check_size(download.content_length)
     read = 0
     async for chunk in download.chunks(size):
@@ -88,6 +97,8 @@ async def _bounded(download: Download, size: int) -> AsyncIterator[bytes]:
         _check_size(read)
         yield chunk
     _check_length(download, read)
+    if not read:
+        raise Unreadable("The download is empty.")
 
 
 @asynccontextmanager
