@@ -1,4 +1,4 @@
-"""What bounds a download: its size, its duration, and how many are kept in temporary files at a time."""
+"""What bounds a download: its size, its duration, and what all of them keep in temporary files."""
 
 import asyncio
 import gzip
@@ -12,7 +12,7 @@ import orjson
 import pytest
 from aiohttp import web
 
-from connector.errors import Refused, TwilioError, Unreadable
+from connector.errors import NotExecuted, Refused, TwilioError, Unreadable
 from connector.events import Record
 from connector.executor import media
 from connector.executor.answers import Call, Store
@@ -147,22 +147,27 @@ async def test_no_room_for_a_temporary_file_is_said() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-async def test_few_downloads_are_kept_in_temporary_files_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(media, "SPOOLS", 2)
-    running = most = 0
-    both = asyncio.Event()
+async def test_downloads_share_the_room_for_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(media, "SPOOLED_BYTES", 1_500)
+    is_kept, may_end = asyncio.Event(), asyncio.Event()
 
-    async def handler(_request: web.BaseRequest) -> web.StreamResponse:
-        nonlocal running, most
-        running += 1
-        most = max(most, running)
-        if running == media.SPOOLS:
-            both.set()
-        await both.wait()
-        running -= 1
-        return web.Response(body=b"x")
+    async def quick(_request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(body=bytes(1_000))
+
+    class Held(Chunks):
+        """Keeps its file until the other download has ended."""
+
+        async def write(self, chunks: AsyncIterator[Record]) -> int:
+            count = await super().write(chunks)
+            is_kept.set()
+            await may_end.wait()
+            return count
 
     store = media.topic_store("t.recording-media")
-    found = await asyncio.gather(*(download(handler, store) for _ in range(8)))
-    assert [one["size"] for one in found] == [1] * 8
-    assert most == media.SPOOLS
+    first = asyncio.create_task(download(quick, store, Held()))
+    await is_kept.wait()
+    with pytest.raises(NotExecuted, match="Other downloads"):
+        await download(quick, store)
+    may_end.set()
+    assert (await first)["size"] == 1_000
+    assert (await download(quick, store))["size"] == 1_000

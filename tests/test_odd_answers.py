@@ -237,7 +237,14 @@ async def test_rows_of_a_list_that_do_not_fit_are_left_out_and_named(kafka: str,
         await running.send({"resource": "messages"}, command="list", id="odd")
         await running.send({"resource": "messages"}, command="list", id="innocent")
         found = await by_id(running, 2, "list")
-    assert {one["outcome"] for one in found.values()} == {"succeeded"}
+        url = f"/2010-04-01/Accounts/{account}/Messages.json"
+        for number, body in enumerate((json.dumps("x" * 3_000_000), "<" * 3_000_000)):
+            running.simulator.fault("odd-answer", "ListMessage", status=200, body=body, times=1)
+            await running.send({"url": url}, command="call-api", id=f"{number}")
+            await running.results(number + 1, command="call-api")
+        whole = await by_id(running, 2, "call-api")
+    assert {one["outcome"] for one in (*found.values(), *whole.values())} == {"succeeded"}
+    assert {(one["error"]["kind"], len(one["bundles"])) for one in whole.values()} == {("too-large", 0)}
     assert (len(found["innocent"]["bundles"]), found["innocent"]["error"]) == (5, None)
     assert [bundle["body"] for bundle in found["odd"]["bundles"]] == ["fine"]
     error = found["odd"]["error"]

@@ -364,7 +364,7 @@ class Execution:
                 held.append(self._succeeded(job, portion, page=page))
                 page += 1
                 size += sum(len(bundle) for bundle in portion.bundles)
-                if size > HELD_BYTES:
+                if size > HELD_BYTES and len(held) > 1:
                     *pages, last = held
                     await self._write_pages(pages)
                     held, size = [last], sum(len(bundle) for bundle in last.bundles)

@@ -1,13 +1,13 @@
 """Where downloaded media go: chunks on a topic, all or none, or an object store. No file is held in memory.
 
-A download has bounds: its size, its duration, and how many are spooled at a time.
+A download has bounds: its size, its duration, and what all of them keep in temporary files.
 """
 
 import asyncio
 import hashlib
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -43,8 +43,8 @@ SPOOL_BYTES = 1024 * 1024
 LARGEST_BYTES = 2 * 1024 * 1024 * 1024
 # A download that takes longer does not end.
 DOWNLOAD_SECONDS = 900.0
-# Temporary files at a time, so that they never take more than so many of the largest.
-SPOOLS = 4
+# In the temporary files of all downloads together.
+SPOOLED_BYTES = 2 * LARGEST_BYTES
 EVENT_TYPE = "twilio.recording.media.v1"
 CONTENT_TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg"}
 
@@ -153,27 +153,51 @@ class MediaWriter:
         await self._transactions.close()
 
 
+class Room:
+    """What the temporary files of all downloads take together, in bytes."""
+
+    def __init__(self) -> None:
+        self._taken = 0
+
+    @contextmanager
+    def share(self) -> Iterator[Callable[[int], None]]:
+        """A function that takes room for one download, until its end. It raises NotExecuted when none is left."""
+        mine = 0
+
+        def take(size: int) -> None:
+            nonlocal mine
+            if self._taken + size > SPOOLED_BYTES:
+                raise NotExecuted("Other downloads take the room for temporary files now.")
+            mine += size
+            self._taken += size
+
+        try:
+            yield take
+        finally:
+            self._taken -= mine
+
+
 def topic_store(topic: str) -> Store:
     """Store into chunks of 512 KiB on the topic, in one transaction, keyed by the SID."""
-    places = asyncio.Semaphore(SPOOLS)
+    room = Room()
 
     async def store(call: Call) -> AsyncIterator[bytes]:
-        async with places:
-            with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as file:
-                media = await _spool(call, file)
-                file.seek(0)
-                count = await call.media.write(_chunks(call, media, file, topic))
+        with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as file, room.share() as take:
+            media = await _spool(call, file, take)
+            file.seek(0)
+            count = await call.media.write(_chunks(call, media, file, topic))
         yield media.bundle(chunks=count, url=None)
 
     return store
 
 
-async def _spool(call: Call, file: IO[bytes]) -> Media:
+async def _spool(call: Call, file: IO[bytes], take: Callable[[int], None]) -> Media:
     sid, extension = _named(call)
     digest = hashlib.sha256()
     size = 0
     async with _downloading(call) as download:
         async for chunk in _bounded(download, CHUNK_BYTES // 4):
+            take(len(chunk))
             _write(file, chunk)
             digest.update(chunk)
             size += len(chunk)
