@@ -1,6 +1,7 @@
 """Group commit: what a failed write has come to is read from the journal, and nothing is written twice."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -11,7 +12,7 @@ from confluent_kafka.admin import AdminClient
 
 from connector.errors import Superseded, Unacknowledged, Unavailable, Unwritable
 from connector.events import Record
-from connector.executor.writer import Writer
+from connector.executor.writer import SILENT_SECONDS, Writer
 from connector.kafka import journal, topics
 from connector.kafka.fitness import Topic
 from connector.kafka.transactions import Transactions
@@ -203,7 +204,9 @@ async def test_a_topic_that_is_deleted_under_way_fails_only_its_writes(
     assert sorted(await _written(kafka, prefix)) == [f"result {number}".encode() for number in range(6)]
 
 
-async def test_a_silent_topic_fails_its_writes_after_some_tries_and_no_others(kafka: str, prefix: str) -> None:
+async def test_a_silent_topic_fails_its_writes_after_some_tries_and_is_left_alone_for_a_while(
+    kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with writing(kafka, prefix) as (writer, transactions):
         transactions.unheard = {f"{prefix}.replies"}
         done = await asyncio.gather(
@@ -212,9 +215,19 @@ async def test_a_silent_topic_fails_its_writes_after_some_tries_and_no_others(ka
             return_exceptions=True,
         )
         assert [type(one) for one in done] == [Unacknowledged] * 3 + [int] * 5
+        opened = transactions.opened
+        with pytest.raises(Unacknowledged, match="lately"):
+            await writer.write(replying(prefix, 13, "replies"))
+        assert transactions.opened == opened
+        monkeypatch.setattr(writer, "_clock", lambda: time.monotonic() + SILENT_SECONDS)
+        with pytest.raises(Unacknowledged, match="silence"):
+            await writer.write(replying(prefix, 14, "replies"))
+        assert transactions.opened == opened + 1
+        monkeypatch.setattr(writer, "_clock", lambda: time.monotonic() + 2 * SILENT_SECONDS)
         transactions.unheard = set()
         await writer.write(replying(prefix, 5, "replies"))
-    assert sorted(await _written(kafka, prefix)) == [f"result {number}".encode() for number in range(6)]
+        await writer.write(replying(prefix, 6, "replies"))
+    assert sorted(await _written(kafka, prefix)) == [f"result {number}".encode() for number in range(7)]
 
 
 async def test_what_the_client_should_not_raise_fails_one_write(kafka: str, prefix: str) -> None:

@@ -21,6 +21,8 @@ LONGEST_RETRY_SECONDS = 2.0
 # Before the write that Kafka does not take is looked for: when Kafka is silent for seconds, and when it fails at once.
 SILENT_TRIES = 2
 TRIES = 10
+# A topic that was silent is not tried again for so long: each try keeps all writes waiting for seconds.
+SILENT_SECONDS = 20.0
 NOWHERE = -1
 
 Since = Callable[[int], Awaitable[Sequence[RawRecord]]]
@@ -55,6 +57,7 @@ class Writer:
         self._since = since
         self._queue: asyncio.Queue[_Write] = asyncio.Queue()
         self._failing = False
+        self._silent: dict[str, float] = {}
         self._clock = asyncio.get_running_loop().time
         self._ended = 0.0
 
@@ -95,6 +98,7 @@ class Writer:
 
     async def _make_durable(self, batch: Sequence[_Write]) -> None:
         tries = 0
+        batch = self._without_silent(batch)
         while batch:
             records = [record for write in batch for record in write.records]
             try:
@@ -107,24 +111,41 @@ class Writer:
                 offsets = await self._reopened(records)
                 tries += 1
             if offsets is not None:
-                self._note_success()
+                self._note_success(records)
                 self._apply(batch, offsets)
                 return
-            if tries >= limit:
+            if tries >= limit or failure.topic in self._silent:
                 batch, tries = await self._set_apart(batch, failure), 0
 
     async def _set_apart(self, batch: Sequence[_Write], failure: Unwritable | Unacknowledged) -> Sequence[_Write]:
         """Fail the writes that Kafka does not take, and write the others; those that are still to be written."""
         if len(batch) == 1:
-            return batch if self._is_of_the_journal(batch[0], failure) else _failed(batch, failure)
+            if self._is_of_the_journal(batch[0], failure):
+                return batch
+            self._note_silence(failure)
+            return _failed(batch, failure)
         topic = None if failure.topic == self._journal else failure.topic
         concerned = [write for write in batch if topic is None or write.concerns(topic)]
         await self._make_durable([write for write in batch if topic is not None and not write.concerns(topic)])
         if topic is not None and (isinstance(failure, Unacknowledged) or failure.is_of_topic):
+            self._note_silence(failure)
             return _failed(concerned, failure)
         for write in concerned:
             await self._make_durable([write])
         return ()
+
+    def _note_silence(self, failure: ConnectorError) -> None:
+        if isinstance(failure, Unacknowledged) and failure.topic not in (None, self._journal):
+            self._silent[str(failure.topic)] = self._clock() + SILENT_SECONDS
+
+    def _without_silent(self, batch: Sequence[_Write]) -> Sequence[_Write]:
+        """The writes that concern no topic which was silent lately; the others fail at once."""
+        for topic, until in self._silent.items():
+            if self._clock() < until:
+                failure = Unacknowledged(f"Kafka did not take records of {topic} lately.", topic=topic)
+                _failed([write for write in batch if write.concerns(topic)], failure)
+                batch = [write for write in batch if not write.concerns(topic)]
+        return batch
 
     def _is_of_the_journal(self, write: _Write, failure: ConnectorError) -> bool:
         return isinstance(failure, Unavailable) and all(record.topic == self._journal for record in write.records)
@@ -186,7 +207,9 @@ class Writer:
             )
         self._failing = True
 
-    def _note_success(self) -> None:
+    def _note_success(self, records: Sequence[Record]) -> None:
+        for topic in {record.topic for record in records} & self._silent.keys() if self._silent else ():
+            del self._silent[topic]
         if self._failing:
             log.info("journal is written again", transactional_id=self._transactions.transactional_id)
         self._failing = False
