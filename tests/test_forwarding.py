@@ -224,22 +224,22 @@ async def test_a_command_that_cannot_be_sent_on_is_rejected_and_the_next_one_goe
     assert running.created() == ["next"]
 
 
-async def test_while_a_command_cannot_be_sent_on_only_its_key_waits(
+async def test_a_command_that_cannot_be_sent_on_for_the_moment_waits_and_its_owner_goes_on(
     kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(produce, "ACK_SECONDS", 1.0)
     async with executing(kafka, prefix, partitions=2) as running:
-        topic = running.topic(forwarding.NAME)
-        await running.configure_topic(topic, min_insync_replicas="2")
+        await running.send(message("first"), key=STRAY.decode(), partition=HERE)
+        await running.results(1)
+        assert running.membership is not None
+        owners = set(running.membership._tasks.values())
+        monkeypatch.setattr(produce, "ACK_SECONDS", 0.0)
         await running.send(message("waits"), key=STRAY.decode(), partition=THERE, id="waits")
         await until(lambda: "command waits to be sent on" in capsys.readouterr().out)
-        for number in range(5):
-            await running.send(message("innocent"), key=f"key-{number}")
-        assert {one["reconciled"] for one in await running.results(5)} == {False}
-        await running.configure_topic(topic, min_insync_replicas="1")
-        *_, last = await running.results(6)
+        monkeypatch.undo()
+        *_, last = await running.results(2)
+        assert set(running.membership._tasks.values()) == owners
     assert (last["command"]["id"], last["outcome"]) == ("waits", "succeeded")
-    assert running.created() == ["innocent"] * 5 + ["waits"]
+    assert running.created() == ["first", "waits"]
 
 
 async def _limit(running: Executing, name: str, size: int) -> None:
