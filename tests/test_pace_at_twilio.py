@@ -148,17 +148,18 @@ async def test_two_processes_and_a_takeover_keep_the_pace_of_the_account(
             return [entry for entry in playing.simulator.journal.of("CreateCall") if user in (None, entry.credential)]
 
         await playing.start(playing.first)
-        await send(kafka, prefix, [call() for _ in range(60)])
+        await send(kafka, prefix, [call() for _ in range(150)])
         await until(lambda: len(placed()) >= 4)
         await playing.start(playing.second)
-        await until(lambda: len(placed(playing.second)) >= 8)
+        await until(lambda: len(placed(playing.second)) >= 8, within=60)
         await playing.first.kill()
         alone = len(placed())
-        await until(lambda: len(placed()) >= alone + 12)
+        await until(lambda: len(placed()) >= alone + 12, within=60)
         times = [entry.time for entry in placed()]
-    assert all(later - earlier > 5 for earlier, later in zip(times, times[12:], strict=False))
+    # Thirteen take six seconds; a pace for each process would let them through in three.
+    assert all(later - earlier > 4 for earlier, later in zip(times, times[12:], strict=False))
     # The successor has the whole pace.
-    assert pace(placed()[-8:]) == pytest.approx(2, rel=0.1)
+    assert pace(placed()[-8:]) == pytest.approx(2, rel=0.2)
 
 
 async def test_under_a_storm_of_429_the_limit_settles_at_twilios_and_nothing_is_lost(
