@@ -63,8 +63,8 @@ class Traffic:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Send until stopped."""
-        yesterday = self.stage.simulator.state.now() - DAY_SECONDS
-        self._listed = frozenset(self.stage.simulator.fill("recordings", count=LISTED, first=yesterday))
+        before = self.stage.simulator.state.now() - 1.5 * DAY_SECONDS
+        self._listed = frozenset(self.stage.simulator.fill("recordings", count=LISTED, first=before))
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._plain(stop))
             if "odd" in self.dimensions:
@@ -116,7 +116,9 @@ class Traffic:
                 self.deleted[sid] = command_id
                 return {"resource": "message", "sid": sid}
             case "list":
-                return {"resource": "recordings"}
+                # Those of today are watched.
+                today = datetime.fromtimestamp(self.stage.simulator.state.now(), UTC).strftime("%Y-%m-%dT00:00:00Z")
+                return {"resource": "recordings", "date_created_before": today}
             case "place-call":
                 number = f"+1555{zlib.crc32(command_id.encode()) % 10**7:07}"
                 return {"to": number, "from": PHONE_NUMBER, "url": f"{URL}{command_id}"}
