@@ -151,9 +151,8 @@ async def test_whoever_held_the_partition_before_is_refused(settings: KafkaSetti
     a, b = Owners("a", []), Owners("b", [])
     async with member(settings, a):
         await until(_holds(a, PARTITIONS))
-        former = Transactions(settings, a.held[3].transactions.transactional_id)
-        former._producer, former.usable = a.held[3].transactions._producer, True
-        a.held[3].transactions._producer = None
+        former = a.held[3].transactions
+        a.held[3].transactions = Transactions(settings, former.transactional_id)
         async with member(settings, b):
             await until(lambda: 3 in b.held)
             with pytest.raises(Superseded):

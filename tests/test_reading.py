@@ -14,7 +14,7 @@ from connector.events import BEGINNING, now
 from connector.kafka import clients, control, journal, reading, topics
 from connector.kafka.fitness import Topic
 from connector.kafka.ownership import Assignment, Membership
-from connector.kafka.produce import send_batches
+from connector.kafka.produce import Batcher
 from connector.settings import KafkaSettings
 from tests.executing import kafka_settings
 from tests.running import until
@@ -130,7 +130,7 @@ async def large(kafka: str, prefix: str) -> KafkaSettings:
     request = control.encode(prefix, control.Request(action="pause", watch="w"))
     producer = await clients.start(clients.producer(settings, max_batch_size=1_000_000))
     try:
-        await send_batches(producer, [attempt] * MANY + [request] * MANY)
+        await Batcher(producer).write([attempt] * MANY + [request] * MANY)
     finally:
         await clients.end(producer)
     return settings

@@ -122,7 +122,11 @@ class MediaWriter:
 
     def __init__(self, kafka: KafkaSettings, transactional_id: str) -> None:
         self._transactions = Transactions(
-            kafka, transactional_id, compression_type=None, transaction_timeout_ms=MEDIA_TRANSACTION_MS
+            kafka,
+            transactional_id,
+            ack_seconds=None,
+            compression_type=None,
+            transaction_timeout_ms=MEDIA_TRANSACTION_MS,
         )
         self._lock = asyncio.Lock()
 

@@ -1,15 +1,71 @@
-"""Everything private of aiokafka that we use, each with a test that fails when a new version has it no more."""
+"""Everything private of aiokafka that we use, each with a test that fails when a new version no longer has it.
 
-from collections.abc import Iterable, Mapping
+`tests/test_aiokafka_internals.py` has the tests and sees to it that nothing private is used elsewhere. The wire
+protocol's definitions (`aiokafka.protocol`), which no page documents either, are used where a request needs them.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.errors import UnknownTopicOrPartitionError
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import create_conn
+from aiokafka.consumer import fetcher
+from aiokafka.errors import ProducerClosed, UnknownTopicOrPartitionError
+from aiokafka.producer import sender
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.record.default_records import _DefaultRecordBatchPy as BatchInPython
+from aiokafka.record.memory_records import MemoryRecords
+
+__all__ = ["BatchBuilder", "BatchInPython", "MemoryRecords", "PartitionRecords", "create_conn"]
+
+PartitionRecords = fetcher.PartitionRecords
+
+# How soon a producer asks again when the broker is still writing the markers of the transaction before: the client's
+# 20 ms are several times what they take.
+sender.BACKOFF_OVERRIDE = 0.004
 
 
-def connections_of(client: AIOKafkaProducer | AIOKafkaConsumer) -> Any:
-    """What holds a client's connections and metadata (AIOKafkaClient)."""
-    return client._client if isinstance(client, AIOKafkaConsumer) else client.client
+# --- connections ------------------------------------------------------------------------------------------------------
+def connections_of(client: AIOKafkaProducer | AIOKafkaConsumer | AIOKafkaAdminClient) -> AIOKafkaClient:
+    """What holds a client's connections and metadata."""
+    return client.client if isinstance(client, AIOKafkaProducer) else client._client
+
+
+def pause_without_brokers(client: AIOKafkaProducer | AIOKafkaConsumer, seconds: float) -> None:
+    """Let the client wait this long after it has found no broker, before it asks again."""
+    connections = connections_of(client)
+    update = connections._metadata_update
+
+    async def update_or_pause(*given: Any) -> bool:
+        is_updated: bool = await update(*given)
+        if not is_updated:
+            await asyncio.sleep(seconds)
+        return is_updated
+
+    connections._metadata_update = update_or_pause
+
+
+def use_context(client: AIOKafkaProducer | AIOKafkaConsumer | AIOKafkaAdminClient, context: ssl.SSLContext) -> None:
+    """Use this context for the next connections."""
+    connections_of(client)._ssl_context = context
+
+
+def use_password(
+    client: AIOKafkaProducer | AIOKafkaConsumer | AIOKafkaAdminClient, username: str | None, password: str | None
+) -> None:
+    """Use these for the next connections."""
+    connections = connections_of(client)
+    connections._sasl_plain_username, connections._sasl_plain_password = username, password
+
+
+async def ask(admin: AIOKafkaAdminClient, request: Any) -> Any:
+    """The answer of any broker to a request that the client has no method for. Raises what the client raises."""
+    return await admin._send_request(request)
 
 
 async def partitions_of(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> Mapping[str, list[int]]:
@@ -27,3 +83,32 @@ async def partitions_of(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> Ma
         except UnknownTopicOrPartitionError:
             continue
     return found
+
+
+# --- producers --------------------------------------------------------------------------------------------------------
+def fail_records(producer: AIOKafkaProducer) -> None:
+    """Fail every record that the producer still holds, and those that come."""
+    producer._message_accumulator.fail_all(ProducerClosed())
+
+
+def sender_of(producer: AIOKafkaProducer) -> "asyncio.Task[None] | None":
+    """The task that sends what the producer holds, once it has been started."""
+    task: asyncio.Task[None] | None = producer._sender.sender_task
+    return task
+
+
+def unawaited(producer: AIOKafkaProducer) -> "Iterator[asyncio.Future[Any]]":
+    """The futures inside a producer that nothing awaits when it has failed."""
+    held, transaction = producer._message_accumulator, producer._txn_manager
+    for batch in (*held._pending_batches, *chain.from_iterable(held._batches.values())):
+        yield batch.future
+        yield batch._drain_waiter
+    if transaction is not None and transaction._transaction_waiter is not None:
+        yield transaction._transaction_waiter
+
+
+# --- consumers --------------------------------------------------------------------------------------------------------
+def read_with(records: type, partition_records: type) -> None:
+    """Let every consumer of this process use these classes for what a fetch brings."""
+    fetcher.MemoryRecords = records
+    fetcher.PartitionRecords = partition_records

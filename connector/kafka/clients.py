@@ -3,23 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from itertools import chain
 from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import KafkaError, ProducerClosed
+from aiokafka.errors import KafkaError
 
 from connector.errors import Unavailable
-from connector.kafka import credentials, failures, header_names
+from connector.kafka import aiokafka_internals, credentials, failures, header_names
 from connector.settings import KafkaSettings
 
 REQUEST_TIMEOUT_MS = 5_000
 TRANSACTION_TIMEOUT_MS = 20_000
 BATCH_BYTES = 128 * 1024
-# Above what a dead letter with the largest record that Kafka takes by default needs; the topic's own limit decides.
-RECORD_BYTES = 2 * 1024 * 1024
 START_SECONDS = 30.0
 STOP_SECONDS = 2.0
 GIVEN_UP_SECONDS = 0.2
@@ -56,7 +53,6 @@ def producer(kafka: KafkaSettings, *, transactional_id: str | None = None, **mor
         "enable_idempotence": True,
         "acks": "all",
         "max_batch_size": BATCH_BYTES,
-        "max_request_size": RECORD_BYTES,
         "compression_type": None if kafka.compression == "none" else kafka.compression,
         **(transaction if transactional_id else {}),
         **more,
@@ -93,22 +89,8 @@ def member(
 
 def _patient(client: Client) -> Client:
     """The client, which pauses after it has found no broker, and hears of new secrets."""
-    inner = _inner(client)
-    update = inner._metadata_update  # noqa: SLF001 - no public way
-
-    async def update_or_pause(*given: Any) -> bool:
-        is_updated: bool = await update(*given)
-        if not is_updated:
-            await asyncio.sleep(AWAY_SECONDS)
-        return is_updated
-
-    inner._metadata_update = update_or_pause  # noqa: SLF001 - the same
+    aiokafka_internals.pause_without_brokers(client, AWAY_SECONDS)
     return credentials.noted(client)
-
-
-def _inner(client: AIOKafkaProducer | AIOKafkaConsumer) -> Any:
-    """What holds a client's connections."""
-    return client._client if isinstance(client, AIOKafkaConsumer) else client.client  # noqa: SLF001 - no public way
 
 
 def session_seconds(kafka: KafkaSettings) -> float:
@@ -145,9 +127,9 @@ _cutting: set[asyncio.Task[None]] = set()
 async def _cut_off(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
     """End the background tasks and connections of a client that does not stop."""
     if isinstance(client, AIOKafkaProducer):
-        client._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - no public way
+        aiokafka_internals.fail_records(client)
         _mark_failures_retrieved(client)
-        sender: asyncio.Task[None] | None = client._sender.sender_task  # noqa: SLF001 - the same
+        sender = aiokafka_internals.sender_of(client)
         # Each cancellation ends one of the requests that it waits for.
         for _ in range(MOST_REQUESTS):
             if sender is None or sender.done():
@@ -156,16 +138,13 @@ async def _cut_off(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
             await asyncio.wait({sender}, timeout=GIVEN_UP_SECONDS)
     with suppress(KafkaError, OSError, TimeoutError):
         async with asyncio.timeout(STOP_SECONDS):
-            await _inner(client).close()
+            await aiokafka_internals.connections_of(client).close()
 
 
 def _mark_failures_retrieved(producer: AIOKafkaProducer) -> None:
     """Mark the failures inside a producer as retrieved: nothing awaits them."""
-    held, transaction = producer._message_accumulator, producer._txn_manager  # noqa: SLF001 - no public way
-    for batch in (*held._pending_batches, *chain.from_iterable(held._batches.values())):  # noqa: SLF001 - the same
-        mark_retrieved(batch.future)
-        mark_retrieved(batch._drain_waiter)  # noqa: SLF001 - the same
-    mark_retrieved(transaction and transaction._transaction_waiter)  # noqa: SLF001 - the same
+    for future in aiokafka_internals.unawaited(producer):
+        mark_retrieved(future)
 
 
 async def start(client: Client, *, timeout: float = START_SECONDS) -> Client:  # noqa: ASYNC109
@@ -216,9 +195,9 @@ async def administration(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaAdminCli
         await client.close()
 
 
-def mark_retrieved(future: "asyncio.Future[Any] | None") -> None:
+def mark_retrieved(future: "asyncio.Future[Any]") -> None:
     """Mark the exception as retrieved, so that asyncio does not log it."""
-    if future is not None and future.done() and not future.cancelled():
+    if future.done() and not future.cancelled():
         future.exception()
 
 

@@ -25,6 +25,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from connector.errors import ConfigurationError
+from connector.kafka import aiokafka_internals
 from connector.settings import KafkaSettings, SaslSettings, TlsSettings
 
 TOKEN_SECONDS = 5.0
@@ -70,19 +71,14 @@ def renew(kafka: KafkaSettings) -> None:
     if kafka.tls is not None and kafka.security_protocol.endswith("SSL"):
         # A new context: in the old one, an authority that is gone from its file would be trusted further on.
         context = _contexts[_files(kafka.tls)] = _context(kafka.tls)
-        for inner in _inner_clients():
-            inner._ssl_context = context  # noqa: SLF001 - no public way
+        for client in _live:
+            aiokafka_internals.use_context(client, context)
     _renewed[kafka.bootstrap_servers] = kafka
     if kafka.sasl is None:
         return
     tokens_of(kafka.sasl.token_url).use(kafka.sasl)
-    for inner in _inner_clients():
-        inner._sasl_plain_username = kafka.sasl.username  # noqa: SLF001 - no public way
-        inner._sasl_plain_password = _text(kafka.sasl)  # noqa: SLF001 - the same
-
-
-def _inner_clients() -> list[Any]:
-    return [client._client if hasattr(client, "_client") else client.client for client in _live]  # noqa: SLF001 - the same
+    for client in _live:
+        aiokafka_internals.use_password(client, kafka.sasl.username, _text(kafka.sasl))
 
 
 # --- TLS --------------------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-from aiokafka.conn import create_conn
 from aiokafka.errors import (
     IllegalSaslStateError,
     KafkaError,
@@ -15,7 +14,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.metadata import MetadataRequest
 
 from connector.errors import ConfigurationError
-from connector.kafka import clients
+from connector.kafka import aiokafka_internals, clients
 from connector.kafka.credentials import TokenUnavailable
 from connector.settings import KafkaSettings
 
@@ -50,7 +49,7 @@ async def _attempt(kafka: KafkaSettings, address: str) -> Exception | None:
     try:
         options = clients.options(kafka)
         options.pop("bootstrap_servers")
-        connection = await create_conn(host.strip("[]"), int(port), **options)
+        connection = await aiokafka_internals.create_conn(host.strip("[]"), int(port), **options)
     except (KafkaError, OSError, TimeoutError, ConfigurationError) as error:
         return error
     try:

@@ -71,6 +71,8 @@ OF_THE_TOPIC = (
     errors.UnsupportedForMessageFormatError,
     UnsupportedCompressionError,
 )
+# The client's own: a partition that the topic does not have, a value that is not bytes.
+CHECKS = (AssertionError, OverflowError, TypeError, ValueError)
 FENCED = (ProducerFenced, errors.InvalidProducerEpoch)
 
 
@@ -84,16 +86,20 @@ def of_write(what: str, error: BaseException, *, topic: str | None = None) -> Co
     return Unavailable(sentence)
 
 
+def of_record(topic: str, error: BaseException) -> ConnectorError:
+    """Why a record of this topic cannot be written."""
+    if isinstance(error, KafkaError):
+        return of_write(f"Topic {topic}", error, topic=topic)
+    return Unwritable(f"Topic {topic}: {error!r:.200}", topic=topic)
+
+
 @contextmanager
 def of_topic(topic: str) -> Iterator[None]:
     """Around what is done with records of one topic: the client's exceptions as ours, which name it."""
     try:
         yield
-    except KafkaError as error:
-        raise of_write(f"Topic {topic}", error, topic=topic) from error
-    except (AssertionError, OverflowError, TypeError, ValueError) as error:
-        # Of the client's own checks: a partition that the topic does not have, a value that is not bytes.
-        raise Unwritable(f"Topic {topic}: {error!r:.200}", topic=topic) from error
+    except (KafkaError, *CHECKS) as error:
+        raise of_record(topic, error) from error
 
 
 @contextmanager

@@ -8,11 +8,10 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException
-from aiokafka.record.default_records import _DefaultRecordBatchPy
-from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import ConsumerRecord
+
+from connector.kafka import aiokafka_internals
 
 LENGTH = struct.Struct(">i")
 LENGTH_OFFSET = struct.calcsize(">q")
@@ -30,7 +29,7 @@ class _Text(bytearray):
         return bytes(self).decode(errors="backslashreplace")
 
 
-class _TolerantBatch(_DefaultRecordBatchPy):  # type: ignore[misc]  # final only for the type checker
+class _TolerantBatch(aiokafka_internals.BatchInPython):  # type: ignore[misc]  # final only for the type checker
     """The client's own parser in Python, with names that it may decode."""
 
     _buffer: bytearray
@@ -45,7 +44,7 @@ class Fetched:
 
     def __init__(self, raw: bytes, *, tolerant: bool = False) -> None:
         self._raw = raw
-        self._batches = MemoryRecords(raw)
+        self._batches = aiokafka_internals.MemoryRecords(raw)
         self._tolerant = tolerant
         self._start = self._end = 0
 
@@ -70,7 +69,7 @@ class Fetched:
         return Fetched(self._raw[self._start :], tolerant=True)
 
 
-class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # untyped in the library
+class PartitionRecords(aiokafka_internals.PartitionRecords):  # type: ignore[misc]  # untyped in the library
     """The client's, which goes on behind a record that it cannot read."""
 
     _records: Fetched
@@ -91,5 +90,4 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # untyp
 
 def install() -> None:
     """Make every consumer read so."""
-    fetcher.MemoryRecords = Fetched
-    fetcher.PartitionRecords = PartitionRecords
+    aiokafka_internals.read_with(Fetched, PartitionRecords)

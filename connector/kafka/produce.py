@@ -1,113 +1,260 @@
-"""Send many records of one producer at once, in one batch for each partition: cheaper by far than single sends."""
+"""Records of many callers in shared batches: while one batch of a partition is on its way, the next one fills.
+
+The client's own `send` costs a future, a wrapper and a look at the clock for each record; here a batch has one of each.
+"""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from random import randrange
 
-from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.producer.message_accumulator import BatchBuilder
-from aiokafka.structs import RecordMetadata
+from aiokafka import AIOKafkaProducer
 
-from connector.errors import Unacknowledged
+from connector.errors import Unacknowledged, Unavailable
 from connector.events import Record
 from connector.kafka import clients, failures
+from connector.kafka.aiokafka_internals import BatchBuilder
 from connector.kafka.partitioner import partition_of
 from connector.settings import KafkaSettings
 
 # Brokers answer in milliseconds; a partition that has no leader, or too few replicas, does not.
 ACK_SECONDS = 8.0
+# The number of a topic's partitions may change; the client, too, learns of it within minutes.
+COUNTED_SECONDS = 60.0
 
 
-@dataclass(slots=True)
-class _Batch:
-    """Records of one partition; `indexes` tell which of the given ones they are."""
+class Write:
+    """The records of one call: `done` has their offsets when all are acknowledged, or raises why they are not."""
 
-    target: TopicPartition
-    builder: BatchBuilder
-    indexes: list[int] = field(default_factory=list)
+    __slots__ = ("_left", "_offsets", "done")
 
-    def add(self, record: Record, index: int) -> bool:
-        # The client insists on a key or a value.
-        value = b"" if record.key is None and record.value is None else record.value
-        if self.builder.append(timestamp=None, key=record.key, value=value, headers=record.headers) is None:
+    def __init__(self, count: int) -> None:
+        self.done: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
+        self._offsets = [0] * count
+        self._left = count
+
+    def acknowledge(self, index: int, offset: int) -> None:
+        """Note the offset of one of the records."""
+        self._offsets[index] = offset
+        self._left -= 1
+        if not self._left and not self.done.done():
+            self.done.set_result(self._offsets)
+
+    def fail(self, error: Exception) -> None:
+        """Let the call fail: one of its records was refused, or its fate is unknown."""
+        if not self.done.done():
+            self.done.set_exception(error)
+            # The caller may no longer await it.
+            self.done.exception()
+
+
+class Batch:
+    """Records of one partition that are sent together, and the calls that they belong to."""
+
+    __slots__ = ("_records", "builder", "deadline", "opened")
+
+    def __init__(self, builder: BatchBuilder) -> None:
+        self.opened = time.monotonic()
+        self.deadline: asyncio.TimerHandle | None = None
+        self.builder = builder
+        self._records: list[tuple[Write, int]] = []
+
+    def add(self, record: Record, write: Write, index: int) -> bool:
+        """Take a record in, unless the batch is full. The first one fits, whatever its size."""
+        key, value = record.key, record.value
+        if key is None and value is None:
+            # The client insists on a key or a value.
+            value = b""
+        if self.builder.append(timestamp=None, key=key, value=value, headers=record.headers) is None:
             return False
-        self.indexes.append(index)
+        self._records.append((write, index))
         return True
 
+    def acknowledge(self, offset: int) -> None:
+        """Tell the calls that their records are stored, the first one at this offset."""
+        for at, (write, index) in enumerate(self._ended(), offset):
+            write.acknowledge(index, at)
 
-async def send_batches(producer: AIOKafkaProducer, records: Sequence[Record]) -> list[int]:
-    """Return the offsets of these records when all are acknowledged; those of a partition keep their order.
+    def fail(self, error: Exception) -> None:
+        """Tell the calls that a record was refused or that the fate of theirs is unknown."""
+        for write, _ in self._ended():
+            write.fail(error)
 
-    In a transaction they are visible when it is committed. Raises Superseded, Unwritable with the topic that refuses a
-    record, and Unavailable; Unacknowledged when Kafka is silent for some seconds.
+    def _ended(self) -> Sequence[tuple[Write, int]]:
+        """The records whose calls still wait; there are none after the first call."""
+        if self.deadline is not None:
+            self.deadline.cancel()
+        records, self._records = self._records, []
+        return records
+
+
+class Lane:
+    """One partition: `filling` takes records, `full` is sent before it, `sending` is on its way."""
+
+    __slots__ = ("filling", "full", "partition", "sending", "task", "topic")
+
+    def __init__(self, topic: str, partition: int) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.filling: Batch | None = None
+        self.full: deque[Batch] = deque()
+        self.sending: Batch | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    def has_waited(self, seconds: float) -> bool:
+        """Whether its next acknowledgement is this late."""
+        first = self.sending or (self.full[0] if self.full else self.filling)
+        return first is not None and time.monotonic() - first.opened >= seconds
+
+    def take(self) -> Iterator[Batch]:
+        """The batches in their order, each taken out; also those that come meanwhile."""
+        while True:
+            if self.full:
+                yield self.full.popleft()
+            elif self.filling is not None:
+                batch, self.filling = self.filling, None
+                yield batch
+            else:
+                return
+
+    def drop(self, batch: Batch) -> None:
+        """Never send this batch, unless it has left."""
+        if batch is self.filling:
+            self.filling = None
+        elif batch in self.full:
+            self.full.remove(batch)
+
+
+class Batcher:
+    """Shares the batches of one idempotent producer, transactional or not. It is of no more use after a failure.
+
+    With `seconds`, a batch that is not acknowledged so long after its first record came fails its callers with
+    Unacknowledged and calls `late`; its records may still arrive. `acknowledged` is called with the seconds that a
+    batch took, `failed` with what went wrong: it returns what the callers are told.
     """
-    sent: list[tuple[_Batch, asyncio.Future[RecordMetadata]]] = []
-    filling: dict[TopicPartition, _Batch] = {}
-    for index, (record, target) in enumerate(zip(records, await _targets(producer, records), strict=True)):
-        with failures.of_topic(record.topic):
-            batch = filling.get(target)
-            if batch is None or not batch.add(record, index):
-                if batch is not None:
-                    sent.append((batch, await _send(producer, batch)))
-                    # It travels while the next ones fill.
-                    await asyncio.sleep(0)
-                batch = filling[target] = _Batch(target, producer.create_batch())
-                batch.add(record, index)
-    for batch in filling.values():
-        with failures.of_topic(batch.target.topic):
-            sent.append((batch, await _send(producer, batch)))
-    offsets = [0] * len(records)
-    for batch, metadata in await _acknowledged(sent):
-        for position, index in enumerate(batch.indexes):
-            offsets[index] = metadata.offset + position
-    return offsets
 
+    def __init__(
+        self,
+        producer: AIOKafkaProducer,
+        *,
+        seconds: float | None = None,
+        acknowledged: Callable[[float], None] = lambda _seconds: None,
+        late: Callable[[], None] = lambda: None,
+        failed: Callable[[Exception], Exception] = lambda error: error,
+    ) -> None:
+        self._producer = producer
+        self._seconds = seconds
+        self._acknowledged = acknowledged
+        self._late = late
+        self._failed = failed
+        self._loop = asyncio.get_running_loop()
+        self._lanes: dict[tuple[str, int], Lane] = {}
+        self._counts: dict[str, tuple[int, float]] = {}
 
-async def _acknowledged(
-    sent: Sequence[tuple[_Batch, "asyncio.Future[RecordMetadata]"]],
-) -> list[tuple[_Batch, RecordMetadata]]:
-    if not sent:
-        return []
-    futures = [future for _, future in sent]
-    done, _ = await asyncio.wait(futures, timeout=ACK_SECONDS, return_when=asyncio.FIRST_EXCEPTION)
-    found: list[tuple[_Batch, RecordMetadata]] = []
-    for batch, future in sent:
-        if future in done:
-            with failures.of_topic(batch.target.topic):
-                found.append((batch, future.result()))
-    silent = {batch.target.topic for batch, future in sent if future not in done}
-    if silent:
-        names = ", ".join(sorted(silent))
-        raise Unacknowledged(
-            f"Kafka has not acknowledged records of {names} within {ACK_SECONDS:.0f} s.",
-            topic=next(iter(silent)) if len(silent) == 1 else None,
-        )
-    return found
+    async def write(self, records: Sequence[Record]) -> list[int]:
+        """Return the offsets of these records when all are acknowledged; those of a partition keep their order.
 
+        In a transaction they are visible when it is committed. Raises Superseded, Unwritable with the topic that
+        refuses a record, and Unavailable; Unacknowledged when Kafka is silent for too long.
+        """
+        return await (await self.enqueue(records))
 
-async def _send(producer: AIOKafkaProducer, batch: _Batch) -> "asyncio.Future[RecordMetadata]":
-    topic, partition = batch.target
-    future: asyncio.Future[RecordMetadata] = await producer.send_batch(batch.builder, topic, partition=partition)
-    # Another batch may fail first; then nothing awaits this one.
-    future.add_done_callback(clients.mark_retrieved)
-    return future
+    async def enqueue(self, records: Sequence[Record]) -> "asyncio.Future[list[int]]":
+        """Put the records into batches; what is returned has their offsets when all are acknowledged."""
+        now = self._loop.time()
+        for record in records:
+            if record.partition is None and self._counts.get(record.topic, (0, 0.0))[1] < now:
+                await self._count(record.topic)
+        write = Write(len(records))
+        if not records:
+            write.done.set_result([])
+        for index, record in enumerate(records):
+            try:
+                is_full = self._add(record, write, index)
+            except failures.CHECKS as error:
+                raise failures.of_record(record.topic, error) from error
+            if is_full:
+                # A full batch travels while the next one fills.
+                await asyncio.sleep(0)
+        return write.done
 
-
-async def _targets(producer: AIOKafkaProducer, records: Sequence[Record]) -> list[TopicPartition]:
-    """The partition of each record: the one that it names, else that of its key."""
-    counts: dict[str, int] = {}
-    for topic in {record.topic for record in records if record.partition is None}:
+    async def _count(self, topic: str) -> None:
         with failures.of_topic(topic):
-            counts[topic] = len(await producer.partitions_for(topic))
-    return [TopicPartition(record.topic, _partition(record, counts)) for record in records]
+            async with asyncio.timeout(self._seconds):
+                count = len(await self._producer.partitions_for(topic))
+        self._counts[topic] = count, self._loop.time() + COUNTED_SECONDS
 
+    def _partition(self, record: Record) -> int:
+        if record.partition is not None:
+            return record.partition
+        count = self._counts[record.topic][0]
+        return randrange(count) if record.key is None else partition_of(record.key, count)  # noqa: S311 - spreading
 
-def _partition(record: Record, counts: dict[str, int]) -> int:
-    if record.partition is not None:
-        return record.partition
-    count = counts[record.topic]
-    return partition_of(record.key, count) if record.key is not None else randrange(count)  # noqa: S311 - spreading
+    def _add(self, record: Record, write: Write, index: int) -> bool:
+        """Whether a batch has become full."""
+        key = record.topic, self._partition(record)
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = Lane(*key)
+        is_full = lane.filling is not None and not lane.filling.add(record, write, index)
+        if lane.filling is None or is_full:
+            self._open(lane).add(record, write, index)
+        if lane.task is None:
+            lane.task = self._loop.create_task(self._drain(lane), name=f"batches-{lane.topic}-{lane.partition}")
+        return is_full
+
+    def _open(self, lane: Lane) -> Batch:
+        if lane.filling is not None:
+            lane.full.append(lane.filling)
+        batch = lane.filling = Batch(self._producer.create_batch())
+        if self._seconds is not None:
+            batch.deadline = self._loop.call_later(self._seconds, self._expire, lane, batch, self._seconds)
+        return batch
+
+    def _expire(self, lane: Lane, batch: Batch, seconds: float) -> None:
+        lane.drop(batch)
+        # What was written at the same time expires at nearly the same time.
+        silent = sorted({lane.topic, *(other.topic for other in self._lanes.values() if other.has_waited(seconds / 2))})
+        told = f"Kafka has not acknowledged records of {', '.join(silent)} within {seconds:g} s."
+        batch.fail(Unacknowledged(told, topic=lane.topic if len(silent) == 1 else None))
+        self._late()
+
+    async def _drain(self, lane: Lane) -> None:
+        """Send one batch after the other; records that come in this turn of the loop are in the first one."""
+        try:
+            for batch in lane.take():
+                lane.sending = batch
+                await self._send(lane, batch)
+        finally:
+            lane.sending = lane.task = None
+
+    async def _send(self, lane: Lane, batch: Batch) -> None:
+        try:
+            with failures.of_topic(lane.topic):
+                sent = await self._producer.send_batch(batch.builder, lane.topic, partition=lane.partition)
+                metadata = await sent
+        except asyncio.CancelledError:
+            # By `end`, or by the client when it is stopped.
+            self._give_up(batch, Unavailable("The Kafka client has ended before it acknowledged."))
+        except Exception as error:  # noqa: BLE001 - whatever it is, this producer is of no more use
+            self._give_up(batch, error)
+        else:
+            batch.acknowledge(metadata.offset)
+            self._acknowledged(time.monotonic() - batch.opened)
+
+    def _give_up(self, batch: Batch, error: Exception) -> None:
+        told = self._failed(error)
+        batch.fail(told)
+        self.end(told)
+
+    def end(self, error: Exception) -> None:
+        """Fail everything that waits, and send nothing more."""
+        for lane in self._lanes.values():
+            for batch in lane.take():
+                batch.fail(error)
+            if lane.task is not None:
+                lane.task.cancel()
 
 
 async def send(kafka: KafkaSettings, record: Record) -> None:
@@ -116,6 +263,6 @@ async def send(kafka: KafkaSettings, record: Record) -> None:
     try:
         with failures.writing(f"A record for {record.topic} was not acknowledged"):
             async with asyncio.timeout(clients.START_SECONDS):
-                await send_batches(producer, [record])
+                await Batcher(producer).write([record])
     finally:
         await clients.end(producer)

@@ -7,16 +7,18 @@ from collections.abc import Sequence
 from aiokafka import AIOKafkaProducer
 
 from connector import telemetry
-from connector.errors import Unavailable
+from connector.errors import Unavailable, Unwritable
 from connector.events import Record
 from connector.kafka import clients
-from connector.kafka.batches import Batches
+from connector.kafka.produce import Batcher
 from connector.kafka.registry import stamped
 from connector.settings import KafkaSettings
 
 log = telemetry.logger(__name__)
 
 ACK_SECONDS = 5.0
+# What brokers take by default, less the headers and a margin. A refused batch would fail all who share it.
+LARGEST_VALUE = 1_000_000
 # How long unanswered writes are tolerated before the client is rebuilt; a broker that comes back is found sooner.
 REBUILD_SECONDS = 30.0
 RETRY_SECONDS = 0.5
@@ -28,20 +30,19 @@ class Publisher:
     def __init__(self, kafka: KafkaSettings) -> None:
         self._kafka = kafka
         self._producer: AIOKafkaProducer | None = None
-        self._batches: Batches | None = None
+        self._batcher: Batcher | None = None
         self._building: asyncio.Task[None] | None = None
         self._unanswered_since: float | None = None
 
     async def open(self) -> None:
         """Connect. Raises Unavailable when no broker answers."""
         producer = self._producer = await clients.start(clients.producer(self._kafka))
-        self._batches = Batches(
+        self._batcher = Batcher(
             producer,
             seconds=ACK_SECONDS,
             acknowledged=self._note_answer,
             late=lambda: self._note_unanswered(producer),
-            # A record refused by the broker poisons the producer for its partition (no epoch bump in the client).
-            failed=lambda: self._rebuild(producer),
+            failed=lambda error: self._give_up(producer, error),
         )
 
     async def publish(self, records: Sequence[Record]) -> None:
@@ -50,11 +51,23 @@ class Publisher:
         Raises Unavailable after five seconds, or at once while there is no connection (the records may still arrive),
         and Unwritable for a record that Kafka refuses for what it is.
         """
-        if self._batches is None:
+        if self._batcher is None:
             raise Unavailable("Kafka is not connected.")
-        await self._batches.publish(stamped(records))
+        for record in records:
+            if record.value is not None and len(record.value) > LARGEST_VALUE:
+                raise Unwritable(f"A value of {len(record.value)} bytes is too large for a record of Kafka's.")
+        try:
+            await self._batcher.write(stamped(records))
+        except TimeoutError as error:
+            raise Unavailable("Kafka does not tell the partitions of a topic.") from error
+        except Unwritable as error:
+            # An operator may create the topic, or allow it.
+            if error.is_of_topic:
+                raise Unavailable(str(error)) from error
+            raise
 
-    def _note_answer(self) -> None:
+    def _note_answer(self, seconds: float) -> None:
+        telemetry.KAFKA_PRODUCE_SECONDS.observe(seconds)
         if self._unanswered_since is not None:
             log.info("kafka acknowledges again")
             self._unanswered_since = None
@@ -68,15 +81,20 @@ class Publisher:
             self._rebuild(producer)
             self._unanswered_since = now
 
+    def _give_up(self, producer: AIOKafkaProducer, error: Exception) -> Unavailable:
+        """A record refused by the broker poisons the producer for its partition (no epoch bump in the client)."""
+        self._rebuild(producer)
+        return Unavailable(f"Kafka refused records: {error!r:.200}")
+
     def _rebuild(self, producer: AIOKafkaProducer) -> None:
         if producer is self._producer:
             self._disconnect()
             self._building = asyncio.create_task(self._replace(producer), name="publisher-rebuild")
 
     def _disconnect(self) -> None:
-        batches, self._batches, self._producer = self._batches, None, None
-        if batches is not None:
-            batches.end(Unavailable("Kafka is not connected."))
+        batcher, self._batcher, self._producer = self._batcher, None, None
+        if batcher is not None:
+            batcher.end(Unavailable("Kafka is not connected."))
 
     async def _replace(self, old: AIOKafkaProducer) -> None:
         await clients.end(old)

@@ -10,6 +10,7 @@ from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.coordination import FindCoordinatorRequest
 from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
+from connector.kafka import aiokafka_internals
 from connector.kafka.acls import Acl
 from connector.kafka.clients import administration
 from connector.settings import KafkaSettings
@@ -101,7 +102,7 @@ async def missing(kafka: KafkaSettings, acls: Sequence[Acl]) -> list[Acl]:
 
 async def _of_topics(admin: AIOKafkaAdminClient, acls: Sequence[Acl]) -> list[Acl]:
     wanted = [acl for acl in acls if acl.resource == "topic" and not acl.prefixed and acl.name != "*"]
-    response = await _ask(admin, _MetadataRequest(list(dict.fromkeys(acl.name for acl in wanted))))
+    response = await aiokafka_internals.ask(admin, _MetadataRequest(list(dict.fromkeys(acl.name for acl in wanted))))
     # The check of topics reports what does not exist.
     allowed = {
         topic["topic"]: 0 if topic["error_code"] == TOPIC_DENIED else topic["authorized_operations"]
@@ -119,10 +120,6 @@ async def _of_coordinators(admin: AIOKafkaAdminClient, kafka: KafkaSettings, acl
             kind, denied = COORDINATORS[acl.resource]
             # Any partition has a transactional id of this kind.
             key = f"{acl.name}{kafka.partitions - 1}" if acl.prefixed else acl.name
-            response = await _ask(admin, FindCoordinatorRequest(key, kind))
+            response = await aiokafka_internals.ask(admin, FindCoordinatorRequest(key, kind))
             found += [acl] if response.error_code == denied else []
     return found
-
-
-async def _ask(admin: AIOKafkaAdminClient, request: Any) -> Any:
-    return await admin._send_request(request)  # noqa: SLF001 - no public way

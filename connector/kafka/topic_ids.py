@@ -19,6 +19,7 @@ from aiokafka.protocol.types import (
 )
 
 from connector.errors import Unavailable
+from connector.kafka import aiokafka_internals
 from connector.kafka.clients import administration
 from connector.settings import KafkaSettings
 
@@ -119,7 +120,7 @@ async def topic_ids(kafka: KafkaSettings, topics: Sequence[str]) -> Mapping[str,
     async with administration(kafka) as admin:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                response = await admin._send_request(_MetadataRequest(topics))  # noqa: SLF001 - no public way
+                response = await aiokafka_internals.ask(admin, _MetadataRequest(topics))
         except NotImplementedError:
             return {}
         except (KafkaError, OSError, TimeoutError) as error:

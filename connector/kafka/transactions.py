@@ -11,20 +11,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.producer import sender
-from aiokafka.structs import RecordMetadata
 
 from connector import telemetry
 from connector.errors import Unavailable
 from connector.events import Record
 from connector.kafka import clients, failures
-from connector.kafka.produce import send_batches
+from connector.kafka.produce import ACK_SECONDS, Batcher
 from connector.kafka.registry import stamped
 from connector.settings import KafkaSettings
-
-# How soon the client asks again when the broker is still writing the markers of the transaction before: its own 20 ms
-# are several times what they take.
-sender.BACKOFF_OVERRIDE = 0.004
 
 WRITE_SECONDS = 15.0
 # A slow commit may have been repeated on the wire, and the client's protocol has no epoch per transaction: a late copy
@@ -37,22 +31,32 @@ OUTSTANDING = 4
 class Transactions:
     """Writes of one owner. After any failure, and any slow commit, it is not `usable`: open it again.
 
-    Who opens it again after a failure must find out from Kafka whether the write has happened.
+    Who opens it again after a failure must find out from Kafka whether the write has happened. `ack_seconds`: a record
+    that is not acknowledged in time fails its write; None where records are large. `options` are the client's.
     """
 
-    def __init__(self, kafka: KafkaSettings, transactional_id: str, **options: Any) -> None:
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        transactional_id: str,
+        *,
+        ack_seconds: float | None = ACK_SECONDS,
+        **options: Any,
+    ) -> None:
         self._kafka = kafka
+        self._ack_seconds = ack_seconds
         self._options = options
         self.transactional_id = transactional_id
         self._producer: AIOKafkaProducer | None = None
+        self._batcher: Batcher | None = None
         self.usable = False
 
     async def open(self) -> None:
         """Fence the predecessor, which may be a former producer of our own. Raises Unavailable."""
         await self.close()
-        self._producer = await clients.start(
-            clients.producer(self._kafka, transactional_id=self.transactional_id, **self._options)
-        )
+        producer = clients.producer(self._kafka, transactional_id=self.transactional_id, **self._options)
+        self._producer = await clients.start(producer)
+        self._batcher = Batcher(producer, seconds=self._ack_seconds)
         self.usable = True
 
     async def write(self, records: Sequence[Record]) -> list[int]:
@@ -63,11 +67,11 @@ class Transactions:
         False.
         """
         started = time.monotonic()
-        with self._using() as producer:
+        with self._using() as (producer, batcher):
             async with asyncio.timeout(WRITE_SECONDS):
                 await producer.begin_transaction()
                 # commit_transaction() does not look at the results: a refused record would be missing silently.
-                offsets = await send_batches(producer, stamped(records))
+                offsets = await batcher.write(stamped(records))
                 committing = time.monotonic()
                 await producer.commit_transaction()
         finished = time.monotonic()
@@ -81,12 +85,12 @@ class Transactions:
         Raises as `write` does, and whatever the iterator raises; nothing of it is visible then.
         """
         count = 0
-        with self._using() as producer:
+        with self._using() as (producer, batcher):
             async with asyncio.timeout(seconds):
                 await producer.begin_transaction()
-                outstanding: deque[asyncio.Future[RecordMetadata]] = deque()
+                outstanding: deque[asyncio.Future[list[int]]] = deque()
                 async for record in records:
-                    outstanding.append(await _send(producer, record))
+                    outstanding.append(await batcher.enqueue([record]))
                     count += 1
                     if len(outstanding) >= OUTSTANDING:
                         await outstanding.popleft()
@@ -96,14 +100,14 @@ class Transactions:
         return count
 
     @contextmanager
-    def _using(self) -> Iterator[AIOKafkaProducer]:
-        """The producer, which is of no more use unless the write says otherwise."""
-        producer = self._producer
-        if producer is None or not self.usable:
+    def _using(self) -> Iterator[tuple[AIOKafkaProducer, Batcher]]:
+        """The producer and its batches, which are of no more use unless the write says otherwise."""
+        producer, batcher = self._producer, self._batcher
+        if producer is None or batcher is None or not self.usable:
             raise Unavailable(f"The producer {self.transactional_id} has been given up; open another.")
         self.usable = False
         with failures.writing(f"A transaction of {self.transactional_id} failed"):
-            yield producer
+            yield producer, batcher
 
     async def partitions_of(self, topic: str) -> int:
         """How many partitions the topic has, 0 when it does not exist; it is not created. Raises Unavailable.
@@ -124,16 +128,8 @@ class Transactions:
         # One that has failed may hold records that it would go on sending for ever.
         patience = clients.STOP_SECONDS if self.usable else clients.GIVEN_UP_SECONDS
         self.usable = False
-        producer, self._producer = self._producer, None
+        producer, batcher, self._producer, self._batcher = self._producer, self._batcher, None, None
+        if batcher is not None:
+            batcher.end(Unavailable(f"The producer {self.transactional_id} has been closed."))
         if producer is not None:
             await clients.end(producer, timeout=patience)
-
-
-async def _send(producer: AIOKafkaProducer, record: Record) -> "asyncio.Future[RecordMetadata]":
-    # The client insists on a key or a value.
-    value = b"" if record.key is None and record.value is None else record.value
-    future: asyncio.Future[RecordMetadata] = await producer.send(
-        record.topic, value, key=record.key, headers=record.headers, partition=record.partition
-    )
-    future.add_done_callback(clients.mark_retrieved)
-    return future

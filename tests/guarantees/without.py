@@ -19,7 +19,7 @@ from connector.executor.execution import Execution
 from connector.executor.lanes import Lanes
 from connector.executor.owner import Owner
 from connector.kafka import clients, cursors, journal
-from connector.kafka.produce import send_batches
+from connector.kafka.produce import Batcher
 from connector.kafka.publisher import Publisher
 from connector.kafka.transactions import Transactions
 from connector.replay import Replayer
@@ -33,10 +33,11 @@ def _fencing() -> None:
     async def open_(self: Any) -> None:
         await self.close()
         self._producer = await clients.start(clients.producer(self._kafka))
+        self._batcher = Batcher(self._producer)
         self.usable = True
 
     async def write(self: Any, records: Sequence[Record]) -> list[int]:
-        return await send_batches(self._producer, records)
+        return await self._batcher.write(records)  # type: ignore[no-any-return]
 
     _replace(Transactions, open=open_, write=write)
 

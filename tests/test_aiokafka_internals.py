@@ -1,0 +1,167 @@
+"""What is private of aiokafka is still there, does what we use it for, and is used in one file only."""
+
+import ast
+import asyncio
+import ssl
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
+from aiokafka.consumer import fetcher
+from aiokafka.errors import ConcurrentTransactions, KafkaError, ProducerClosed
+from aiokafka.producer.sender import AddPartitionsToTxnHandler
+from aiokafka.protocol.metadata import MetadataRequest
+
+import connector
+from connector.kafka import aiokafka_internals as internals
+from connector.kafka import clients, header_names, topics
+from connector.kafka.fitness import Topic
+from tests.executing import kafka_settings
+
+NOWHERE = "127.0.0.1:1"
+PUBLIC = {
+    "aiokafka",
+    "aiokafka.abc",
+    "aiokafka.admin",
+    "aiokafka.admin.config_resource",
+    "aiokafka.coordinator.assignors.range",
+    "aiokafka.errors",
+    "aiokafka.structs",
+}
+
+
+def _of_aiokafka(file: Path) -> set[tuple[str, str]]:
+    """Module and name of each import from aiokafka."""
+    nodes = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Import | ast.ImportFrom)]
+    imported = [
+        (node.module or "", name.name) if isinstance(node, ast.ImportFrom) else (name.name, "")
+        for node in nodes
+        for name in node.names
+    ]
+    return {(module, name) for module, name in imported if module.split(".")[0] == "aiokafka"}
+
+
+def test_nothing_private_is_used_elsewhere() -> None:
+    files = {*Path(connector.__file__).parent.rglob("*.py")} - {Path(internals.__file__)}
+    private = {
+        f"{file.name}: {module} {name}"
+        for file in files
+        for module, name in _of_aiokafka(file)
+        if name.startswith("_") or (module not in PUBLIC and not module.startswith("aiokafka.protocol."))
+    }
+    assert private == set()
+    kafka = {file for file in files if file.parent.name == "kafka"}
+    assert [file.name for file in kafka if "SLF001" in file.read_text()] == []
+    assert len(kafka) > 20
+
+
+# --- connections ------------------------------------------------------------------------------------------------------
+async def test_each_kind_of_client_has_connections() -> None:
+    producer, consumer, admin = AIOKafkaProducer(), AIOKafkaConsumer(), AIOKafkaAdminClient()
+    for client in (producer, consumer, admin):
+        assert isinstance(internals.connections_of(client), AIOKafkaClient)
+    await producer.stop()
+    await consumer.stop()
+    await admin.close()
+
+
+async def test_a_client_that_finds_no_broker_pauses() -> None:
+    for seconds, is_pausing in ((0, False), (3600, True)):
+        client = AIOKafkaConsumer(bootstrap_servers=NOWHERE)
+        internals.pause_without_brokers(client, seconds)
+        connections = internals.connections_of(client)
+        updating = asyncio.create_task(connections._metadata_update(connections.cluster, []))
+        await asyncio.wait({updating}, timeout=0.2 if is_pausing else 20)
+        assert updating.done() != is_pausing
+        updating.cancel()
+        await client.stop()
+
+
+async def test_the_next_connection_uses_the_new_context_and_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    used = []
+
+    async def connect(*_: object, **options: object) -> None:
+        used.append(options)
+        raise OSError("no connection")
+
+    monkeypatch.setattr("aiokafka.client.create_conn", connect)
+    for client in (AIOKafkaProducer(bootstrap_servers=NOWHERE), AIOKafkaConsumer(bootstrap_servers=NOWHERE)):
+        context = ssl.create_default_context()
+        internals.use_context(client, context)
+        internals.use_password(client, "user", "password")
+        with suppress(OSError, KafkaError):
+            await internals.connections_of(client).bootstrap()
+        options = used.pop()
+        assert options["ssl_context"] is context
+        assert (options["sasl_plain_username"], options["sasl_plain_password"]) == ("user", "password")
+        await client.stop()
+
+
+async def test_a_broker_answers_a_request_that_the_client_has_no_method_for(kafka: str, prefix: str) -> None:
+    async with clients.administration(kafka_settings(kafka, prefix)) as admin:
+        assert (await internals.ask(admin, MetadataRequest([]))).brokers
+
+
+async def test_the_partitions_of_topics_that_exist_are_told(kafka: str, prefix: str) -> None:
+    settings = kafka_settings(kafka, prefix)
+    await topics.apply(settings, [Topic(f"{prefix}.one", 2, 1), Topic(f"{prefix}.two", 1, 1)])
+    async with clients.reading(settings) as consumer:
+        found = await internals.partitions_of(consumer, [f"{prefix}.one", f"{prefix}.two", f"{prefix}.one"])
+    assert found == {f"{prefix}.one": [0, 1], f"{prefix}.two": [0]}
+
+
+# --- producers --------------------------------------------------------------------------------------------------------
+async def test_what_a_producer_holds_fails_and_so_does_what_comes() -> None:
+    producer, partition = AIOKafkaProducer(bootstrap_servers=NOWHERE, enable_idempotence=True), TopicPartition("t", 0)
+    held = await producer._message_accumulator.add_batch(producer.create_batch(), partition, 1)
+    futures = [*internals.unawaited(producer)]
+    assert [future.done() for future in futures] == [False, False]
+    internals.fail_records(producer)
+    with pytest.raises(ProducerClosed):
+        await held
+    assert [type(future.exception()) for future in futures] == [ProducerClosed] * 2
+    with pytest.raises(ProducerClosed):
+        await producer._message_accumulator.add_batch(producer.create_batch(), TopicPartition("t", 1), 1)
+    await producer.stop()
+
+
+async def test_the_task_that_sends_and_the_end_of_a_transaction_are_found(kafka: str, prefix: str) -> None:
+    settings = kafka_settings(kafka, prefix)
+    producer = clients.producer(settings, transactional_id=f"{prefix}-0")
+    assert internals.sender_of(producer) is None
+    await clients.start(producer)
+    task = internals.sender_of(producer)
+    assert isinstance(task, asyncio.Task)
+    await producer.begin_transaction()
+    ending = asyncio.create_task(producer.commit_transaction())
+    await asyncio.sleep(0)
+    assert [isinstance(future, asyncio.Future) for future in internals.unawaited(producer)] == [True]
+    await ending
+    await clients.end(producer)
+    assert task.done()
+
+
+def test_a_producer_soon_asks_again_while_the_markers_are_written() -> None:
+    manager = SimpleNamespace(txn_partitions=set(), transactional_id="id")
+    handler = AddPartitionsToTxnHandler(SimpleNamespace(_txn_manager=manager, _retry_backoff=9), [])
+    answer = SimpleNamespace(errors=[("topic", [(0, ConcurrentTransactions.errno)])])
+    assert handler.handle_response(answer) == 0.004
+
+
+def test_a_batch_says_when_it_is_full() -> None:
+    builder = internals.BatchBuilder(100, 0)
+    assert builder.append(timestamp=None, key=None, value=b"x" * 1000, headers=[]) is not None
+    assert builder.append(timestamp=None, key=b"k", value=b"x", headers=[("h", b"x")]) is None
+
+
+# --- consumers --------------------------------------------------------------------------------------------------------
+def test_consumers_read_with_our_classes() -> None:
+    assert fetcher.MemoryRecords is header_names.Fetched
+    assert fetcher.PartitionRecords is header_names.PartitionRecords
+    # Both are looked up when a fetch has brought something.
+    names = fetcher.Fetcher._proc_fetch_request.__code__.co_names
+    assert {"MemoryRecords", "PartitionRecords"} <= {*names}
