@@ -10,8 +10,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
 from connector import telemetry
-from connector.admin.sums import classic, counted, summed
 from connector.exposition import OPENMETRICS, TEXT, preferred, text
+from connector.workers.sums import classic, counted, summed
 
 PROMETHEUS = (
     "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from connector.admin.sums import summed
+from connector.workers.sums import summed
 
 LABELS = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 EVENTS = st.lists(st.tuples(LABELS, st.integers(0, 100)), max_size=8)

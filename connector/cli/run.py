@@ -68,7 +68,7 @@ def _keep_private() -> None:
 
 
 async def _supervise(loaded: "Loaded", config: Path | None, workers: int) -> None:
-    from connector.supervisor import Supervisor, command
+    from connector.workers.supervisor import Supervisor, command
 
     await Supervisor(loaded, count=workers, command=command(config)).run()
 

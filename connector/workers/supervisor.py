@@ -19,17 +19,17 @@ from aiohttp import web
 
 from connector import telemetry
 from connector.admin.port import Runner
-from connector.admin.relay import Worker
 from connector.admin.security import Guard
 from connector.admin.server import scraped, shared_expositions, verdict, version
 from connector.admin.shared import Shared
-from connector.admin.sums import classic, counted, summed
 from connector.catalog import check_topics
 from connector.errors import ConfigurationError, ConnectorError
 from connector.exposition import OPENMETRICS
 from connector.needs import cannot_listen, private_folder
 from connector.secrets import changes
 from connector.settings import Loaded, Settings, reread_secrets, secret_files
+from connector.workers.relay import Worker
+from connector.workers.sums import classic, counted, summed
 
 log = telemetry.logger(__name__)
 
