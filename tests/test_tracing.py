@@ -169,6 +169,7 @@ def test_only_the_standard_variables_switch_tracing_on(environ: dict[str, str], 
 @pytest.mark.usefixtures("off")
 def test_without_the_extra_a_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    monkeypatch.delitem(sys.modules, "connector.spans", raising=False)
     told: list[str] = []
     tracing.configure(told=told.append, environ={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"})
     assert not tracing.is_on()
