@@ -124,7 +124,6 @@ class MediaWriter:
         self._transactions = Transactions(
             kafka,
             transactional_id,
-            ack_seconds=None,
             compression_type=None,
             transaction_timeout_ms=MEDIA_TRANSACTION_MS,
         )

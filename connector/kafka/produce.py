@@ -129,22 +129,19 @@ class Lane:
 class Batcher:
     """Shares the batches of one idempotent producer, transactional or not. It is of no more use after a failure.
 
-    With `seconds`, a batch that is not acknowledged so long after its first record came fails its callers with
-    Unacknowledged and calls `late`; its records may still arrive. `acknowledged` is called with the seconds that a
-    batch took, `failed` with what went wrong: it returns what the callers are told.
+    `acknowledged` is called with the seconds that a batch took, `late` when one is not acknowledged in time, `failed`
+    with what went wrong: it returns what the callers are told.
     """
 
     def __init__(
         self,
         producer: AIOKafkaProducer,
         *,
-        seconds: float | None = None,
         acknowledged: Callable[[float], None] = lambda _seconds: None,
         late: Callable[[], None] = lambda: None,
         failed: Callable[[Exception], Exception] = lambda error: error,
     ) -> None:
         self._producer = producer
-        self._seconds = seconds
         self._acknowledged = acknowledged
         self._late = late
         self._failed = failed
@@ -152,26 +149,27 @@ class Batcher:
         self._lanes: dict[tuple[str, int], Lane] = {}
         self._counts: dict[str, tuple[int, float]] = {}
 
-    async def write(self, records: Sequence[Record]) -> list[int]:
+    async def write(self, records: Sequence[Record], *, seconds: float | None = None) -> list[int]:
         """Return the offsets of these records when all are acknowledged; those of a partition keep their order.
 
         In a transaction they are visible when it is committed. Raises Superseded, Unwritable with the topic that
-        refuses a record, and Unavailable; Unacknowledged when Kafka is silent for too long.
+        refuses a record, and Unavailable; Unacknowledged when a batch is not acknowledged so many seconds after its
+        first record came: its records may still arrive.
         """
-        return await (await self.enqueue(records))
+        return await (await self.enqueue(records, seconds=seconds))
 
-    async def enqueue(self, records: Sequence[Record]) -> "asyncio.Future[list[int]]":
+    async def enqueue(self, records: Sequence[Record], *, seconds: float | None = None) -> "asyncio.Future[list[int]]":
         """Put the records into batches; what is returned has their offsets when all are acknowledged."""
         now = self._loop.time()
         for record in records:
             if record.partition is None and self._counts.get(record.topic, (0, 0.0))[1] < now:
-                await self._count(record.topic)
+                await self._count(record.topic, seconds)
         write = Write(len(records))
         if not records:
             write.done.set_result([])
         for index, record in enumerate(records):
             try:
-                is_full = self._add(record, write, index)
+                is_full = self._add(record, write, index, seconds)
             except failures.CHECKS as error:
                 raise failures.of_record(record.topic, error) from error
             if is_full:
@@ -179,9 +177,9 @@ class Batcher:
                 await asyncio.sleep(0)
         return write.done
 
-    async def _count(self, topic: str) -> None:
+    async def _count(self, topic: str, seconds: float | None) -> None:
         with failures.of_topic(topic):
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(seconds):
                 count = len(await self._producer.partitions_for(topic))
         self._counts[topic] = count, self._loop.time() + COUNTED_SECONDS
 
@@ -191,7 +189,7 @@ class Batcher:
         count = self._counts[record.topic][0]
         return randrange(count) if record.key is None else partition_of(record.key, count)  # noqa: S311 - spreading
 
-    def _add(self, record: Record, write: Write, index: int) -> bool:
+    def _add(self, record: Record, write: Write, index: int, seconds: float | None) -> bool:
         """Whether a batch has become full."""
         key = record.topic, self._partition(record)
         lane = self._lanes.get(key)
@@ -199,17 +197,17 @@ class Batcher:
             lane = self._lanes[key] = Lane(*key)
         is_full = lane.filling is not None and not lane.filling.add(record, write, index)
         if lane.filling is None or is_full:
-            self._open(lane).add(record, write, index)
+            self._open(lane, seconds).add(record, write, index)
         if lane.task is None:
             lane.task = self._loop.create_task(self._drain(lane), name=f"batches-{lane.topic}-{lane.partition}")
         return is_full
 
-    def _open(self, lane: Lane) -> Batch:
+    def _open(self, lane: Lane, seconds: float | None) -> Batch:
         if lane.filling is not None:
             lane.full.append(lane.filling)
         batch = lane.filling = Batch(self._producer.create_batch())
-        if self._seconds is not None:
-            batch.deadline = self._loop.call_later(self._seconds, self._expire, lane, batch, self._seconds)
+        if seconds is not None:
+            batch.deadline = self._loop.call_later(seconds, self._expire, lane, batch, seconds)
         return batch
 
     def _expire(self, lane: Lane, batch: Batch, seconds: float) -> None:

@@ -39,7 +39,6 @@ class Publisher:
         producer = self._producer = await clients.start(clients.producer(self._kafka))
         self._batcher = Batcher(
             producer,
-            seconds=ACK_SECONDS,
             acknowledged=self._note_answer,
             late=lambda: self._note_unanswered(producer),
             failed=lambda error: self._give_up(producer, error),
@@ -57,7 +56,7 @@ class Publisher:
             if record.value is not None and len(record.value) > LARGEST_VALUE:
                 raise Unwritable(f"A value of {len(record.value)} bytes is too large for a record of Kafka's.")
         try:
-            await self._batcher.write(stamped(records))
+            await self._batcher.write(stamped(records), seconds=ACK_SECONDS)
         except TimeoutError as error:
             raise Unavailable("Kafka does not tell the partitions of a topic.") from error
         except Unwritable as error:

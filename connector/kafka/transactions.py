@@ -15,8 +15,8 @@ from aiokafka import AIOKafkaProducer
 from connector import telemetry
 from connector.errors import Unavailable
 from connector.events import Record
-from connector.kafka import clients, failures
-from connector.kafka.produce import ACK_SECONDS, Batcher
+from connector.kafka import clients, failures, produce
+from connector.kafka.produce import Batcher
 from connector.kafka.registry import stamped
 from connector.settings import KafkaSettings
 
@@ -31,20 +31,17 @@ OUTSTANDING = 4
 class Transactions:
     """Writes of one owner. After any failure, and any slow commit, it is not `usable`: open it again.
 
-    Who opens it again after a failure must find out from Kafka whether the write has happened. `ack_seconds`: a record
-    that is not acknowledged in time fails its write; None where records are large. `options` are the client's.
+    Who opens it again after a failure must find out from Kafka whether the write has happened. `options` are the
+    client's.
     """
 
     def __init__(
         self,
         kafka: KafkaSettings,
         transactional_id: str,
-        *,
-        ack_seconds: float | None = ACK_SECONDS,
         **options: Any,
     ) -> None:
         self._kafka = kafka
-        self._ack_seconds = ack_seconds
         self._options = options
         self.transactional_id = transactional_id
         self._producer: AIOKafkaProducer | None = None
@@ -56,7 +53,7 @@ class Transactions:
         await self.close()
         producer = clients.producer(self._kafka, transactional_id=self.transactional_id, **self._options)
         self._producer = await clients.start(producer)
-        self._batcher = Batcher(producer, seconds=self._ack_seconds)
+        self._batcher = Batcher(producer)
         self.usable = True
 
     async def write(self, records: Sequence[Record]) -> list[int]:
@@ -71,7 +68,7 @@ class Transactions:
             async with asyncio.timeout(WRITE_SECONDS):
                 await producer.begin_transaction()
                 # commit_transaction() does not look at the results: a refused record would be missing silently.
-                offsets = await batcher.write(stamped(records))
+                offsets = await batcher.write(stamped(records), seconds=produce.ACK_SECONDS)
                 committing = time.monotonic()
                 await producer.commit_transaction()
         finished = time.monotonic()
