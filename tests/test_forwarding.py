@@ -27,6 +27,7 @@ from connector.executor.results import Answer, done
 from connector.kafka import journal, produce
 from connector.kafka.partitioner import partition_of
 from tests.executing import SEND, Executing, executing, message
+from tests.guarantees.without import taken_away
 from tests.running import read_all, until, values
 
 TOPIC = "twilio.commands.send-message"
@@ -133,6 +134,19 @@ async def test_an_id_under_a_key_is_executed_once_whatever_partitioner_its_produ
     }
     (warning,) = [line for line in logged if line["event"] == "commands sent on"]
     assert (warning["topic"], warning["remedy"]) == (running.topic(f"commands.{SEND}"), "partitioner=murmur2_random")
+
+
+async def test_without_forwarded_commands_an_id_under_a_key_would_be_executed_twice(kafka: str, prefix: str) -> None:
+    """What the test before shows to be safe."""
+    with taken_away("forwarded commands"):
+        async with executing(kafka, prefix, partitions=2) as running:
+            producer = _librdkafka(running)
+            _produce(producer, running, "crc32", id="order-7")
+            producer.flush(10)
+            await running.results(1)
+            await running.send(message("murmur2"), key=STRAY.decode(), id="order-7")
+            await running.results(2)
+    assert running.created() == ["crc32", "murmur2"]
 
 
 async def test_what_one_producer_sends_under_a_key_is_executed_in_its_order(kafka: str, prefix: str) -> None:

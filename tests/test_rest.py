@@ -14,6 +14,7 @@ from connector.events import Record
 from connector.kafka import topics
 from connector.resources import COMMANDS
 from tests.executing import SEND, Executing, executing, message
+from tests.guarantees.without import taken_away
 from tests.running import read_all, until, values
 
 COMMAND_TOPIC = f"commands.{SEND}"
@@ -83,9 +84,18 @@ async def outcomes(running: Executing, count: int, *, command: str = SEND) -> di
 BEFORE = [f"before-{number}" for number in range(5)]
 
 
+@pytest.mark.parametrize("without", ["", "checkpoints"])
 async def test_after_ten_days_at_rest_what_was_executed_is_not_and_what_was_written_meanwhile_is(
-    kafka: str, prefix: str, capsys: pytest.CaptureFixture[str]
+    kafka: str, prefix: str, capsys: pytest.CaptureFixture[str], without: str
 ) -> None:
+    """Without checkpoints what was written meanwhile would be in doubt."""
+    with taken_away(without):
+        executed = await _executed_meanwhile(kafka, prefix)
+    assert (sorted(executed) == sorted([*BEFORE, *(f"meanwhile-{number}" for number in range(3))])) is not bool(without)
+    assert ("commands in doubt" in capsys.readouterr().out) is bool(without)
+
+
+async def _executed_meanwhile(kafka: str, prefix: str) -> list[str]:
     async with rested(kafka, prefix) as (running, operator):
         await operator.empty("journal")
         await operator.forget_offsets()
@@ -93,8 +103,19 @@ async def test_after_ten_days_at_rest_what_was_executed_is_not_and_what_was_writ
             await running.send(message(f"meanwhile-{number}"), key=f"{number}")
         await running.start()
         await running.results(8)
-    assert sorted(running.created()) == sorted([*BEFORE, *(f"meanwhile-{number}" for number in range(3))])
-    assert "commands in doubt" not in capsys.readouterr().out
+    return running.created()
+
+
+async def test_without_doubt_creates_of_which_nothing_is_known_would_be_executed_again(kafka: str, prefix: str) -> None:
+    """What the next test shows to be safe."""
+    with taken_away("doubt"):
+        async with rested(kafka, prefix) as (running, operator):
+            await operator.empty("journal")
+            await operator.forget_offsets()
+            await operator.create_anew("checkpoints")
+            await running.start()
+            await until(lambda: len(running.created()) == 2 * len(BEFORE))
+    assert sorted(running.created()) == sorted(2 * BEFORE)
 
 
 async def test_where_nothing_tells_what_was_executed_creates_are_unknown_and_the_rest_is_executed(

@@ -16,9 +16,11 @@ from tests.guarantees.traffic import Traffic
 from tests.running import Connector, headers_of, until, wait_for_records
 
 ROLES = ["callbacks", "commands"]
+# Three brokers have enough to do on a busy machine; what waits meanwhile is to be worked off in the end.
+PER_SECOND = 8.0
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 async def test_leaders_die_and_too_few_replicas_are_in_sync_and_nothing_is_lost_or_done_twice(tmp_path: Path) -> None:
     """First one broker of three dies, and everything goes on; then so does one that is needed, and everything waits."""
     kafka = {**cluster.SECTIONS["kafka"], "partitions": 2}
@@ -26,7 +28,7 @@ async def test_leaders_die_and_too_few_replicas_are_in_sync_and_nothing_is_lost_
     async with stage(tmp_path, seed=3, nodes=cluster.NODES, count=1, **sections) as playing:
         (process,) = playing.processes
         await commands.prepare(playing)
-        traffic, stop = Traffic(playing, seeded(3, "traffic")), asyncio.Event()
+        traffic, stop = Traffic(playing, seeded(3, "traffic"), PER_SECOND), asyncio.Event()
         sending = asyncio.create_task(traffic.run(stop))
         leader = await cluster.Leaders(playing).of(f"{playing.prefix}.journal")
         assert leader is not None
@@ -44,7 +46,7 @@ async def test_leaders_die_and_too_few_replicas_are_in_sync_and_nothing_is_lost_
         down = (begun, time.time() + RECOVERY_SECONDS)
         stop.set()
         await sending
-        assert await commands.has_settled(playing, traffic, within=60)
+        assert await commands.has_settled(playing, traffic, within=120)
         assert await _call_back(playing, process, "after") == 204
         stored = await wait_for_records(playing.kafka, f"{playing.prefix}.message-status", 2)
         assert await process.stop() == 0

@@ -2,12 +2,14 @@
 
 WITHOUT names the safeguard that is taken away, HOLD the step at which the process stops itself (SIGSTOP), as
 `step:command id`. The product has no switches for either: functions of it are replaced before it runs.
+A test in whose own process the executor runs uses `taken_away`.
 """
 
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -18,7 +20,7 @@ from connector.executor.dedupe import Dedupe
 from connector.executor.execution import Execution
 from connector.executor.lanes import Lanes
 from connector.executor.owner import Owner
-from connector.kafka import clients, cursors, journal
+from connector.kafka import checkpoints, clients, cursors, journal
 from connector.kafka.produce import Batcher
 from connector.kafka.publisher import Publisher
 from connector.kafka.transactions import Transactions
@@ -44,7 +46,7 @@ def _fencing() -> None:
 
 def _lease() -> None:
     """An attempt that was written down long ago is still sent."""
-    execution.LEASE = timedelta(days=1)  # type: ignore[attr-defined]  # the module's own name of it
+    _replace(execution, LEASE=timedelta(days=1))
 
 
 def _check_at_the_socket() -> None:
@@ -81,7 +83,7 @@ def _restored_journal() -> None:
     async def restore(*_: Any, **__: Any) -> journal.State:
         return journal.State()
 
-    journal.restore = restore
+    _replace(journal, restore=restore)
 
 
 def _cursor_in_the_transaction() -> None:
@@ -144,6 +146,29 @@ def _dedupe() -> None:
     _replace(Dedupe, first=first)
 
 
+def _checkpoints() -> None:
+    """A successor knows what the group's offsets and the journal say, and no more."""
+
+    async def restore(*_: Any) -> None:
+        return
+
+    _replace(checkpoints, restore=restore)
+
+
+def _doubt() -> None:
+    """Of which commands nothing is known counts as not executed."""
+    _replace(Owner, is_doubtful=lambda *_: False)
+
+
+def _forwarded_commands() -> None:
+    """A command is executed in the partition where it lies, whatever its key."""
+
+    async def forwarded(_self: Any) -> bool:
+        return False
+
+    _replace(Execution, _forwarded=forwarded)
+
+
 SAFEGUARDS: Mapping[str, Callable[[], None]] = {
     "fencing": _fencing,
     "lease": _lease,
@@ -156,7 +181,24 @@ SAFEGUARDS: Mapping[str, Callable[[], None]] = {
     "drain": _drain,
     "decision in the transaction": _decision_in_the_transaction,
     "dedupe window": _dedupe,
+    "checkpoints": _checkpoints,
+    "doubt": _doubt,
+    "forwarded commands": _forwarded_commands,
 }
+
+
+@contextmanager
+def taken_away(safeguard: str) -> Iterator[None]:
+    """In this process, for as long as the context lasts; nothing is taken away when it is empty."""
+    before = len(_replaced)
+    try:
+        if safeguard:
+            SAFEGUARDS[safeguard]()
+        yield
+    finally:
+        while len(_replaced) > before:
+            owner, name, function = _replaced.pop()
+            setattr(owner, name, function)
 
 
 def _holding() -> None:
@@ -211,9 +253,13 @@ def _stop_at(step: str, command_id: str | bytes | None) -> None:
         os.kill(os.getpid(), signal.SIGSTOP)
 
 
+_replaced: list[tuple[object, str, Any]] = []
+
+
 def _replace(owner: object, **functions: Any) -> None:
     for name, function in functions.items():
-        getattr(owner, name)  # What is renamed in the product is to be renamed here.
+        # What is renamed in the product is to be renamed here: getattr fails.
+        _replaced.append((owner, name, getattr(owner, name)))
         setattr(owner, name, function)
 
 
