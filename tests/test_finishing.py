@@ -84,7 +84,7 @@ ENDINGS = st.builds(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(ENDINGS, st.sampled_from(["binary", "structured"]), st.lists(st.sampled_from(TOPICS), max_size=12))
 def test_whatever_a_command_holds_its_last_records_are_small(
     found: Ending, envelope: Any, refusals: list[str | None]
