@@ -17,12 +17,13 @@ from pathlib import Path
 import aiohttp
 
 from connector import baseline, telemetry, tracing
-from connector.admin.console import Console
-from connector.admin.feed import Feed
-from connector.admin.parts import Parts
 from connector.admin.security import Guard
 from connector.admin.server import AdminServer
 from connector.catalog import check_topics, command_schemas, flows_of, register_schemas
+from connector.console.console import Console
+from connector.console.context import ConsoleContext
+from connector.console.feed import Feed
+from connector.console.health import Health
 from connector.events import timestamp
 from connector.executor.executor import Executor
 from connector.executor.media import object_store, topic_store
@@ -190,8 +191,10 @@ class App:
             await self.receiver.open(callbacks.host, callbacks.port, reuse_port=self.place is not None)
             stack.push_async_callback(self.receiver.close)
             self.ports["callbacks"] = self.receiver.port
-        feed = Feed(self.settings.kafka, flows_of(self.settings))
-        admin = self._admin(feed, session)
+        names = {connection.account_sid: name for name, connection in self.settings.connections.items()}
+        feed = Feed(self.settings.kafka, flows_of(self.settings), names)
+        health = Health(self.unready)
+        admin = self._admin(feed, health, session)
         if self.place is not None:
             await admin.start_on(self.place.admin_socket)
         else:
@@ -201,6 +204,7 @@ class App:
             probing = tasks.create_task(self.probe.run(), name="kafka-probe")
             reading = tasks.create_task(feed.run(), name="console-feed")
             measuring = tasks.create_task(telemetry.measure_loop(), name="loop-lag")
+            sampling = tasks.create_task(health.run(), name="console-health")
             renewing = tasks.create_task(self.secrets.watch(), name="secret-files")
             members = [
                 tasks.create_task(membership.run(self.stop), name=f"{membership.role}-membership")
@@ -215,7 +219,7 @@ class App:
                 self.receiver.drain()
             await asyncio.gather(*members)
             await self._answer_the_last(until=closing)
-            for task in (probing, reading, measuring, renewing):
+            for task in (probing, reading, measuring, sampling, renewing):
                 task.cancel()
         log.info("stopped")
 
@@ -227,11 +231,11 @@ class App:
         while (left := QUIET_SECONDS - receiver.quiet_seconds) > 0 and time.monotonic() < until:  # noqa: ASYNC110 - a measure
             await asyncio.sleep(max(0.05, left))
 
-    def _admin(self, feed: Feed, session: aiohttp.ClientSession) -> AdminServer:
+    def _admin(self, feed: Feed, health: Health, session: aiohttp.ClientSession) -> AdminServer:
         token = self.settings.admin.token
         # A worker's socket is its supervisor's alone, which has the guard.
         self.guard = Guard(token.get_secret_value() if token else None) if self.place is None else None
-        parts = Parts(
+        context = ConsoleContext(
             settings=lambda: self.settings,
             rows=lambda: effective(self.loaded) if self.loaded else (),
             problems=self.unready,
@@ -241,10 +245,11 @@ class App:
             receiver=self.receiver,
             session=session,
             feed=feed,
+            health=health,
             needs_token=token is not None,
         )
         return AdminServer(
-            live=self.dead, ready=self.unready, notes=self.notes, guard=self.guard, console=Console(parts)
+            live=self.dead, ready=self.unready, notes=self.notes, guard=self.guard, console=Console(context)
         )
 
     def _apply_secrets(self, loaded: Loaded, former_seconds: float) -> None:

@@ -10,12 +10,13 @@ WITHIN_SECONDS = 30
 
 
 class Message(NamedTuple):
-    """A record to write; a value that is not bytes is written as JSON."""
+    """A record to write; a value that is not bytes is written as JSON. `milliseconds`: its time, 0 for now."""
 
     topic: str
     value: Any
     key: str | None = None
     headers: Mapping[str, str] = {}
+    milliseconds: int = 0
 
 
 def produce(kafka: str, messages: Iterable[Message], **options: Any) -> None:
@@ -27,8 +28,8 @@ def produce(kafka: str, messages: Iterable[Message], **options: Any) -> None:
         if error is not None:
             refused.append(str(error))
 
-    for topic, value, key, headers in messages:
+    for topic, value, key, headers, at in messages:
         raw = value if isinstance(value, bytes) else json.dumps(value).encode()
-        producer.produce(topic, raw, key, headers=list(headers.items()), on_delivery=acknowledged)
+        producer.produce(topic, raw, key, headers=list(headers.items()), timestamp=at, on_delivery=acknowledged)
     assert producer.flush(WITHIN_SECONDS) == 0
     assert refused == []

@@ -77,7 +77,9 @@ async def process(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Async
 def filled() -> Iterator[tuple[str, str]]:
     """Each route with odd values in its path."""
     for route in admin_routes():
-        if "{partition" in route.path:
+        if "{topic}" in route.path:
+            yield from ((route.method, f"/api/callbacks/messages/{number}/0") for number in NUMBERS)
+        elif "{partition" in route.path:
             path = "/api/dead-letters/{}/{}" + route.path.rpartition("}")[2]
             yield from ((route.method, path.format(number, "0")) for number in NUMBERS)
             yield from ((route.method, path.format("0", number)) for number in NUMBERS)
@@ -87,7 +89,7 @@ def filled() -> Iterator[tuple[str, str]]:
         elif "{name}" in route.path:
             yield from ((route.method, f"/api/watches/{name}/{action}") for name in NAMES for action in ("pause", name))
         elif "{id" in route.path:
-            yield from ((route.method, f"/api/stories/{name}") for name in NAMES)
+            yield from ((route.method, f"/api/timelines/{name}") for name in NAMES)
     yield from (("GET", path) for path in ("/../../etc/passwd", "/%2e%2e/server.py", "/login.html", "//", "/%00"))
     yield from ((method, "/") for method in ("DELETE", "OPTIONS", "TRACE", "X" * 20))
 
@@ -95,9 +97,10 @@ def filled() -> Iterator[tuple[str, str]]:
 def asked() -> Iterator[tuple[str, str, bytes]]:
     """Methods, paths and bodies."""
     yield from ((method, path, b"") for method, path in filled())
-    for path in ("overview", "settings", "schemas", "watches", "dead-letters", "callbacks", "commands", "stories/a"):
+    lists = ("overview", "settings", "schemas", "watches", "dead-letters", "callbacks", "commands", "events", "health")
+    for path in (*lists, "timelines/a", "search"):
         yield from (("GET", f"/api/{path}{query}", b"") for query in QUERIES)
-    for path in ("commands", "watches/messages/rewind"):
+    for path in ("commands", "commands/check", "watches/messages/rewind", "dead-letters/plan", "dead-letters/run"):
         yield from (("POST", f"/api/{path}", body) for body in BODIES)
 
 

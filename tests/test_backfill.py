@@ -5,13 +5,15 @@ import json
 import os
 import signal
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from connector.simulator import Simulator
-from connector.watcher.status import Stretch
+from connector.watcher.cursor import CatchUp, Cursor
+from connector.watcher.status import Stretch, of_cursor, statuses
 from tests.running import Connector, configuration, headers_of, read_all, values, wait_for_records
 
 FROM, TO = "2026-01-01T00:00:00Z", "2026-11-01T00:00:00Z"
@@ -132,3 +134,21 @@ def test_the_name_of_a_backfill_tells_what_it_publishes(connection: str) -> None
     assert (stretch.resource, stretch.connection) == ("messages", connection)
     assert Stretch.of(stretch.name) == stretch
     assert Stretch.of("messages") is None
+
+
+@pytest.mark.parametrize(("minutes", "state"), [(1, "backfilling"), (6, "interrupted")])
+def test_a_back_fill_that_no_process_goes_on_with_is_interrupted_and_says_how_it_goes_on(
+    minutes: int, state: str
+) -> None:
+    now = datetime(2026, 2, 1, tzinfo=UTC)
+    stretch = Stretch("messages", "second", now - timedelta(days=2), now - timedelta(days=1))
+    catch_up = CatchUp(phase="windows", until=stretch.until, low=stretch.since, high=stretch.until)
+    polled = now - timedelta(minutes=minutes)
+    began = stretch.since
+    cursor = Cursor(since=began, complete_until=began, started_at=began, polled_at=polled, catch_up=catch_up)
+    (status,) = statuses([], {stretch.name: of_cursor(cursor)}, now=now)
+    assert status.state == state
+    assert status.title == "messages of 2026-01-30 00:00 to 2026-01-31 00:00"
+    assert status.command == (
+        "twilio-kafka backfill messages --from 2026-01-30T00:00:00Z --to 2026-01-31T00:00:00Z --connection second"
+    )

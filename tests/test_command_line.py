@@ -336,7 +336,7 @@ async def test_tail_joins_a_command_its_result_and_its_status_events(
     assert "+15557654321" not in shown.stdout
 
 
-async def test_tail_by_sid_shows_the_whole_story_in_the_order_of_time(
+async def test_tail_by_sid_shows_the_whole_timeline_in_the_order_of_time(
     kafka: str, prefix: str, simulator: Simulator, tmp_path: Path
 ) -> None:
     document = configuration(simulator, kafka=kafka, prefix=prefix)

@@ -4,15 +4,18 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+from connector.events import now, timestamp
 from connector.simulator import Simulator
 from connector.twilio.signature import compute
-from tests.console_client import CUSTOMER, Console
+from tests.console_client import CUSTOMER, OLD_SID, Console, yesterday
+from tests.producing import produce
 from tests.running import configuration, headers_of, read_all, running, values, wait_for_records
 
 PHONE = "+15551234567"
@@ -31,15 +34,15 @@ def message(**more: Any) -> dict[str, Any]:
     return {"to": CUSTOMER, "from": PHONE, "body": BODY, **more}
 
 
-async def test_a_command_s_whole_story_is_told_without_its_private_parts(console: Console) -> None:
+async def test_a_command_s_whole_timeline_is_told_without_its_private_parts(console: Console) -> None:
     await console.send(message(), id="c-1")
-    await console.story("c-1", "succeeded")
+    await console.timeline("c-1", "succeeded")
     found = await console.until(
-        "stories/c-1", lambda story: {"messages", "message-status"} <= {step["name"] for step in story["timeline"]}
+        "timelines/c-1", lambda found: {"messages", "message-status"} <= {entry["name"] for entry in found["entries"]}
     )
-    kinds = [step["kind"] for step in found["timeline"]]
+    kinds = [entry["kind"] for entry in found["entries"]]
     assert kinds[:3] == ["command", "attempt", "result"]
-    assert found["timeline"][0]["shown"]["value"] == {"to": "…4321", "from": "…4567", "body": "[28 characters]"}
+    assert found["entries"][0]["shown"]["value"] == {"to": "…4321", "from": "…4567", "body": "[28 characters]"}
     whole = json.dumps(found)
     assert BODY not in whole
     assert CUSTOMER not in whole
@@ -49,12 +52,12 @@ async def test_a_command_s_whole_story_is_told_without_its_private_parts(console
 async def test_commands_are_found_by_outcome_and_by_a_part_of_their_id(console: Console) -> None:
     await console.send(message(), id="good-1")
     await console.send(message(boddy="x"), id="bad-1")
-    await console.story("good-1", "succeeded")
-    await console.story("bad-1", "rejected")
+    await console.timeline("good-1", "succeeded")
+    await console.timeline("bad-1", "rejected")
     rejected = await console.get("commands", state="rejected")
-    assert [story["link"] for story in rejected["commands"]] == ["bad-1"]
+    assert [row["link"] for row in rejected["commands"]] == ["bad-1"]
     found = await console.get("commands", text="good")
-    assert [story["link"] for story in found["commands"]] == ["good-1"]
+    assert [row["link"] for row in found["commands"]] == ["good-1"]
     assert found["states"] == {"succeeded": 1, "rejected": 1}
 
 
@@ -63,15 +66,59 @@ async def test_a_command_whose_answer_was_lost_is_shown_with_its_attempt_and_wha
 ) -> None:
     simulator.fault("lose-answer", "CreateMessage", times=1)
     await console.send(message(), id="lost")
-    found = await console.story("lost", "succeeded")
+    found = await console.timeline("lost", "succeeded")
     assert found["attempts"] == 1
-    (result,) = [step["shown"]["value"] for step in found["timeline"] if step["kind"] == "result"]
+    (result,) = [entry["shown"]["value"] for entry in found["entries"] if entry["kind"] == "result"]
     assert result["reconciled"]
 
 
-async def test_an_unknown_story_is_not_found(console: Console) -> None:
-    async with console.session.get(f"{console.process.admin}/api/stories/nothing") as answer:
+async def test_an_unknown_timeline_is_not_found(console: Console) -> None:
+    async with console.session.get(f"{console.process.admin}/api/timelines/nothing") as answer:
         assert answer.status == 404
+
+
+async def test_what_is_not_in_memory_is_found_in_the_topics(console: Console, kafka: str, prefix: str) -> None:
+    await asyncio.to_thread(produce, kafka, yesterday(prefix))
+    await console.until("watches", lambda found: found["live"])
+    since = timestamp(now() - timedelta(hours=24))
+    for text in ("old-1", "order-old", "order-…ld", CUSTOMER, "654321"):
+        lines = await console.search(text, since=since)
+        found = [line["found"] for line in lines if "found" in line]
+        assert {entry["name"] for entry in found} >= {"message-status"}, text
+        # An event that was read before the result that names its SID stands for itself.
+        assert {entry["timeline"] for entry in found} - {OLD_SID} == {"old-1"}, text
+        assert lines[-1] == {"end": {"found": len(found), "is_cut": False, "timeline": None}}
+        assert CUSTOMER not in json.dumps([line for line in lines if "found" in line])
+    assert [line for line in await console.search("old-1", since=timestamp(now())) if "found" in line] == []
+
+    async with console.session.get(f"{console.process.admin}/api/timelines/{OLD_SID}") as answer:
+        assert answer.status == 404
+    await console.search(OLD_SID, timeline="yes")
+    timeline = await console.get(f"timelines/{OLD_SID}")
+    assert [entry["name"] for entry in timeline["entries"]] == ["send-message", "message-status", "messages"]
+    assert (timeline["link"], timeline["state"], timeline["whole"]) == ("old-1", "succeeded", True)
+    position = "/".join(map(str, timeline["entries"][0]["position"].values()))
+    assert sum("found" in line for line in await console.search(position, timeline="yes")) == 3
+
+
+async def test_a_search_for_hardly_anything_is_refused(console: Console) -> None:
+    for text in ("", "abc", "***"):
+        async with console.session.get(f"{console.process.admin}/api/search", params={"text": text}) as answer:
+            assert answer.status == 422
+            assert "topic/partition/offset" in (await answer.json())["error"]
+
+
+async def test_a_form_is_checked_before_anything_is_written(console: Console) -> None:
+    wrong = {"command": "send-message", "value": {"to": "nobody", "boddy": "x"}, "connection": "other", "id": "x" * 300}
+    checked = await console.post("commands/check", wrong)
+    assert {mistake["field"] for mistake in checked["mistakes"]} == {"to", "boddy", "connection", "id"}
+    refused = await console.post("commands", wrong, status=422)
+    assert refused["mistakes"] == checked["mistakes"]
+    good = await console.post("commands/check", {"command": "send-message", "value": message(), "id": "form-1"})
+    assert good["mistakes"] == []
+    assert (good["summary"]["makes"], good["summary"]["id"]) == (True, "form-1")
+    asked = {"command": "list", "value": {"resource": "messages"}}
+    assert (await console.post("commands/check", asked))["summary"]["changes"] is False
 
 
 async def test_a_dead_letter_is_edited_and_replayed(console: Console, kafka: str, prefix: str) -> None:
@@ -85,8 +132,8 @@ async def test_a_dead_letter_is_edited_and_replayed(console: Console, kafka: str
     content = await console.get(place, content="yes")
     assert BODY in content["value"]
     answer = await console.post(f"{place}/replay", {"value": json.dumps(message())})
-    assert answer["story"] == "typo#replay-1"
-    found = await console.story("typo#replay-1", "succeeded")
+    assert answer["timeline"] == "typo#replay-1"
+    found = await console.timeline("typo#replay-1", "succeeded")
     assert found["command"] == "send-message"
     results = values(await wait_for_records(kafka, f"{prefix}.results.send-message", 2))
     assert [result["outcome"] for result in results] == ["rejected", "succeeded"]
@@ -102,11 +149,11 @@ async def test_a_letter_is_replayed_once_unless_somebody_insists(console: Consol
     await console.post(place, {"value": json.dumps(message())})
     refused = await console.post(place, {"value": json.dumps(message())}, status=422)
     assert "It was replayed already by console" in refused["error"]
-    await console.story("typo#replay-1", "succeeded")
+    await console.timeline("typo#replay-1", "succeeded")
     assert len(simulator.journal.of("CreateMessage")) == 1
     insisted = await console.post(place, {"value": json.dumps(message()), "again": True})
-    assert insisted["story"] == "typo#replay-2"
-    await console.story("typo#replay-2", "succeeded")
+    assert insisted["timeline"] == "typo#replay-2"
+    await console.timeline("typo#replay-2", "succeeded")
     assert len(simulator.journal.of("CreateMessage")) == 2
 
 
@@ -209,6 +256,10 @@ async def test_a_stored_callback_is_delivered_again_with_the_same_event_id(
     assert await deliver(console, simulator, url) == 204
     rows = await console.until("callbacks", lambda found: found["callbacks"] and found["callbacks"][0]["number"])
     number = rows["callbacks"][0]["number"]
+    position = "/".join(map(str, rows["callbacks"][0]["position"].values()))
+    record = await console.get(f"callbacks/{position}")
+    assert (record["number"], record["shown"]["value"]["message_status"]) == (number, "delivered")
+    assert BODY not in json.dumps(record)
     found = await console.get(f"callbacks/{number}")
     assert found["stored"]
     assert found["replayable"]
@@ -231,7 +282,7 @@ async def test_a_command_is_sent_from_a_form(console: Console) -> None:
     assert "to" in schemas["commands"]["send-message"]["properties"]
     assert schemas["connections"] == ["default"]
     answer = await console.post("commands", {"command": "send-message", "value": message(), "key": "k"})
-    found = await console.story(answer["id"], "succeeded")
+    found = await console.timeline(answer["id"], "succeeded")
     assert found["command"] == "send-message"
     refusal = await console.post("commands", {"command": "send-mesage", "value": {}}, status=422)
     assert "is no command" in refusal["error"]

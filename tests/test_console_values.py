@@ -10,12 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector import letters, privacy
-from connector.admin.rates import BAR_SECONDS, SECONDS, Rates
-from connector.admin.ring import STEPS, Place, Ring, Step
+from connector import privacy
+from connector.console.rates import BAR_SECONDS, SECONDS, Rates
+from connector.console.timelines import Timelines
+from connector.dead_letters import reading as letters
 from connector.errors import InvalidRecord
+from connector.events import Position
 from connector.executor.pending import pending
 from connector.resources import COMMANDS
+from connector.timeline import MOST_ENTRIES, Entry
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 SID = "SM" + "0a" * 16
@@ -114,42 +117,42 @@ def test_the_rate_is_that_of_the_seconds_that_are_over() -> None:
     assert rates.per_second("x", now=200) == 0.0
 
 
-# --- stories ----------------------------------------------------------------------------------------------------------
-def step(kind: str, seconds: float = 0.0, *, state: str = "", name: str = "send-message") -> Step:
-    place = Place("t", 0, int(seconds * 1000))
-    return Step(NOW + timedelta(seconds=seconds), kind, name, state, "", "", place)
+# --- timelines --------------------------------------------------------------------------------------------------------
+def entry(kind: str, seconds: float = 0.0, *, state: str = "", timeline: str = "c") -> Entry:
+    position = Position("t", 0, int(seconds * 1000))
+    return Entry(NOW + timedelta(seconds=seconds), kind, "send-message", timeline, position, state=state)
 
 
 def test_a_command_is_in_doubt_when_its_attempt_has_had_no_answer_for_long() -> None:
-    ring = Ring()
-    ring.add("c", step("command"))
-    story = ring.story("c")
-    assert story is not None
-    assert story.state(NOW) == "waiting"
-    ring.add("c", step("attempt", 0.1))
-    assert story.state(NOW + timedelta(seconds=1)) == "in flight"
-    assert story.state(NOW + timedelta(seconds=60)) == "in doubt"
-    ring.add("c", step("result", 61, state="succeeded"))
-    assert story.state(NOW + timedelta(seconds=62)) == "succeeded"
+    timelines = Timelines()
+    timelines.add(entry("command"))
+    timeline = timelines.find("c")
+    assert timeline is not None
+    assert timeline.state(NOW) == "waiting"
+    timelines.add(entry("attempt", 0.1))
+    assert timeline.state(NOW + timedelta(seconds=1)) == "in flight"
+    assert timeline.state(NOW + timedelta(seconds=60)) == "in doubt"
+    timelines.add(entry("result", 61, state="succeeded"))
+    assert timeline.state(NOW + timedelta(seconds=62)) == "succeeded"
 
 
 @given(st.lists(st.integers(0, 30), max_size=300))
-def test_the_ring_holds_the_latest_stories_and_no_more(names: list[int]) -> None:
-    ring = Ring(stories=10)
+def test_the_latest_timelines_are_held_and_no_more(names: list[int]) -> None:
+    timelines = Timelines(timelines=10)
     for number, name in enumerate(names):
-        ring.add(str(name), step("command", number))
+        timelines.add(entry("command", number, timeline=str(name)))
     latest = list(dict.fromkeys(reversed(names)))[:10]
-    assert [story.id for story in ring.commands()] == [str(name) for name in latest]
+    assert [timeline.id for timeline in timelines.commands()] == [str(name) for name in latest]
 
 
-def test_a_story_without_end_keeps_its_first_and_its_last_steps() -> None:
-    ring = Ring()
-    for number in range(STEPS + 20):
-        ring.add("c", step("event", number, state=str(number)))
-    story = ring.story("c")
-    assert story is not None
-    assert (story.steps[0].state, story.steps[-1].state) == ("0", str(STEPS + 19))
-    assert (len(story.steps), story.dropped, story.last) == (STEPS, 20, str(STEPS + 19))
+def test_a_timeline_without_end_keeps_its_first_and_its_last_entries() -> None:
+    timelines = Timelines()
+    for number in range(MOST_ENTRIES + 20):
+        timelines.add(entry("event", number, state=str(number)))
+    timeline = timelines.find("c")
+    assert timeline is not None
+    assert (timeline.entries[0].state, timeline.entries[-1].state) == ("0", str(MOST_ENTRIES + 19))
+    assert (len(timeline.entries), timeline.dropped, timeline.last) == (MOST_ENTRIES, 20, str(MOST_ENTRIES + 19))
 
 
 # --- dead letters -----------------------------------------------------------------------------------------------------
@@ -217,7 +220,7 @@ def test_a_replay_runs_under_an_id_of_its_own_and_keeps_the_correlation() -> Non
         milliseconds=0,
         command="send-message",
     )
-    assert command.id == letters.story_of(again) == "c-1#replay-1"
+    assert command.id == letters.id_of_replay(again) == "c-1#replay-1"
     assert command.explicit
     assert command.correlation_id == "c-1"
 
@@ -229,7 +232,7 @@ def test_only_what_came_from_a_command_topic_is_replayed(topic: bytes) -> None:
 
 
 def test_a_letter_is_listed_without_its_content() -> None:
-    shown = letters.as_json(letters.letter(LETTER), None, replayable=True)
+    shown = letters.as_json(letters.read(LETTER), None, replayable=True)
     assert "+15557654321" not in str(shown)
     assert shown["size"] == len(LETTER.value or b"")
     assert letters.content(LETTER)["value"] == '{"to": "+15557654321"}'

@@ -18,16 +18,16 @@ import pytest
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from connector import telemetry
 from connector.cli import app
-from connector.cli.completion import LETTER_FIELDS
+from connector.conditions import LETTER_FIELDS
+from connector.dead_letters.reading import Decisions, fields
+from connector.dead_letters.record import dead_letter
 from connector.errors import Rejected
 from connector.events import Record
 from connector.kafka import control
-from connector.kafka.dead_letters import dead_letter
-from connector.letters import Decisions, fields
 from connector.simulator import OTHER_PHONE_NUMBER, PHONE_NUMBER, Simulator
 from tests.running import Connector, configuration, headers_of, read_all, running, until, values, wait_for_records
 
@@ -91,12 +91,15 @@ class Desk:
         assert "Traceback" not in err.decode(), err.decode()
         return Said(started.returncode, out.decode(), err.decode())
 
-    async def listed(self, *options: str) -> list[dict[str, Any]]:
-        """What `list` says, in this process: a command of its own takes a second."""
+    async def invoke(self, *arguments: str) -> Result:
+        """The same in this process: a command of its own takes a second."""
         self.process.settings  # noqa: B018 - writes the file
         file = str(self.process.folder / "connector.yaml")
-        arguments = ["dead-letters", "list", "--format", "json", "-c", file, *options]
-        said = await asyncio.to_thread(CliRunner().invoke, app, arguments)
+        return await asyncio.to_thread(lambda: CliRunner().invoke(app, ["dead-letters", *arguments, "-c", file]))
+
+    async def listed(self, *options: str) -> list[dict[str, Any]]:
+        """What `list` says."""
+        said = await self.invoke("list", "--format", "json", *options)
         assert said.exit_code == 0, said.output
         found: list[dict[str, Any]] = json.loads(said.stdout)
         return found
@@ -152,9 +155,14 @@ async def test_letters_are_chosen_by_field_by_time_and_by_what_was_decided(desk:
     await desk.put(desk.letter("typo", reason="boddy is unknown.", connection="second"), desk.row())
     discarded = desk.letter("dropped", key="k-2")
     await desk.put(discarded)
-    partition, _, offset = (await desk.place("dropped")).partition("/")
-    verdict = control.Verdict(partition=int(partition), offset=int(offset), decision="discarded", by="a test")
-    await desk.put(control.encode(desk.prefix, verdict))
+    choice = ("discard", "--where", "id=dropped", "--note", "a test")
+    assert "1 would be discarded. Nothing was written." in (await desk.invoke(*choice, "--dry-run")).stdout
+    assert (await desk.invoke(*choice)).exit_code == 2
+    said = await desk.invoke(*choice, "--yes")
+    assert (said.exit_code, said.stdout.splitlines()[-1]) == (0, "Discarded 1 of 1.")
+    assert "There is nothing to discard." in (await desk.invoke(*choice, "--yes")).stdout
+    named = await desk.invoke("discard", await desk.place("dropped"), "--note", "again", "--yes")
+    assert (named.exit_code, "It was discarded already" in named.stderr) == (1, True)
 
     for options, wanted in (
         ([], ["old", "typo", "", "dropped"]),
@@ -164,6 +172,7 @@ async def test_letters_are_chosen_by_field_by_time_and_by_what_was_decided(desk:
         (["--where", "key=*7654321"], ["old"]),
         (["--where", "connection=second"], ["typo"]),
         (["--where", "decision=discarded"], ["dropped"]),
+        (["--where", f"group={(await desk.listed('--where', 'id=typo'))[0]['group']}"], ["typo"]),
         (["--where", "decision=open", "--where", "id=*o*"], ["old", "typo"]),
         (["--since", "1h"], ["typo", "", "dropped"]),
         (["--until", "1h"], ["old"]),

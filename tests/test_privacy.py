@@ -232,7 +232,7 @@ async def look(run: Run) -> None:
         await read(run, f"/{page}")
     found = {name: await read(run, f"/api/{name}") for name in LISTS}
     for row in found["commands"]["commands"]:
-        await read(run, f"/api/stories/{quote(row['link'], safe='')}")
+        await read(run, f"/api/timelines/{quote(row['link'], safe='')}")
     for row in found["callbacks"]["callbacks"]:
         if row["number"] is not None:
             await read(run, f"/api/callbacks/{row['number']}")

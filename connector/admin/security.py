@@ -85,7 +85,7 @@ class Guard:
 
     def routes(self) -> list[web.RouteDef]:
         """Signing in and out."""
-        return [web.post(LOGIN, self._sign_in), web.post("/logout", self._sign_out)]
+        return [web.post(LOGIN, self._sign_in), web.post("/", self._sign_in), web.post("/logout", self._sign_out)]
 
     def replace_token(self, token: str) -> None:
         """Take this one from now on, which ends the sessions of the former one; a console that is open stays so."""
@@ -113,7 +113,7 @@ class Guard:
     async def _admit(self, request: web.Request) -> None:
         """Return when the request may go on. Raises Refused with 400, 401, 403 or 429."""
         self._check_site(request)
-        if _route(request) == LOGIN:
+        if _is_sign_in(request):
             return
         is_own = request.method in SAFE_METHODS or CUSTOM_HEADER in request.headers
         bearer = _bearer(request)
@@ -181,7 +181,7 @@ class Guard:
     # --- answers --------------------------------------------------------------------------------------------------
     def _answer(self, request: web.Request, refused: Refused) -> web.Response:
         asks = refused.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS) and (
-            request.path == "/" or _route(request) == LOGIN
+            request.path == "/" or _is_sign_in(request)
         )
         answer = self._form(request, refused) if asks else _refusal(refused)
         if refused.status == HTTPStatus.UNAUTHORIZED:
@@ -191,7 +191,7 @@ class Guard:
         return answer
 
     def _form(self, request: web.Request, refused: Refused) -> web.Response:
-        failed = _route(request) == LOGIN or refused.sentence != SIGN_IN
+        failed = _is_sign_in(request) or refused.sentence != SIGN_IN
         sentence = BUSY if refused.status == HTTPStatus.TOO_MANY_REQUESTS else "That is not the token."
         problem = f'<p id="problem" role="alert">{sentence}</p>' if failed else ""
         invalid = ' aria-invalid="true" aria-describedby="problem"' if failed else ""
@@ -203,6 +203,11 @@ class Guard:
 def still_admitted(request: web.Request) -> bool:
     """Whether a request that was let in still would be: its session has not ended, its token is the present one."""
     return ADMISSION not in request or request[ADMISSION].holds()
+
+
+def _is_sign_in(request: web.Request) -> bool:
+    """Whether it is the login form: it is sent to the address that was opened, which keeps the page in it."""
+    return _route(request) == LOGIN or (request.method == "POST" and request.path == "/")
 
 
 def _route(request: web.Request) -> str:

@@ -7,13 +7,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import orjson
 from aiohttp import web
 
 from connector import __version__, telemetry
-from connector.admin import assets
-from connector.admin.console import Console
 from connector.admin.port import Runner
 from connector.admin.security import Guard
 from connector.admin.shared import Shared
@@ -24,6 +23,16 @@ Problems = Callable[[], Sequence[str]]
 CLOSE_SECONDS = 2.0
 SCRAPE_REST_SECONDS = 0.05
 """Between two expositions: strangers that ask for them all the time take a small part of the process's time."""
+
+
+class Pages(Protocol):
+    """What is served beside health and metrics."""
+
+    def routes(self) -> Sequence[web.RouteDef]:
+        """Every route."""
+
+    def close(self) -> None:
+        """End what outlives a request."""
 
 
 class AdminServer:
@@ -41,7 +50,7 @@ class AdminServer:
         ready: Problems,
         notes: Problems = tuple,
         guard: Guard | None = None,
-        console: Console | None = None,
+        console: Pages | None = None,
     ) -> None:
         self._live = live
         self._ready = ready
@@ -61,7 +70,7 @@ class AdminServer:
         if guard is not None:
             self.app.add_routes(guard.routes())
         if console is not None:
-            self.app.add_routes([*console.routes(), web.get("/{path:.*}", assets.serve)])
+            self.app.add_routes(console.routes())
 
     async def start(self, *, host: str, port: int) -> int:
         """Listen; returns the port. Raises Unavailable when that is not possible."""

@@ -47,7 +47,7 @@ ENTRIES = {
     "schemas": Entry("schemas", "JSON Schemas of bundles, events, commands and results."),
     "asyncapi": Entry("schemas", "Print the AsyncAPI 3.1 document of all topics.", "asyncapi_app"),
     "send": Entry("send", "Send a command, wait for its result and print it."),
-    "tail": Entry("tail", "Show events, commands and results as they come, joined into one story each."),
+    "tail": Entry("tail", "Show events, commands and results as they come, joined into one timeline each."),
     "backfill": Entry("backfill", "Publish what was created in [FROM, TO), with the same ids as a watch."),
     "watches": Entry("watches", "List the watches; pause, resume, rewind, re-scan one."),
     "dead-letters": Entry("dead_letters", "List dead letters, show one, replay or discard them."),

@@ -3,12 +3,10 @@
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
+from connector.conditions import ENTRY_FIELDS, LETTER_FIELDS
+
 if TYPE_CHECKING:
     from connector.settings import Settings
-
-FIELDS = ("command", "key", "kind", "name", "sid", "state", "topic", "type")
-LETTER_FIELDS = ("class", "connection", "decision", "id", "key", "message", "stage", "topic", "twilio-code")
-"""Of a dead letter; `decision` is open, replayed or discarded."""
 
 
 class Context(Protocol):
@@ -51,7 +49,7 @@ def topic_names(ctx: Context, incomplete: str) -> list[str]:
 
 def condition_fields(incomplete: str) -> list[str]:
     """Fields of a condition."""
-    return _beginning(incomplete, (f"{name}=" for name in FIELDS))
+    return _beginning(incomplete, (f"{name}=" for name in ENTRY_FIELDS))
 
 
 def letter_fields(incomplete: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from connector.cli import letters
-from connector.cli.completion import LETTER_FIELDS, letter_fields
+from connector.cli.completion import letter_fields
 from connector.cli.options import (
     Commands,
     ConfigOption,
@@ -25,10 +25,12 @@ from connector.cli.options import (
     run_async,
 )
 from connector.cli.output import say, say_json
+from connector.conditions import LETTER_FIELDS, Condition
 
 if TYPE_CHECKING:
-    from connector.letters import Decisions, Letter
-    from connector.replay import Choice, Plan
+    from connector.dead_letters.reading import DeadLetter, Decisions
+    from connector.dead_letters.replay import Choice, Plan
+    from connector.events import Record
     from connector.settings import KafkaSettings
 
 app = Commands(help="List dead letters, show one, replay or discard them.", no_args_is_help=True)
@@ -39,6 +41,14 @@ SinceOption = Annotated[
     str | None, typer.Option(metavar="TIME", help="Written since then: a duration ago (15m) or RFC 3339; else all.")
 ]
 UntilOption = Annotated[str | None, typer.Option(metavar="TIME", help="Written before then, in the same way.")]
+PlacesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="PARTITION/OFFSET",
+        help="Which ones, as `dead-letters list` shows them; else those that the options choose.",
+        show_default=False,
+    ),
+]
 WhereOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -110,14 +120,7 @@ def show(
     ),
 )
 def replay(
-    places: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="PARTITION/OFFSET",
-            help="Which ones, as `dead-letters list` shows them; else those that the options choose.",
-            show_default=False,
-        ),
-    ] = None,
+    places: PlacesArgument = None,
     config: ConfigOption = None,
     kafka: KafkaOption = None,
     since: SinceOption = None,
@@ -137,10 +140,9 @@ def replay(
     A replay runs under the id `<id>#replay-<n>`. Killed or stopped, the same command goes on; what was replayed or
     discarded is left out. Exit code 1 when a letter that was named is not replayed.
     """
-    from connector.replay import planned
+    from connector.dead_letters.replay import planned
 
-    if not (places or since or until or where):
-        raise typer.BadParameter("Say which: PARTITION/OFFSET, --since, --until or --where; all are --where 'topic=*'.")
+    _check_choice(places, since, until, where)
     settings = kafka_settings(config, kafka).kafka
     choice, pace = _choice([_place(text) for text in places or ()], since, until, where), _rate(rate)
     raw = _value(value)
@@ -163,45 +165,90 @@ def replay(
     raise typer.Exit(1 if plan.refused or (places and done < len(plan.chosen)) else 0)
 
 
+@app.command(
+    epilog=examples(
+        "twilio-kafka dead-letters discard 3/7 --note 'sent by a test'",
+        "twilio-kafka dead-letters discard --where 'message=*E.164*' --note 'numbers of the old import' --dry-run",
+    )
+)
+def discard(
+    note: Annotated[str, typer.Option(metavar="TEXT", help="Why, for the others; it is kept with the decision.")],
+    places: PlacesArgument = None,
+    config: ConfigOption = None,
+    kafka: KafkaOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    where: WhereOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which would be discarded, write nothing.")] = False,  # noqa: FBT002
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,  # noqa: FBT002
+    output: FormatOption = Format.text,
+) -> None:
+    """Count dead letters as dealt with, for everybody. The records stay in their topic.
+
+    What was replayed or discarded already is left out. Exit code 1 when a letter that was named is not discarded.
+    """
+    from connector.dead_letters.discard import planned
+
+    if not note.strip():
+        raise typer.BadParameter("--note is empty: say why, for the others.")
+    _check_choice(places, since, until, where)
+    settings = kafka_settings(config, kafka).kafka
+    choice = _choice([_place(text) for text in places or ()], since, until, where)
+    plan = run_async(planned(settings, choice), kafka=settings)
+    letters.tell_skipped(plan)
+    if dry_run or not plan.chosen:
+        letters.print_plan(plan, output, dry_run=dry_run, verb="discard")
+        raise typer.Exit(1 if plan.refused else 0)
+    _confirm(plan, yes=yes, verb="discard")
+    try:
+        done = run_async(_discard(settings, plan, output, note), kafka=settings)
+    except KeyboardInterrupt:
+        typer.echo("Stopped. The same command discards the rest.", err=True)
+        raise typer.Exit(1) from None
+    if output is Format.text:
+        typer.echo(f"Discarded {done} of {len(plan.chosen)}.")
+    raise typer.Exit(1 if plan.refused else 0)
+
+
 # --- reading and writing ----------------------------------------------------------------------------------------------
 async def _listed(kafka: "KafkaSettings", choice: "Choice", limit: int) -> tuple[list[dict[str, Any]], int]:
-    from connector.letters import letter
-    from connector.replay import chosen, decisions_of
+    from connector.dead_letters.reading import read
+    from connector.dead_letters.replay import chosen, decisions_of
 
     decisions = await decisions_of(kafka)
-    latest: deque[Letter] = deque(maxlen=limit)
+    latest: deque[DeadLetter] = deque(maxlen=limit)
     total = 0
     async with aclosing(chosen(kafka, choice, decisions)) as records:
         async for record in records:
-            latest.append(letter(record))
+            latest.append(read(record))
             total += 1
     return [_as_json(found, decisions, kafka.topic_prefix) for found in latest], total
 
 
-def _as_json(found: "Letter", decisions: "Decisions", prefix: str) -> dict[str, Any]:
-    from connector.letters import as_json
-    from connector.replay import command_topics
+def _as_json(found: "DeadLetter", decisions: "Decisions", prefix: str) -> dict[str, Any]:
+    from connector.dead_letters.reading import as_json
+    from connector.dead_letters.replay import command_topics
 
     return as_json(found, decisions.of(found.place), replayable=found.topic in command_topics(prefix))
 
 
 async def _shown(kafka: "KafkaSettings", place: tuple[int, int], *, content: bool) -> dict[str, Any]:
+    from connector.dead_letters.reading import content as content_of
+    from connector.dead_letters.reading import headers, read
+    from connector.dead_letters.replay import ABSENT, Choice, chosen, decisions_of
     from connector.errors import InvalidRecord
-    from connector.letters import content as content_of
-    from connector.letters import headers, letter
-    from connector.replay import ABSENT, Choice, chosen, decisions_of
 
     decisions = await decisions_of(kafka)
     async with aclosing(chosen(kafka, Choice(places=[place]), decisions)) as records:
         async for record in records:
-            shown = _as_json(letter(record), decisions, kafka.topic_prefix)
+            shown = _as_json(read(record), decisions, kafka.topic_prefix)
             return {**shown, **(content_of(record) if content else {"headers": headers(record)})}
     raise InvalidRecord(f"{ABSENT} `dead-letters list` shows those that are.")
 
 
 async def _replay(kafka: "KafkaSettings", plan: "Plan", output: Format, **options: Any) -> int:
     """Returns how many were replayed."""
-    from connector.replay import Replayer
+    from connector.dead_letters.replay import Replayer
 
     done = 0
     async with Replayer(kafka, by=BY) as replayer:
@@ -211,12 +258,35 @@ async def _replay(kafka: "KafkaSettings", plan: "Plan", output: Format, **option
     return done
 
 
+async def _discard(kafka: "KafkaSettings", plan: "Plan", output: Format, note: str) -> int:
+    """Returns how many were discarded."""
+    from connector.dead_letters.discard import discard_all
+    from connector.kafka import produce
+
+    done = 0
+
+    async def publish(records: "Sequence[Record]") -> None:
+        await produce.send(kafka, *records)
+
+    async with aclosing(discard_all(kafka, plan, note=note, by=BY, publish=publish)) as portions:
+        async for portion in portions:
+            for outcome in portion:
+                letters.print_outcome(outcome, output)
+            done += len(portion)
+    return done
+
+
 # --- options ----------------------------------------------------------------------------------------------------------
+def _check_choice(*chosen: object) -> None:
+    """Refuse a choice of everything that was not meant."""
+    if not any(chosen):
+        raise typer.BadParameter("Say which: PARTITION/OFFSET, --since, --until or --where; all are --where 'topic=*'.")
+
+
 def _choice(
     places: Sequence[tuple[int, int]], since: str | None, until: str | None, where: list[str] | None
 ) -> "Choice":
-    from connector.replay import Choice
-    from connector.stories import Condition
+    from connector.dead_letters.replay import Choice
 
     conditions = [Condition(*condition(text, LETTER_FIELDS)) for text in where or ()]
     begin, end = (moment(text) if text else None for text in (since, until))
@@ -250,14 +320,14 @@ def _value(text: str | None) -> bytes | None:
         raise typer.BadParameter(f"{text[1:]} cannot be read: {error.strerror}.") from error
 
 
-def _confirm(plan: "Plan", *, yes: bool) -> None:
-    """Ask whoever sits there; where nobody does, --yes is needed."""
+def _confirm(plan: "Plan", *, yes: bool, verb: str = "replay") -> None:
+    """Ask on the terminal; where there is none, --yes is needed."""
     if yes:
         return
     if not sys.stdin.isatty():
         raise typer.BadParameter(
-            "Nobody can be asked here: --yes replays without asking, --dry-run shows what would be."
+            f"There is no terminal to ask on: --yes {verb}s without asking, --dry-run shows what would be."
         )
-    for topic, count in Counter(outcome.topic for outcome in plan.chosen.values()).items():
-        say(f"{count} to {topic}", err=True)
-    typer.confirm("A connector executes them. Replay?", abort=True, err=True)
+    for line in letters.plan_lines(plan):
+        say(line, err=True)
+    typer.confirm("A connector executes them. Replay?" if verb == "replay" else "Discard?", abort=True, err=True)

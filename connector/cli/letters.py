@@ -1,5 +1,6 @@
 """Dead letters as the command line shows them."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from connector.cli.output import Column, print_table, say, say_json
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from connector.replay import Outcome, Plan
+    from connector.dead_letters.replay import Outcome, Plan
 
 COLUMNS = (
     Column("PLACE"),
@@ -71,13 +72,22 @@ def lines(shown: dict[str, Any]) -> list[tuple[str, str]]:
     return [(name, text) for name, text in lines if text]
 
 
-def print_plan(plan: "Plan", output: Format, *, dry_run: bool) -> None:
-    """What would be written where; or that there is nothing to replay."""
+def plan_lines(plan: "Plan") -> list[str]:
+    """How many go where, and how many of them must fail again."""
+    topics = Counter(outcome.topic for outcome in plan.chosen.values())
+    fails = [outcome.fails for outcome in plan.chosen.values() if outcome.fails]
+    where = [f"{count} to {topic}" if topic else f"{count} dead letters" for topic, count in topics.items()]
+    return [*where, *([f"{len(fails)} of them must fail again as they are: {fails[0]}"] if fails else [])]
+
+
+def print_plan(plan: "Plan", output: Format, *, dry_run: bool, verb: str = "replay") -> None:
+    """What would be written where; or that there is nothing to do."""
     for outcome in (*plan.chosen.values(), *plan.refused):
         print_outcome(outcome, output)
     if output is Format.text:
-        would = f"{len(plan.chosen)} would be replayed. Nothing was written."
-        say(would if dry_run else "There is nothing to replay.")
+        done = "replayed" if verb == "replay" else "discarded"
+        would = f"{len(plan.chosen)} would be {done}. Nothing was written."
+        say(would if dry_run else f"There is nothing to {verb}.")
 
 
 def print_outcome(outcome: "Outcome", output: Format) -> None:
@@ -89,7 +99,7 @@ def print_outcome(outcome: "Outcome", output: Format) -> None:
     elif outcome.refused:
         say(f"{place}  {outcome.refused}", err=True)
     else:
-        say(f"{place}  {outcome.topic}  {outcome.command}")
+        say(f"{place}  {outcome.topic}  {outcome.command}".rstrip())
 
 
 def tell_skipped(plan: "Plan") -> None:

@@ -1,4 +1,4 @@
-"""`twilio-kafka tail`: what happens on the topics, joined into stories."""
+"""`twilio-kafka tail`: what happens on the topics, joined into timelines."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 import typer
 
-from connector.cli.completion import FIELDS, condition_fields, topic_names, topics_to_show
+from connector.cli.completion import condition_fields, topic_names, topics_to_show
 from connector.cli.options import (
     Commands,
     ConfigOption,
@@ -23,14 +23,15 @@ from connector.cli.options import (
     unknown,
 )
 from connector.cli.output import say_json
+from connector.conditions import ENTRY_FIELDS, Condition
 from connector.terminal import console
 
 if TYPE_CHECKING:
     from connector.events import Received
     from connector.settings import KafkaSettings
-    from connector.stories import Condition, Line, Stories
+    from connector.timeline import Entry
 
-    Selected = AsyncGenerator[tuple[Stories, Line, Received], None]
+    Selected = AsyncGenerator[tuple[Entry, Received], None]
 
 app = Commands()
 
@@ -38,7 +39,7 @@ app = Commands()
 @app.command(
     epilog=examples(
         "twilio-kafka tail                                everything, from now on",
-        "twilio-kafka tail --since 1h --where sid=SM…     a message's whole story",
+        "twilio-kafka tail --since 1h --where sid=SM…     a message's whole timeline",
         "twilio-kafka tail --since 1d --no-follow --where state=failed",
         "twilio-kafka tail dead-letters --format json",
     )
@@ -66,7 +67,8 @@ def tail(
         list[str] | None,
         typer.Option(
             metavar="FIELD=TEXT",
-            help=f"Only what fits, * for any text. Fields: {', '.join(FIELDS)}; sid and command show the whole story.",
+            help=f"Only what fits, * for any text; sid and command show whole timelines. Fields: "
+            f"{', '.join(ENTRY_FIELDS)}.",
             autocompletion=condition_fields,
         ),
     ] = None,
@@ -79,21 +81,21 @@ def tail(
     ] = None,
     output: FormatOption = Format.text,
 ) -> None:
-    """Show events, commands and results as they come, joined into one story each.
+    """Show events, commands and results as they come, joined into one timeline each.
 
-    A story is a command, its result, its status events, the watched record.
+    A timeline is a command, its result, its status events, the watched record.
 
     Text shows no content and no whole number; json shows the records as they are, one on a line.
     """
     from connector.events import BEGINNING
-    from connector.stories import Condition
 
     settings = kafka_settings(config, kafka)
     known = list(topics_to_show(settings))
     wanted = [_topic(name, settings.kafka.topic_prefix, known) for name in topics or known]
-    conditions = [Condition(*condition(text, FIELDS)) for text in where or ()]
+    conditions = [Condition(*condition(text, ENTRY_FIELDS)) for text in where or ()]
     start = moment(since) if since else None if follow else BEGINNING
-    source = _selected(settings.kafka, wanted, conditions, since=start, until_end=not follow)
+    connections = {connection.account_sid: name for name, connection in settings.connections.items()}
+    source = _selected(settings.kafka, wanted, conditions, connections, since=start, until_end=not follow)
     source = source if follow or limit is None else _last(source, limit)
     try:
         run_async(_show(source, output, limit), kafka=settings.kafka)
@@ -102,25 +104,31 @@ def tail(
 
 
 async def _selected(
-    kafka: "KafkaSettings", topics: list[str], conditions: "list[Condition]", *, since: datetime | None, until_end: bool
+    kafka: "KafkaSettings",
+    topics: list[str],
+    conditions: "list[Condition]",
+    connections: dict[str, str],
+    *,
+    since: datetime | None,
+    until_end: bool,
 ) -> "Selected":
     """The lines that fulfil the conditions, with their records."""
     from connector.kafka import reading
-    from connector.stories import Selection, Stories
+    from connector.timeline import Joiner, Selection
 
-    stories, selection = Stories(kafka.topic_prefix), Selection(conditions)
+    joiner, selection = Joiner(kafka.topic_prefix, connections), Selection(conditions)
     names = [f"{kafka.topic_prefix}.{topic}" for topic in topics]
     async with aclosing(reading.follow(kafka, names, since=since, until_end=until_end)) as records:
         async for record in records:
-            for item in selection.take(stories.line(record), record):
-                yield stories, *item
+            for item in selection.take(joiner.entry(record), record):
+                yield item
 
 
 async def _last(source: "Selected", count: int) -> "Selected":
     """The last so many of what ends."""
     from collections import deque
 
-    latest: deque[tuple[Stories, Line, Received]] = deque(maxlen=count)
+    latest: deque[tuple[Entry, Received]] = deque(maxlen=count)
     async with aclosing(source) as selected:
         async for item in selected:
             latest.append(item)
@@ -129,14 +137,16 @@ async def _last(source: "Selected", count: int) -> "Selected":
 
 
 async def _show(source: "Selected", output: Format, limit: int | None) -> None:
-    shown, count = console(), 0
+    from connector.timeline_text import Lines
+
+    shown, lines, count = console(), Lines(), 0
     whole = not shown.is_terminal
     async with aclosing(source) as found:
-        async for stories, line, record in found:
+        async for entry, record in found:
             if output is Format.json:
-                say_json({"story": line.story, **_as_json(record)})
+                say_json({"story": entry.timeline, **_as_json(record)})
             else:
-                shown.print(stories.render(line, whole=whole))
+                shown.print(lines.line(entry, whole=whole))
             count += 1
             if count == limit:
                 return

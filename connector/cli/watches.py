@@ -65,6 +65,8 @@ def list_watches(config: ConfigOption = None, kafka: KafkaOption = None, output:
             if status.failing:
                 since = f" since {_time(status.failing_since)}" if status.failing_since else ""
                 say(f"{status.name} stands still{since}: {status.failing}")
+            if status.state == "interrupted":
+                say(f"The back-fill of {status.title} was interrupted. It goes on with: {status.command}")
 
 
 @app.command(epilog=examples("twilio-kafka watches pause messages"))
@@ -196,7 +198,11 @@ async def _check_name(settings: "Settings", name: str) -> None:
     """Refuse a name that no process watches. A watch that this configuration lacks has a cursor, if it exists."""
     from difflib import get_close_matches
 
-    known = [status.name for status in await _statuses(settings) if status.state not in ("complete", "backfilling")]
+    known = [
+        status.name
+        for status in await _statuses(settings)
+        if status.state not in ("complete", "backfilling", "interrupted")
+    ]
     if name not in known:
         nearest = get_close_matches(name, known, n=1)
         hint = f"Did you mean {nearest[0]}?" if nearest else f"There are: {', '.join(known) or 'none'}."

@@ -25,8 +25,9 @@ from connector.events import now
 from connector.kafka import reading, topics
 from connector.settings import Settings, load_with_origins
 from connector.simulator import Simulator
-from connector.stories import Stories
 from connector.terminal import console, visible
+from connector.timeline import Joiner
+from connector.timeline_text import Lines
 
 SHOWN = (
     "commands",
@@ -165,12 +166,12 @@ async def _show(settings: Settings, out: Console) -> None:
     prefix = settings.kafka.topic_prefix
     names = [topic.name.removeprefix(f"{prefix}.") for topic in topics_of(settings)]
     shown = [f"{prefix}.{name}" for name in names if name.partition(".")[0] in SHOWN]
-    stories, since = Stories(prefix), now()
+    joiner, lines, since = Joiner(prefix), Lines(), now()
     with contextlib.suppress(asyncio.CancelledError):
         while True:
             # A broker that has just started may take longer to know its new topics than a reader waits.
             with contextlib.suppress(Unavailable):
                 async for record in reading.follow(settings.kafka, shown, since=since):
-                    out.print(stories.render(stories.line(record)))
+                    out.print(lines.line(joiner.entry(record)))
                     since = datetime.fromtimestamp((record.timestamp + 1) / 1000, UTC)
             await asyncio.sleep(AGAIN_SECONDS)

@@ -9,14 +9,14 @@ from functools import lru_cache
 from prometheus_client import Counter, Histogram
 
 from connector import telemetry, tracing
+from connector.dead_letters.record import REPLAY_COUNT, dead_letter
+from connector.dead_letters.record import TOPIC as DEAD_LETTERS
 from connector.errors import Rejected, Unacknowledged, Unwritable
 from connector.events import Envelope, Headers, Record
 from connector.executor import results
-from connector.executor.pending import REPLAY_COUNT, SPRING, TEXTS, Pending
+from connector.executor.pending import SPRING, TEXTS, Pending
 from connector.executor.results import Answer
 from connector.executor.withheld import NOTHING, Withheld
-from connector.kafka.dead_letters import TOPIC as DEAD_LETTERS
-from connector.kafka.dead_letters import dead_letter
 
 log = telemetry.logger(__name__)
 

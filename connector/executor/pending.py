@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from connector.dead_letters.record import REPLAY_COUNT
 from connector.errors import Rejected
 from connector.events import Position, moment_of
 from connector.identity import by_name, identity, shown, text_of
@@ -17,8 +18,6 @@ SPRING_CORRELATION = "kafka_correlationId"
 SPRING_REPLY = "kafka_replyTopic"
 SPRING_PARTITION = "kafka_replyPartition"
 SPRING = (SPRING_CORRELATION, SPRING_REPLY, SPRING_PARTITION)
-# How often a dead letter has been replayed; a replay keeps the headers of the original.
-REPLAY_COUNT = "dlq.replay.count"
 # Those that a result depends on.
 RESULT_HEADERS = frozenset(
     {

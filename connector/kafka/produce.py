@@ -255,12 +255,16 @@ class Batcher:
                 lane.task.cancel()
 
 
-async def send(kafka: KafkaSettings, record: Record) -> None:
-    """Write one record with a producer of its own and wait for its acknowledgement. Raises Unavailable, Unwritable."""
+async def send(kafka: KafkaSettings, *records: Record) -> None:
+    """Write a few records with a producer of their own and wait until all are acknowledged.
+
+    Raises Unavailable, Unwritable.
+    """
+    topics = ", ".join(dict.fromkeys(record.topic for record in records))
     producer = await clients.start(clients.producer(kafka))
     try:
-        with failures.writing(f"A record for {record.topic} was not acknowledged"):
+        with failures.writing(f"A record for {topics} was not acknowledged"):
             async with asyncio.timeout(clients.START_SECONDS):
-                await Batcher(producer).write([record])
+                await Batcher(producer).write(records)
     finally:
         await clients.end(producer)

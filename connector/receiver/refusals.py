@@ -3,8 +3,8 @@
 import time
 from collections.abc import Mapping
 
+from connector.dead_letters.record import dead_letter
 from connector.events import Record
-from connector.kafka.dead_letters import dead_letter
 from connector.receiver.messages import IDEMPOTENCY_HEADER, Reply, Request
 from connector.telemetry import CALLBACKS, logger
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from pydantic import ValidationError
@@ -63,6 +63,36 @@ def parse(command: Command, value: bytes | None) -> tuple[Operation, Parameters]
         return operation, operation.parameters.model_validate_json(value or b"", strict=True)
     except ValidationError as error:
         raise Rejected(f"{command.name}: {_sentences(error, operation.parameters, given)}") from None
+
+
+class Mistake(NamedTuple):
+    """What is wrong with a value: the field, empty where it is not one alone, and a sentence that names it."""
+
+    field: str
+    sentence: str
+
+
+def mistakes(command: Command, value: bytes | None) -> list[Mistake]:
+    """Everything that makes `parse` reject this value, by field; at most so many as are put into words."""
+    try:
+        given = _object(command, value)
+        model = _operation(command, given).parameters
+        model.model_validate_json(value or b"", strict=True)
+    except Rejected as error:
+        return [Mistake("", str(error))]
+    except ValidationError as error:
+        if error.error_count() > MOST_MISTAKES:
+            return [Mistake("", f"{command.name}: {_sentences(error, model, given)}")]
+        found = error.errors(include_url=False, include_context=True, include_input=False)
+        faults = (Mistake(_field(item), _sentence(item, model)) for item in found)
+        return list(dict.fromkeys(faults))
+    return []
+
+
+def _field(found: ErrorDetails) -> str:
+    """The parameter that a mistake is about, as callers write it."""
+    name = str(found["loc"][0]) if found["loc"] else ""
+    return name if NAME.fullmatch(name) else ""
 
 
 def _sentences(error: ValidationError, model: type[Parameters], given: Mapping[str, Any]) -> str:

@@ -14,8 +14,8 @@ import orjson
 from pydantic import ValidationError
 
 from connector import events, tracing
+from connector.dead_letters.record import dead_letter
 from connector.errors import InvalidRecord
-from connector.kafka.dead_letters import dead_letter
 from connector.resources.fields import parse_time
 from connector.resources.rows import Watch
 from connector.resources.writing import Writer

@@ -15,6 +15,8 @@ BACKFILL = "backfill-"
 """Cursors under a name with this beginning belong to back-fills."""
 # A cursor is written at least once a minute while its watch polls.
 WRITTEN_WITHIN = timedelta(seconds=90)
+# A step of a back-fill may wait for Twilio's rate limit.
+STEP_WITHIN = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,19 @@ class Stretch:
         times = (f"{moment:%Y%m%dT%H%M%S}" for moment in (self.since, self.until))
         return BACKFILL + "-".join((self.resource, self.connection, *times))
 
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        times = (f"{moment:%Y-%m-%d %H:%M}" for moment in (self.since, self.until))
+        return f"{self.resource} of {' to '.join(times)}"
+
+    @property
+    def command(self) -> str:
+        """What begins it, and goes on with it where it was interrupted."""
+        connection = "" if self.connection == "default" else f" --connection {self.connection}"
+        times = f"--from {timestamp(self.since)} --to {timestamp(self.until)}"
+        return f"twilio-kafka backfill {self.resource} {times}{connection}"
+
     @classmethod
     def of(cls, name: str) -> "Stretch | None":
         """The stretch of a cursor's name, None for that of a watch."""
@@ -47,8 +62,9 @@ class Status:
     """One watch. `lag`: the time between now and what it still has to publish; None where it is unknown.
 
     `state` is watching, catching up, paused, failing (it stands still), silent (no process has polled lately), not
-    started, unreadable; not configured for a cursor without a watch; backfilling or complete for a back-fill. `failing`
-    says why, where that is known, and `failing_since` since when.
+    started, unreadable; not configured for a cursor without a watch; backfilling, interrupted or complete for a
+    back-fill, which has a `title` and a `command` that goes on with it. `failing` says why, where that is known, and
+    `failing_since` since when.
     """
 
     name: str
@@ -65,6 +81,8 @@ class Status:
     followed: int = 0
     failing: str | None = None
     failing_since: datetime | None = None
+    title: str | None = None
+    command: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """JSON members; times in RFC 3339, `lag_seconds` a number."""
@@ -79,6 +97,8 @@ class Status:
             "remembered": self.remembered,
             "followed": self.followed,
             "failing": self.failing,
+            "title": self.title,
+            "command": self.command,
         }
 
 
@@ -122,6 +142,8 @@ def statuses(watches: Iterable[WatchSettings], cursors: Mapping[str, Brief], *, 
 def _status(name: str, watch: WatchSettings | None, found: Brief | None, now: datetime) -> Status:
     resource, connection = (watch.resource, watch.connection) if watch else _of_backfill(name)
     bare: dict[str, Any] = {"name": name, "resource": resource, "connection": connection}
+    if stretch := Stretch.of(name):
+        bare |= {"title": stretch.title, "command": stretch.command}
     if found is None:
         return Status(**bare, state="not started")
     if found.cursor is None:
@@ -161,7 +183,7 @@ def _of_backfill(name: str) -> tuple[str, str]:
 
 def _state(name: str, watch: WatchSettings | None, cursor: Cursor, now: datetime) -> str:
     if name.startswith(BACKFILL):
-        return "complete" if cursor.catch_up is None else "backfilling"
+        return _backfill_state(cursor, now)
     if watch is None:
         return "not configured"
     if cursor.paused_at is not None:
@@ -171,6 +193,12 @@ def _state(name: str, watch: WatchSettings | None, cursor: Cursor, now: datetime
     if _is_silent(cursor, watch, now):
         return "silent"
     return "watching" if cursor.catch_up is None else "catching up"
+
+
+def _backfill_state(cursor: Cursor, now: datetime) -> str:
+    if cursor.catch_up is None:
+        return "complete"
+    return "interrupted" if now - cursor.polled_at > STEP_WITHIN else "backfilling"
 
 
 def _is_silent(cursor: Cursor, watch: WatchSettings, now: datetime) -> bool:

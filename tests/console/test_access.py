@@ -23,7 +23,7 @@ async def test_a_wrong_token_is_refused_and_the_right_one_opens_the_console_unti
         document = configuration(simulator, kafka=kafka, prefix=prefix, watches=WATCHES, admin={"token": TOKEN})
         async with running(document, tmp_path) as (process,):
             live = Live(process, simulator, kafka, prefix, browser)
-            async with live.page() as page:
+            async with live.page("commands?state=failed") as page:
                 token = page.get_by_label("Token")
                 await expect(token).to_be_focused()
                 OUT.mkdir(exist_ok=True)
@@ -34,7 +34,10 @@ async def test_a_wrong_token_is_refused_and_the_right_one_opens_the_console_unti
                 assert await violations(page) == []
                 await page.get_by_label("Token").fill(TOKEN)
                 await page.keyboard.press("Enter")
-                await expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+                # The page that was asked for.
+                await expect(page.get_by_role("heading", name="Commands")).to_be_visible()
+                await expect(page.locator(".choices [aria-pressed=true]")).to_contain_text("Failed")
+                await page.get_by_role("link", name="Overview").click()
                 await expect(page.locator(".tile", has_text="Watches")).to_contain_text("3 of 3")
                 assert TOKEN not in await page.content()
                 assert await page.evaluate("document.cookie") == ""

@@ -1,15 +1,18 @@
 """Every page of the console in a browser, against a live connector under demo traffic."""
 
+import asyncio
 import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
 from connector.events import Record
 from connector.kafka import produce
+from tests import producing
 from tests.console.conftest import NARROW, OUT, WIDE, Live, violations
+from tests.console_client import OLD_SID, yesterday
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -32,9 +35,15 @@ async def _callback(page: Page) -> None:
 
 
 async def _letter(page: Page) -> None:
-    await _first(page, f"{ROW} a")
+    await _letters(page).locator("a").first.click()
+    await expect(page.locator(".facts").first).to_be_visible()
     await page.get_by_role("button", name=re.compile("^Show content")).click()
     await expect(page.get_by_label("Content", exact=True)).to_be_visible()
+
+
+def _letters(page: Page) -> Locator:
+    """The rows of single dead letters, not those of their reasons."""
+    return page.get_by_role("region", name="Dead letters", exact=True).locator(ROW)
 
 
 async def _rows(page: Page) -> None:
@@ -55,6 +64,11 @@ async def _flow(page: Page) -> None:
     await expect(page.locator(".lane.flows").first).to_be_visible()
 
 
+async def _plots(page: Page) -> None:
+    await expect(page.locator(".plot .line").first).to_be_visible()
+    await expect(page.locator("figcaption", has_text="Commands finished")).to_contain_text("/s")
+
+
 PAGES = {
     "overview": ("", _flow),
     "watches": ("watches", _cards),
@@ -66,6 +80,9 @@ PAGES = {
     "dead-letter": ("dead-letters", _letter),
     "send": ("send", _form),
     "settings": ("settings", _rows),
+    "events": ("events", _rows),
+    "health": ("health", _plots),
+    "search": ("search?text=0001&within=15", _rows),
 }
 
 
@@ -139,7 +156,7 @@ async def test_a_watch_is_paused_resumed_and_rewound_with_a_confirmation(live: L
         await expect(card.locator(".answer")).to_contain_text("again now")
 
 
-async def test_a_command_s_story_shows_parameters_attempt_result_and_events_but_no_text(live: Live) -> None:
+async def test_a_command_s_timeline_shows_parameters_attempt_result_and_events_but_no_text(live: Live) -> None:
     async with live.page("commands") as page:
         await _command(page)
         steps = page.locator(".steps")
@@ -156,9 +173,9 @@ async def test_a_command_s_story_shows_parameters_attempt_result_and_events_but_
 async def test_commands_are_filtered_by_outcome_and_text(live: Live) -> None:
     async with live.page("commands") as page:
         await _rows(page)
-        await page.get_by_role("searchbox").fill("no-such-id")
+        await page.locator("#search").fill("no-such-id")
         await expect(page.locator(".empty")).to_contain_text("No such command")
-        await page.get_by_role("searchbox").fill("")
+        await page.locator("#search").fill("")
         await page.get_by_role("button", name=re.compile("^Succeeded")).click()
         await expect(page.locator(ROW).first).to_contain_text("succeeded")
         await expect(page.locator(ROW, has_text="rejected")).to_have_count(0)
@@ -200,32 +217,39 @@ async def test_a_stored_callback_is_delivered_again(live: Live) -> None:
 
 async def test_a_dead_letter_is_shown_on_request_edited_and_replayed(live: Live) -> None:
     async with live.page("dead-letters") as page:
-        await page.locator(f"{ROW} a").first.click()
+        await _letters(page).locator("a").first.click()
         await expect(page.locator(".note").first).to_contain_text("is not an E.164 number")
         await expect(page.locator("main")).not_to_contain_text("This one is rejected.")
         await page.get_by_role("button", name=re.compile("^Show content")).click()
         editor = page.get_by_label("Content", exact=True)
         await expect(editor).to_have_value(re.compile("This one is rejected."))
-        await editor.fill((await editor.input_value()).replace('"nobody"', '"+15550100001"'))
-        await page.get_by_role("button", name="Replay …").click()
+        replay = page.get_by_role("button", name="Replay edited …")
+        await replay.click()
+        await expect(page.locator("#content-fault")).to_contain_text("as it is it must fail again")
+        given = await editor.input_value()
+        await editor.fill(given.replace('"body"', '"boddy"'))
+        await replay.click()
+        await expect(page.locator("#content-fault")).to_contain_text("did you mean body?")
+        await editor.fill(re.sub(r'"to": "[^"]*"', '"to": "+15550100002"', given))
+        await replay.click()
         await expect(page.get_by_role("dialog")).to_contain_text("Replay the edited record?")
         await page.get_by_role("dialog").get_by_role("button", name="Replay").click()
         await expect(page.get_by_role("heading", name="send-message")).to_be_visible()
         await expect(page.locator(".facts").first).to_contain_text("succeeded")
         await page.get_by_role("link", name="Dead letters").click()
         await page.get_by_role("button", name=re.compile("^Replayed")).click()
-        await expect(page.locator(ROW).first).to_contain_text("replayed")
+        await expect(_letters(page).first).to_contain_text("replayed")
 
 
 async def test_a_dead_letter_is_discarded_with_a_note(live: Live) -> None:
     async with live.page("dead-letters") as page:
-        await page.locator(f"{ROW} a").last.click()
+        await _letters(page).locator("a").last.click()
         await page.get_by_role("button", name="Discard …").click()
         dialog = page.get_by_role("dialog")
         await dialog.get_by_label("Note for the others").fill("an example")
         await dialog.get_by_role("button", name="Discard").click()
         await page.get_by_role("button", name=re.compile("^Discarded")).click()
-        await page.locator(f"{ROW} a").first.click()
+        await _letters(page).locator("a").first.click()
         await expect(page.locator(".note", has_text="an example")).to_contain_text("discarded by console")
 
 
@@ -247,7 +271,7 @@ async def test_what_strangers_wrote_is_text_and_shows_as_itself(live: Live) -> N
     letter = Record(f"{live.prefix}.dead-letters", b"k", HOSTILE.encode(), headers)
     await produce.send(live.process.settings.kafka, letter)
     async with live.page("dead-letters") as page:
-        row = page.locator(ROW).filter(has_text="gpj.exe").first
+        row = _letters(page).filter(has_text="gpj.exe").first
         await expect(row).to_contain_text(r"\u202egpj.exe")
         assert await page.evaluate(UNSEEN) == []
         await row.locator("a").first.click()
@@ -259,14 +283,84 @@ async def test_what_strangers_wrote_is_text_and_shows_as_itself(live: Live) -> N
         assert await page.evaluate("window.evil") is None
 
 
+async def test_the_letters_of_one_reason_are_discarded_together(live: Live) -> None:
+    async with live.page("dead-letters") as page:
+        reason = page.get_by_role("region", name="Open dead letters by reason").locator(ROW, has_text="E.164").first
+        await expect(reason).to_be_visible()
+        await reason.get_by_role("button", name=re.compile("^Replay …")).click()
+        dialog = page.get_by_role("dialog")
+        await expect(dialog).to_contain_text("must fail again as they are")
+        await dialog.get_by_role("button", name="Cancel").click()
+        await reason.get_by_role("button", name=re.compile("^Discard …")).click()
+        await dialog.get_by_label("Note for the others").fill("a group of examples")
+        await dialog.get_by_role("button", name="Discard").click()
+        await expect(page.locator(".note", has_text="discarded.")).to_be_visible()
+        await page.get_by_role("button", name=re.compile("^Discarded")).click()
+        await expect(_letters(page).first).to_contain_text("discarded")
+
+
 async def test_a_message_is_sent_from_the_form_and_its_story_opens(live: Live) -> None:
     async with live.page("send") as page:
         await page.get_by_label("to required").fill("+15550100002")
         await page.get_by_label("from", exact=True).fill("+15551234567")
         await page.get_by_label("body", exact=True).fill("Sent from the form.")
-        await page.get_by_role("button", name="Send", exact=True).click()
+        send = page.get_by_role("button", name="Send", exact=True).first
+        await page.get_by_label("to required").fill("nobody")
+        await send.click()
+        await expect(page.locator("#field-to-fault")).to_contain_text("is not an E.164 number")
+        await expect(page.get_by_label("to required")).to_be_focused()
+        await page.get_by_label("to required").fill("+15550100002")
+
+        async def lose_the_answer(route: Route) -> None:
+            await route.fetch()
+            await route.abort()
+
+        # The command is written, and the browser does not hear of it.
+        before = len(live.simulator.journal.of("CreateMessage"))
+        await page.route("**/api/commands", lose_the_answer, times=1)
+        dialog = page.get_by_role("dialog")
+        for _ in range(2):
+            await send.click()
+            await expect(dialog).to_contain_text("it costs money")
+            await dialog.get_by_role("button", name="Send").click()
+            await expect(dialog).to_have_count(0)
+            if await page.locator("form.send").count():
+                await expect(page.locator("form.send .note")).to_contain_text("cannot send twice")
         await expect(page.get_by_role("heading", name="send-message")).to_be_visible()
         await expect(page.locator(".steps")).to_contain_text("Event on message-status")
+        sent = [
+            request for request in live.simulator.journal.of("CreateMessage")[before:] if "Sent from" in str(request)
+        ]
+        assert len(sent) == 1
+    live.problems[:] = [line for line in live.problems if "ERR_FAILED" not in line]
+
+
+async def test_what_is_not_in_memory_is_found_from_every_page_and_links_to_it_last(live: Live) -> None:
+    await asyncio.to_thread(producing.produce, live.kafka, yesterday(live.prefix))
+    async with live.page() as page:
+        await _flow(page)
+        await page.keyboard.press("/")
+        await expect(page.locator("#find")).to_be_focused()
+        await page.keyboard.type("order-old")
+        await page.keyboard.press("Enter")
+        await expect(page.locator(".empty")).to_contain_text("Nothing that fits")
+        await page.get_by_role("button", name="24 hours").click()
+        await expect(page.locator(ROW)).to_have_count(2)
+        await expect(page.get_by_text("Searched. 2 records found.")).to_be_visible()
+        assert "order-old" in page.url
+        await page.locator(f"{ROW} a").first.click()
+        await expect(page.locator(".steps > li")).to_have_count(3)
+        assert "old-1?at=" in page.url
+        # The address of a SID, as of a link in a ticket of yesterday.
+        await page.goto(f"{live.process.admin}/#/commands/{OLD_SID}")
+        await page.reload()
+        await expect(page.locator(".steps > li")).to_have_count(3)
+        await page.goto(f"{live.process.admin}/#/commands/no-such-id")
+        await expect(page.locator(".note")).to_contain_text("no-such-id was not found")
+        await page.go_back()
+        await page.go_back()
+        await page.go_back()
+        await expect(page.locator(ROW)).to_have_count(2)
 
 
 async def test_the_form_follows_the_schemas_of_all_commands(live: Live) -> None:
@@ -286,11 +380,11 @@ async def test_the_form_follows_the_schemas_of_all_commands(live: Live) -> None:
 
 async def test_settings_show_origins_and_mask_secrets(live: Live) -> None:
     async with live.page("settings") as page:
-        await page.get_by_role("searchbox").fill("auth_token")
+        await page.locator("#search").fill("auth_token")
         row = page.locator(ROW, has_text="connections.default.auth_token")
         await expect(row).to_contain_text("********")
         await expect(row).to_contain_text(".yaml:")
-        await page.get_by_role("searchbox").fill("")
+        await page.locator("#search").fill("")
         few = await page.locator(ROW).count()
         await page.get_by_role("button", name=re.compile("^All")).click()
         assert await page.locator(ROW).count() > few
@@ -301,9 +395,10 @@ async def test_everything_is_reached_with_the_keyboard(live: Live) -> None:
         await _flow(page)
         await page.keyboard.press("Tab")
         await expect(page.get_by_role("link", name="Skip to the page")).to_be_focused()
-        for name in ("Twilio–Kafka", "Overview", "Watches"):  # noqa: RUF001 - the name on the page
+        for name in ("Twilio–Kafka", "", "Overview", "Watches"):  # noqa: RUF001 - the name on the page
             await page.keyboard.press("Tab")
-            await expect(page.get_by_role("link", name=re.compile(f"^{name}")).first).to_be_focused()
+            link = page.get_by_role("link", name=re.compile(f"^{name}")).first
+            await expect(link if name else page.locator("#find")).to_be_focused()
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("heading", name="Watches", level=1)).to_be_visible()
         await expect(page.locator("main")).to_be_focused()

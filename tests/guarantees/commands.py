@@ -10,9 +10,9 @@ from typing import Any
 from aiokafka import ConsumerRecord
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # not in its __all__
 
+from connector.dead_letters.record import PREFIX as LETTER
+from connector.dead_letters.record import TOPIC as LETTERS
 from connector.kafka import journal
-from connector.kafka.dead_letters import PREFIX as LETTER
-from connector.kafka.dead_letters import TOPIC as LETTERS
 from tests.guarantees import rest
 from tests.guarantees.accounting.account import Account
 from tests.guarantees.accounting.commands import Answer, Execution, Letter, Position, Trace, of_commands

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from aiokafka import ConsumerRecord
 
-from connector.kafka.dead_letters import TOPIC as LETTERS
+from connector.dead_letters.record import TOPIC as LETTERS
 from tests.guarantees.accounting.account import Account
 from tests.guarantees.accounting.watches import Event, Row, of_events
 from tests.guarantees.stage import Disturbances, Stage, seeded

@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 from connector.__main__ import main
+from connector.dead_letters.replay import Replayer
 from connector.events import Record
 from connector.executor import execution
 from connector.executor.dedupe import Dedupe
@@ -24,7 +25,6 @@ from connector.kafka import checkpoints, clients, cursors, journal
 from connector.kafka.produce import Batcher
 from connector.kafka.publisher import Publisher
 from connector.kafka.transactions import Transactions
-from connector.replay import Replayer
 from connector.twilio.client import TwilioClient
 from connector.watcher import owner as watches
 
