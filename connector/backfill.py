@@ -12,12 +12,12 @@ from typing import Any
 
 from connector.app import client_of, watcher_of
 from connector.errors import BadCredentials, ConfigurationError, InvalidRecord, Unavailable
-from connector.events import Record, now
+from connector.events import Record, now, timestamp
 from connector.kafka import cursors
 from connector.kafka.transactions import Transactions
 from connector.resources import WATCHES
 from connector.settings import Settings, WatchSettings
-from connector.twilio.client import open_session
+from connector.twilio.client import TwilioClient, open_session
 from connector.watcher import catch_up
 from connector.watcher.cursor import Cursor, whole
 from connector.watcher.owner import commit_to
@@ -132,6 +132,7 @@ class Backfill:
             try:
                 await asyncio.wait({watching, running}, return_when=asyncio.FIRST_COMPLETED)
                 await (watching if watching.done() else running)
+                self._check_end(client)
             finally:
                 for task in (watching, running):
                     task.cancel()
@@ -139,14 +140,24 @@ class Backfill:
         if self._watcher.cursor is not None:
             await commit((), self._watcher.cursor)
 
-    async def _watch(self, client: Any) -> None:
+    async def _watch(self, client: TwilioClient) -> None:
         """A watch would wait for better credentials; the operator at the terminal must be told."""
         while not client.refused:
             await asyncio.sleep(0.2)
+            self._check_end(client)
             if self._watcher is not None and self._watcher.cursor is not None:
                 self.cursor = self._watcher.cursor
         name = self.stretch.connection
         raise BadCredentials(f"Twilio refuses the credentials of connection {name} (401).", status=401)
+
+    def _check_end(self, client: TwilioClient) -> None:
+        """Raise ConfigurationError when the end has not come yet by Twilio's clock: later rows would be left out."""
+        clock = client.clock
+        if clock.is_known and self.stretch.until > clock.now():
+            raise ConfigurationError(
+                f"The back-fill ends at {timestamp(self.stretch.until)}, but by Twilio's clock it is "
+                f"{timestamp(whole(clock.now()))}: set this machine's clock (NTP), and start over with --again."
+            )
 
 
 def latest_end() -> datetime:

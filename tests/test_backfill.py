@@ -98,6 +98,14 @@ async def test_a_complete_backfill_is_not_done_twice_unless_asked_for(
     assert len(records) == 2 * first["published"]
 
 
+async def test_an_end_that_has_not_come_by_twilios_clock_is_refused(simulator: Simulator, connector: Connector) -> None:
+    simulator.configure(clock_ahead=-3600.0)
+    simulator.fill("messages", count=50)
+    code, _, problem = await ended(await begun(connector, "messages", "--from", "30d"))
+    assert code == 78
+    assert "by Twilio's clock it is" in problem
+
+
 async def test_refused_credentials_end_a_backfill_with_a_sentence(
     kafka: str, prefix: str, simulator: Simulator, tmp_path: Path
 ) -> None:
