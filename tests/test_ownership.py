@@ -59,11 +59,13 @@ async def settings(kafka: str, prefix: str) -> KafkaSettings:
 
 
 @asynccontextmanager
-async def member(settings: KafkaSettings, owners: Owners, **options: bool) -> AsyncIterator[Membership]:
+async def member(settings: KafkaSettings, owners: Owners, *, lock_only: bool = False) -> AsyncIterator[Membership]:
     """A running membership, left in order."""
     prefix, stop = settings.topic_prefix, asyncio.Event()
     names = [f"{prefix}.one", f"{prefix}.two"]
-    membership = Membership(settings, role="test", group=f"{prefix}-test", topics=names, serve=owners.serve, **options)
+    membership = Membership(
+        settings, role="test", group=f"{prefix}-test", topics=names, serve=owners.serve, lock_only=lock_only
+    )
     task = asyncio.create_task(membership.run(stop))
     try:
         yield membership

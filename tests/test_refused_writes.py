@@ -65,7 +65,7 @@ async def test_a_reply_topic_that_takes_no_reply_costs_the_reply_alone(
     kafka: str, prefix: str, config: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with executing(kafka, prefix, reply_topics=[f"{prefix}-*"]) as running:
-        topic = await running.create_topic("replies", **config)
+        topic = await running.create_topic("replies", partitions=1, **config)
         good = await running.create_topic("good")
         await in_flight(running)
         await running.send(message("odd"), id="odd", key=None, reply_to=topic)

@@ -176,7 +176,7 @@ class Versions(Ledger):
 
     events: list[tuple[str, str, Any]] = field(default_factory=list)
 
-    async def commit(self, records: Sequence[Record], cursor: Cursor) -> None:
+    async def commit(self, records: Sequence[Record], cursor: Cursor | None) -> None:
         await super().commit(records, cursor)
         for record in records:
             headers = dict(record.headers)

@@ -65,7 +65,12 @@ async def test_requests_open_messages_are_moved_and_webhooks_are_sent_again(page
     async with Simulator(seed=1, settings={"queue_delay": 3600.0}) as simulator:
         login = b64encode(f"{simulator.account_sid}:{simulator.auth_token}".encode()).decode()
         # Nothing listens there: the webhook fails, and can be sent again.
-        form = {"To": "+15557654321", "From": PHONE_NUMBER, "Body": "Hello", "StatusCallback": "http://127.0.0.1:9/"}
+        form: dict[str, str | float | bool] = {
+            "To": "+15557654321",
+            "From": PHONE_NUMBER,
+            "Body": "Hello",
+            "StatusCallback": "http://127.0.0.1:9/",
+        }
         messages = f"{simulator.url}/2010-04-01/Accounts/{simulator.account_sid}/Messages.json"
         for method in ("POST", "GET"):
             await page.request.fetch(
