@@ -33,7 +33,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     assert running.stop() == 0, running.log.read_text()[-2000:]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_every_shell_and_python_snippet_runs_in_the_order_of_the_documents(session: Session, tmp_path: Path) -> None:
     problems: list[str | None] = []
     for number, document in enumerate(documents()):
