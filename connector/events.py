@@ -88,6 +88,11 @@ def moment_of(milliseconds: int) -> datetime:
         return now()
 
 
+def boot_seconds() -> float:
+    """A clock that is never set, and counts while the machine is suspended: for how long something takes."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 def attributes(event: Event) -> dict[str, str]:
     """The event's attributes and extensions by name, without those that have no value."""
     named = {

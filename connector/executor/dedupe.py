@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager, aclosing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from connector import telemetry
 from connector.errors import Unavailable
+from connector.events import now
 from connector.executor.ids import DIGEST_IDS, MAX_IDS, Ids, number_of
 from connector.executor.pending import Pending
 from connector.kafka import journal
@@ -17,6 +18,9 @@ log = telemetry.logger(__name__)
 # A successor reads at most about so many entries beside the digests.
 DIGEST_ENTRIES = 100_000
 RETRY_SECONDS = 0.5
+# Clocks of processes may be apart by this, before they know of each other's error.
+MARGIN = timedelta(hours=1)
+LATEST = 20_000
 
 Waiting = Callable[[], AbstractContextManager[None]]
 Keep = Callable[[journal.Digest], Awaitable[None]]
@@ -25,8 +29,17 @@ Keep = Callable[[journal.Digest], Awaitable[None]]
 class Dedupe:
     """The ids of one partition. `digest_at` is the journal offset of the newest digest."""
 
-    def __init__(self, kafka: KafkaSettings, partition: int, *, window: timedelta, digest_at: int | None) -> None:
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        partition: int,
+        *,
+        window: timedelta,
+        digest_at: int | None,
+        present: Callable[[], datetime] = now,
+    ) -> None:
         self.digest_at = digest_at
+        self._present = present
         self._kafka = kafka
         self._partition = partition
         self._window = window
@@ -39,14 +52,17 @@ class Dedupe:
 
         `keep` makes a digest durable and calls `written`: where there are none, an hour of ids would fill the memory.
         """
-        since = datetime.now(UTC) - self._window
+        since = self._present() - self._window
         start = await self._load_digests(since)
         if start is None:
-            start = await journal.offset_of(self._kafka, self._partition, since)
+            # Entries bear their writers' own times; the last ones are read whatever these say.
+            dated = await journal.offset_of(self._kafka, self._partition, since - MARGIN)
+            latest = max(0, end - LATEST)
+            start = latest if dated is None else min(dated, latest)
         if start is not None:
             async for entry, offset in journal.entries(self._kafka, self._partition, start=start, end=end):
                 if entry.names_id:
-                    self._ids.note(number_of(entry.command_topic, entry.id), offset, entry.at)
+                    self._ids.note(number_of(entry.command_topic, entry.id), offset, entry.moment)
                     digest = self._ids.digest(through=offset + 1, previous=self.digest_at)
                     if digest is not None:
                         await keep(digest)
@@ -115,20 +131,20 @@ class Dedupe:
 
     def _is_first(self, entry: journal.Entry, command: Pending) -> bool:
         same = (entry.command_topic, entry.id) == (command.origin.topic, command.id)
-        return same and entry.topic_offset != command.topic_offset and datetime.now(UTC) - entry.at <= self._window
+        return same and entry.topic_offset != command.topic_offset and self._present() - entry.moment <= self._window
 
     def finished(self, entry: journal.Entry, journal_offset: int) -> None:
         """A command has ended, durably. One that was never sent leaves its id free."""
         number = number_of(entry.command_topic, entry.id)
         if entry.names_id:
-            self._ids.note(number, journal_offset, entry.at)
+            self._ids.note(number, journal_offset, entry.moment)
         self._ids.end(number, entry.topic_offset)
 
     def due(self, end: int) -> journal.Digest | None:
         """The digest that is to be written now; everything before `end` has been noted."""
         if not self._loaded.is_set():
             return None
-        self._ids.forget(datetime.now(UTC) - self._window)
+        self._ids.forget(self._present() - self._window)
         if self._ids.forgotten:
             self._ids.forgotten = False
             log.warning("dedupe window shortened", partition=self._partition, ids_kept=MAX_IDS)

@@ -10,11 +10,10 @@ PerhapsExecuted, a create        in doubt: reconciled -> succeeded; not found ->
 """
 
 import random
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 
@@ -34,9 +33,10 @@ from connector.errors import (
     Unreadable,
     Unwritable,
 )
-from connector.events import Record, now
-from connector.executor import finishing, forwarding, reconcile, results
+from connector.events import Record, boot_seconds, now
+from connector.executor import doubt, finishing, forwarding, results
 from connector.executor.answers import LIST_SECONDS, WALKED, Call, Portion, portion_of, portions
+from connector.executor.doubt import Doubt
 from connector.executor.finishing import Ending
 from connector.executor.job import Job
 from connector.executor.lanes import Leaving
@@ -55,10 +55,9 @@ CREDENTIAL_TRIES = 3
 # Of what Twilio has answered with a 2xx and nothing that can be used.
 UNREADABLE_TRIES = 5
 # For refusals that pass with time, such as deleting a message that is still being sent (20009).
-DELAY_BUDGET = timedelta(hours=1)
+DELAY_SECONDS_IN_ALL = 3600.0
 DELAY_SECONDS = (1.0, 2.0, 5.0, 15.0, 30.0, 60.0)
-FIRST_LOOK_SECONDS = 0.25
-LONGEST_LOOK_SECONDS = 10.0
+KAFKA_SECONDS = 0.25
 UNFORWARDABLE = (
     "The record cannot be sent on to partition {partition}, where commands of its key or id are executed: Kafka "
     "refuses it there. Make it smaller, or send it there with the partitioner murmur2."
@@ -81,7 +80,7 @@ class Execution:
         self._has_begun = False
         self._unreadable = 0
         self._withheld = NOTHING
-        self._attempted_at = self._started
+        self._began = self._attempted = boot_seconds()
         self._command = process.read(record, waiting.name)
 
     async def run(self) -> None:
@@ -124,9 +123,9 @@ class Execution:
         if self._command.origin.topic not in self._process.topics:
             await self._pass_over()
             return
-        doubt = self._owner.open_attempt(self._command)
-        if doubt is not None:
-            await self._finish(*await self._answer_in_doubt(doubt))
+        entry = self._owner.open_attempt(self._command)
+        if entry is not None:
+            await self._finish(*await self._answer_in_doubt(entry))
             return
         self._perhaps = is_forgotten = self._owner.is_doubtful(self._command)
         if not is_forgotten and await self._forwarded():
@@ -169,17 +168,17 @@ class Execution:
             self._command = replace(self._command, reply_to=None)
         return refused
 
-    async def _answer_in_doubt(self, doubt: journal.Entry) -> list[Answer]:
+    async def _answer_in_doubt(self, entry: journal.Entry) -> list[Answer]:
         """The answers to a command that a predecessor may have sent: never `rejected`, whatever the settings."""
         self._perhaps = True
         await self._refused_reply()
         try:
             job = self._prepare()
         except Rejected as error:
-            await self._owner.wait(self._seconds_until_over(doubt))
+            await self._until_over(entry)
             gone = self._command.is_gone
             return [self._unknown(results.RECORD_GONE if gone else results.UNKNOWN, reason=f"{error!s:.200}")]
-        resolved = await self._after_predecessor(job, doubt)
+        resolved = await self._after_predecessor(job, entry)
         return [resolved] if resolved is not None else await self._answer(job)
 
     async def _answer_forgotten(self) -> list[Answer]:
@@ -194,9 +193,15 @@ class Execution:
         log.warning("unknown", command=self._command.command, id=self._command.id, reason=reason)
         return Answer("unknown", error=error)
 
-    def _seconds_until_over(self, doubt: journal.Entry) -> float:
-        """How long a predecessor's attempt may still be under way."""
-        return max(0.0, (doubt.at + LEASE + self._process.request_timeout - now()).total_seconds())
+    def _predecessors(self, entry: journal.Entry, *, more: timedelta = timedelta(0)) -> Doubt:
+        """A predecessor's attempt: it is over when its lease and request are, and in Twilio's list so much later."""
+        whole = LEASE + self._process.request_timeout + more
+        return doubt.of_predecessor(entry, fenced=self._owner.began, whole=whole)
+
+    async def _until_over(self, entry: journal.Entry) -> None:
+        """Wait until a predecessor's attempt cannot be under way any more."""
+        clock = self._process.clock_of(self._command)
+        await self._owner.wait(self._predecessors(entry).seconds_left(clock))
 
     async def _forwarded(self) -> bool:
         """Whether the command was sent on, in its order, to the partition where commands of its key or id meet."""
@@ -243,7 +248,7 @@ class Execution:
                 return await ask()
             except Unavailable as error:
                 log.info(waits, id=self._command.id, reason=f"{error!r:.120}")
-            await self._owner.wait(FIRST_LOOK_SECONDS)
+            await self._owner.wait(KAFKA_SECONDS)
 
     # --- attempts -------------------------------------------------------------------------------------------------
     async def _answer(self, job: Job) -> list[Answer]:
@@ -258,14 +263,13 @@ class Execution:
         # What may have been executed has not expired unexecuted.
         return [Answer("unknown", error=results.UNKNOWN) if self._perhaps else results.EXPIRED_ANSWER]
 
-    async def _after_predecessor(self, job: Job, doubt: journal.Entry) -> Answer | None:
+    async def _after_predecessor(self, job: Job, entry: journal.Entry) -> Answer | None:
         """What a predecessor's open attempt comes to; None: it may be sent again."""
         if job.repeatable or job.operation.reconciliation is None:
-            await self._owner.wait(self._seconds_until_over(doubt))
+            await self._until_over(entry)
         if job.repeatable:
             return None
-        over = doubt.at + LEASE + self._process.request_timeout
-        return await self._resolve(job, doubt.at, settled=over + self._process.settle_time)
+        return await self._resolve(job, self._predecessors(entry, more=self._process.settle_time))
 
     async def _after(self, job: Job, error: TwilioError) -> Answer | None:
         """What an attempt without a 2xx comes to; None: try again, the wait is over."""
@@ -276,10 +280,11 @@ class Execution:
                 return await self._refused(job, error)
             case PerhapsExecuted() if not job.repeatable:
                 self._perhaps = True
-                return await self._resolve(job, self._attempted_at, settled=now() + self._process.settle_time)
+                return await self._resolve(job, doubt.own(self._attempted, settle=self._process.settle_time))
             case _:
-                # Reading leaves nothing in doubt.
-                self._perhaps |= isinstance(error, PerhapsExecuted) and job.request.method != "GET"
+                # Reading leaves nothing in doubt, but whether its media were stored may be.
+                leaves_nothing = job.request.method == "GET" and job.operation.answer != "binary"
+                self._perhaps |= isinstance(error, PerhapsExecuted) and not leaves_nothing
                 self._unreadable += isinstance(error, Unreadable)
                 if self._unreadable >= UNREADABLE_TRIES:
                     return self._given_up(error)
@@ -307,8 +312,8 @@ class Execution:
                     return await self._send(job)
             leased = boot_seconds()
             over = leased + (LEASE + self._process.request_timeout).total_seconds()
-            entry = results.attempting(self._command, alike=job.alike)
-            self._attempted_at = entry.at
+            entry = results.attempting(self._command, alike=job.alike, ahead=job.client.clock.ahead)
+            self._attempted = leased
             self._has_begun = True
             await self._owner.attempt(self._command, entry)
             if boot_seconds() - leased > LEASE.total_seconds():
@@ -378,8 +383,8 @@ class Execution:
         self._note_wait(error)
         if not self._perhaps and not isinstance(error, PerhapsExecuted):
             await self._owner.withdraw(self._command)
-        if job.expires_at is not None:
-            seconds = min(seconds, max(0.0, (job.expires_at - datetime.now(UTC)).total_seconds()) + 0.001)
+        if job.seconds_left is not None:
+            seconds = min(seconds, max(0.0, job.seconds_left) + 0.001)
         await self._owner.wait(seconds)
 
     def _note_wait(self, error: TwilioError) -> None:
@@ -398,7 +403,7 @@ class Execution:
         if self._perhaps and not job.repeatable:
             # A former attempt may have been executed; that this one was not says nothing about it.
             return Answer("unknown", error=results.UNKNOWN, request_id=error.request_id)
-        if error.code in job.operation.delay_codes and now() - self._started < DELAY_BUDGET:
+        if error.code in job.operation.delay_codes and boot_seconds() - self._began < DELAY_SECONDS_IN_ALL:
             step = min(self._attempts - 1, len(DELAY_SECONDS) - 1)
             await self._later(job, error, DELAY_SECONDS[step] * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
             return None
@@ -408,41 +413,19 @@ class Execution:
         return self._failed(job, error)
 
     # --- in doubt -------------------------------------------------------------------------------------------------
-    async def _resolve(self, job: Job, attempted_at: datetime, *, settled: datetime) -> Answer | None:
-        """Find out whether an attempt was executed; None: send again, because policy says so.
-
-        `settled` is when what was made must be in Twilio's list: a predecessor's lease and request, too, are over then.
-        """
+    async def _resolve(self, job: Job, attempt: Doubt) -> Answer | None:
+        """Find out whether an attempt was executed; None: send again, because policy says so."""
         row = None
         if job.operation.reconciliation is not None:
             with telemetry.COMMANDS_IN_DOUBT.track_inprogress():
                 async with self._process.claims.used():
-                    row = await self._find(job, attempted_at, settled=settled)
+                    row = await doubt.find(self._owner, self._process, job, attempt)
         if row is not None:
             log.info("reconciled", command=self._command.command, id=self._command.id, sid=row["sid"])
             return replace(self._succeeded(job, portion_of(job.operation.bundle, row)), reconciled=True)
         if self._process.resend:
             return None
         return self._unknown(results.UNKNOWN)
-
-    async def _find(self, job: Job, attempted_at: datetime, *, settled: datetime) -> reconcile.Row | None:
-        """Look until something is found, or until nothing can appear any more."""
-        pause = FIRST_LOOK_SECONDS
-        while True:
-            final = now() >= settled
-            try:
-                with self._owner.waiting():
-                    row, decided = await self._process.look(job, attempted_at=attempted_at, final=final)
-                if row is not None or decided:
-                    return row
-            except (TwilioError, Unavailable) as error:
-                reason = error.label if isinstance(error, TwilioError) else f"{error!r:.120}"
-                log.info("reconciliation waits", id=self._command.id, reason=reason)
-                if final and isinstance(error, Refused) and not isinstance(error, BadCredentials):
-                    return None
-            left = (settled - now()).total_seconds()
-            await self._owner.wait(pause if left <= 0 else min(pause, left))
-            pause = min(pause * 2, LONGEST_LOOK_SECONDS)
 
     # --- the end --------------------------------------------------------------------------------------------------
     def _succeeded(self, job: Job, portion: Portion, *, page: int = 0) -> Answer:
@@ -491,11 +474,12 @@ class Execution:
         """Write the result, all pages of it, the journal's entry and a dead letter: all of them, or none."""
         command = self._command
         *pages, answer = answers
+        entry = results.done(command, answer, ahead=self._process.clock_of(command).ahead)
         found = [self._complete(page, last=False) for page in pages]
         ending = self._ending([*found, self._complete(answer, last=True)], letter=letter)
         with tracing.span(f"send {self._process.prefix}.results.{command.command}", kind="producer") as span:
             span.note(messaging__system="kafka", twilio_kafka__outcome=answer.outcome, twilio__sid=answer.sid)
-            await self._write_end(ending, results.done(command, answer))
+            await self._write_end(ending, entry)
         finishing.note(command, answer, attempts=self._attempts, clock=self._clock)
 
     async def _write_end(self, ending: Ending, entry: journal.Entry) -> None:
@@ -503,8 +487,3 @@ class Execution:
             await self._owner.finish(self._command, records, entry)
 
         await finishing.write(ending, write)
-
-
-def boot_seconds() -> float:
-    """A clock that also counts while the machine is suspended."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

@@ -34,6 +34,8 @@ class Executor:
             work=self._work,
             hold=self._hold,
             dedupe_window=self._window,
+            present=self._process.now,
+            learn_time=self._process.learn_time,
             behind=partial(self._process.note_behind, assignment.partition),
         )
         try:

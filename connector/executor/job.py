@@ -1,7 +1,7 @@
 """A command that may be sent. Pure."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from connector.executor.pending import Pending
 from connector.resources.rows import Operation, Parameters, Request
@@ -24,9 +24,9 @@ class Job:
     @property
     def expired(self) -> bool:
         """Whether it is not to be executed any more."""
-        return self.expires_at is not None and datetime.now(UTC) >= self.expires_at
+        return self.expires_at is not None and self.client.clock.now() >= self.expires_at
 
     @property
     def seconds_left(self) -> float | None:
         """How long it is to be waited for at the most; None: as long as it takes."""
-        return None if self.expires_at is None else (self.expires_at - datetime.now(UTC)).total_seconds()
+        return None if self.expires_at is None else (self.expires_at - self.client.clock.now()).total_seconds()

@@ -19,6 +19,7 @@ from connector import telemetry
 from connector.errors import (
     ConfigurationError,
     NotExecuted,
+    PerhapsExecuted,
     Refused,
     Superseded,
     Unavailable,
@@ -27,6 +28,7 @@ from connector.errors import (
 )
 from connector.events import Event, Record, encode, now, timestamp
 from connector.executor.answers import Call, Store
+from connector.kafka import reading
 from connector.kafka.transactions import Transactions
 from connector.needs import writable_folder
 from connector.settings import KafkaSettings
@@ -34,6 +36,7 @@ from connector.twilio.client import Download
 
 log = telemetry.logger(__name__)
 
+TOPIC = "recording-media"
 CHUNK_BYTES = 512 * 1024
 MEDIA_SECONDS = 100.0
 MEDIA_TRANSACTION_MS = 120_000
@@ -127,13 +130,15 @@ class MediaWriter:
             compression_type=None,
             transaction_timeout_ms=MEDIA_TRANSACTION_MS,
         )
+        self._kafka = kafka
+        self._topic = f"{kafka.topic_prefix}.{TOPIC}"
         self._lock = asyncio.Lock()
 
     async def write(self, chunks: AsyncIterator[Record]) -> int:
         """Write all or none; returns how many.
 
-        Raises NotExecuted when Kafka is not there, Unreadable when it does not take them in time, and Refused when it
-        never takes them.
+        Raises NotExecuted when another owner is at work, PerhapsExecuted when Kafka does not say whether it took them,
+        Unreadable when it does not take them in time, and Refused when it never takes them.
         """
         clock = asyncio.get_running_loop().time
         async with self._lock:
@@ -146,10 +151,25 @@ class MediaWriter:
             except Unwritable as error:
                 log.warning("recording not stored", reason=f"{error!r:.200}")
                 raise Refused("Kafka refuses the recording; the connector's log says why.") from error
-            except (Unavailable, Superseded) as error:
+            except Superseded as error:
+                raise NotExecuted("The media could not be written to Kafka.") from error
+            except Unavailable as error:
                 if clock() - started >= MEDIA_SECONDS:
                     raise Unreadable(f"Kafka did not take the recording within {MEDIA_SECONDS:.0f} seconds.") from error
-                raise NotExecuted("The media could not be written to Kafka.") from error
+                raise PerhapsExecuted("Kafka did not say whether the media were written.") from error
+
+    async def end_predecessor(self) -> None:
+        """End what a predecessor has left open: readers of all media wait for it, up to two minutes.
+
+        Where nothing is open, no producer is opened.
+        """
+        try:
+            if await reading.holds_back(self._kafka, self._topic):
+                async with self._lock:
+                    if not self._transactions.usable:
+                        await self._transactions.open()
+        except Unavailable as error:
+            log.info("media may wait for a transaction that was broken off", reason=f"{error!r:.120}")
 
     async def close(self) -> None:
         """End the producer."""

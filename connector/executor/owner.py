@@ -7,16 +7,16 @@ what a successor must know. On leaving: finish what is in flight, commit, return
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple, Protocol
 
 from connector import telemetry
 from connector.errors import Unavailable, Unwritable
-from connector.events import Record, now
+from connector.events import Record, boot_seconds, now
 from connector.executor import offsets, restoring
 from connector.executor.dedupe import Dedupe
 from connector.executor.lanes import Lanes, Leaving
@@ -77,7 +77,8 @@ class Owner:
     """One partition number of all command topics. `topics` maps each topic to its command's name.
 
     `hold` bounds the bytes of each topic's commands that are read and not finished, so that a topic which waits for
-    Twilio's pace keeps no other off; `behind` is told how many commands of a topic are not finished.
+    Twilio's pace keeps no other off; `behind` is told how many commands of a topic are not finished. `present` is the
+    time that all processes go by, which `learn_time` finds out.
     """
 
     def __init__(
@@ -89,15 +90,21 @@ class Owner:
         work: Work,
         hold: int,
         dedupe_window: timedelta,
+        present: Callable[[], datetime] = now,
+        learn_time: Callable[[], Awaitable[None]] | None = None,
         behind: Callable[[str, int], None] = lambda _command, _count: None,
     ) -> None:
         self.assignment = assignment
+        # Predecessors were fenced before.
+        self.began = boot_seconds()
         self.media = MediaWriter(kafka, f"{assignment.transactions.transactional_id}-media")
         self._kafka = kafka
         self._topics = topics
         self._work = work
         self._hold = hold
         self._window = dedupe_window
+        self._present = present
+        self._learn_time = learn_time
         self._behind = behind
         self._lanes: Lanes[Waiting] = Lanes(self._execute, name=f"lane-{assignment.partition}")
         self._progress: dict[str, Progress] = {}
@@ -141,6 +148,7 @@ class Owner:
             asyncio.create_task(self._writer.run(), name=f"writer-{partition}"),
             asyncio.create_task(self._serve(restored), name=f"committer-{partition}"),
             asyncio.create_task(self._know_ids(restored.end), name=f"dedupe-{partition}"),
+            asyncio.create_task(self.media.end_predecessor(), name=f"media-{partition}"),
         ]
 
     async def _serve(self, restored: Restored) -> None:
@@ -190,12 +198,20 @@ class Owner:
         lost = {entry.topic_offset for entry in restored.lost}
         for topic, offset in sorted(self._attempts.keys() - lost):
             self._awaited[topic].append(offset)
-        self.dedupe = Dedupe(self._kafka, self.assignment.partition, window=self._window, digest_at=restored.digest_at)
+        self.dedupe = Dedupe(
+            self._kafka,
+            self.assignment.partition,
+            window=self._window,
+            digest_at=restored.digest_at,
+            present=self._present,
+        )
         self.dedupe.resume([*(attempt.entry for attempt in self._attempts.values()), *restored.former])
         return restored
 
     async def _know_ids(self, end: int) -> None:
         """Read the ids of the dedupe window; only commands with an id of their own wait for it."""
+        if self._learn_time is not None:
+            await self._learn_time()
         await self.dedupe.load(end=end, keep=self._keep_digest)
         await asyncio.Event().wait()
 

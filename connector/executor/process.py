@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
@@ -13,26 +13,29 @@ import orjson
 
 from connector import telemetry
 from connector.errors import ConnectorError, Rejected
-from connector.events import Envelope, now
+from connector.events import Envelope
 from connector.executor import forwarding, reconcile
 from connector.executor.answers import Store
+from connector.executor.doubt import of_predecessor
 from connector.executor.job import Job
 from connector.executor.lost_records import LostRecord
 from connector.executor.pending import SPRING_PARTITION, Pending, pending
 from connector.executor.results import Answer
 from connector.kafka import journal, reading
-from connector.kafka.claims import Claims
+from connector.kafka.claims import Claims, Seen
 from connector.kafka.ownership import RawRecord
 from connector.resources.models import texts
 from connector.resources.parameters import fill_callbacks, parse
 from connector.resources.rows import Command, Parameters
 from connector.settings import KafkaSettings
 from connector.twilio.client import TwilioClient
+from connector.twilio.clock import TwilioClock
 
 REQUEST_TIMEOUT = timedelta(seconds=10)
 # A result is written together with its journal entry, and timed a moment later.
 RESULT_SPREAD = timedelta(seconds=2)
 RESULT_RECORDS = 20_000
+LEARNING_SECONDS = 5.0
 
 log = telemetry.logger(__name__)
 
@@ -91,6 +94,26 @@ class Process:
         self.topics = {f"{self.prefix}.commands.{name}": name for name in commands}
         self._behind: dict[str, Counter[int]] = {name: Counter() for name in (*commands, forwarding.NAME)}
         self._misplaced: set[str] = set()
+        self._own_clock = TwilioClock("")
+
+    # --- time -----------------------------------------------------------------------------------------------------
+    def clock_of(self, command: Pending) -> TwilioClock:
+        """Twilio's clock as the command's connection knows it, else any that is known, else ours."""
+        client = self._clients.get(command.connection)
+        clocks = [client.clock] if client is not None else []
+        clocks += [other.clock for other in self._clients.values()]
+        return next((clock for clock in clocks if clock.is_known), self._own_clock)
+
+    def now(self) -> datetime:
+        """Twilio's time, as far as any connection knows it: what every process of this prefix goes by."""
+        return next((client.clock for client in self._clients.values() if client.clock.is_known), self._own_clock).now()
+
+    async def learn_time(self) -> None:
+        """Ask Twilio for its time, unless it is known; it is not waited for long."""
+        unknown = [client for client in self._clients.values() if not client.clock.is_known]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEARNING_SECONDS):
+                await asyncio.gather(*(client.learn_time() for client in unknown))
 
     def note_behind(self, partition: int, command: str, count: int) -> None:
         """So many commands of a partition are not finished; 0 when it is not ours any more."""
@@ -212,7 +235,7 @@ class Process:
         return None
 
     # --- in doubt -------------------------------------------------------------------------------------------------
-    async def look(self, job: Job, *, attempted_at: datetime, final: bool) -> Look:
+    async def look(self, job: Job, attempted_at: datetime, *, final: bool) -> Look:
         """What Twilio's list shows now of what an attempt may have made.
 
         What is found may belong to another command that looks alike: as long as one of those is under way its answer is
@@ -227,12 +250,18 @@ class Process:
         me = job.command.position
         # After the list: the command that made what it shows has written its attempt down before.
         view = await self.claims.view(attempted_at)
-        others = {position: at for position, at in view.others(me, job.alike).items() if at <= latest}
-        under_way = any(now() < at + LEASE + self.request_timeout for at in others.values())
-        if under_way or (others and not final):
+        others = {place: one for place, one in view.others(me, job.alike).items() if one.entry.moment <= latest}
+        if any(self._may_be_under_way(one, job.client.clock) for one in others.values()) or (others and not final):
             return Look(None, decided=False)
-        before = sum((at, position) < (attempted_at, me) for position, at in others.items())
+        # By what the journals say of both, so that the others' owners count alike.
+        mine = view.attempts[me].entry.moment if me in view.attempts else attempted_at
+        before = sum((one.entry.moment, place) < (mine, me) for place, one in others.items())
         return Look(reconcile.choose(found, claimed=view.taken(me), rank=before), decided=final)
+
+    def _may_be_under_way(self, attempt: Seen, clock: TwilioClock) -> bool:
+        """Whether another command's open attempt may still get its answer: it was made before it was seen here."""
+        whole = LEASE + self.request_timeout
+        return of_predecessor(attempt.entry, fenced=attempt.seen, whole=whole).seconds_left(clock) > 0
 
     # --- repeats --------------------------------------------------------------------------------------------------
     async def first_answer(self, command: Pending, first: journal.Entry) -> Answer:

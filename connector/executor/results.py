@@ -202,14 +202,14 @@ def forwarded(command: Pending) -> journal.Entry:
     return replace(done(command, Answer("succeeded")), outcome="forwarded")
 
 
-def attempting(command: Pending, *, alike: str) -> journal.Entry:
-    """The journal entry that precedes a create."""
-    return _entry(command, state="attempting", alike=alike, **traces(command))
+def attempting(command: Pending, *, alike: str, ahead: float | None = None) -> journal.Entry:
+    """The journal entry that precedes a create; `ahead` is what is known of Twilio's clock."""
+    return _entry(command, state="attempting", alike=alike, ahead=ahead, **traces(command))
 
 
-def done(command: Pending, answer: Answer) -> journal.Entry:
-    """The journal entry that goes with the final result."""
-    return _entry(command, state="done", outcome=answer.outcome, sid=answer.sid)
+def done(command: Pending, answer: Answer, *, ahead: float | None = None) -> journal.Entry:
+    """The journal entry that goes with the final result; `ahead` is what is known of Twilio's clock."""
+    return _entry(command, state="done", outcome=answer.outcome, sid=answer.sid, ahead=ahead)
 
 
 def _entry(command: Pending, **more: Any) -> journal.Entry:

@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer
 
 from connector.errors import Unavailable
-from connector.events import Position
+from connector.events import Position, boot_seconds
 from connector.kafka import clients, failures, journal, reading
 from connector.kafka.reading import Ends, Start
 from connector.settings import KafkaSettings
@@ -17,6 +18,14 @@ from connector.settings import KafkaSettings
 READ_SECONDS = 30.0
 # Attempts that began a little earlier may stand for the same thing.
 MARGIN = timedelta(minutes=1)
+LATEST = 2_000
+
+
+class Seen(NamedTuple):
+    """An open attempt, and when it was first seen here, by the clock never set."""
+
+    entry: journal.Entry
+    seen: float
 
 
 @dataclass
@@ -24,7 +33,7 @@ class View:
     """`owners` says by SID whose it is; `attempts` are those that are open."""
 
     owners: dict[str, Position] = field(default_factory=dict)
-    attempts: dict[Position, journal.Entry] = field(default_factory=dict)
+    attempts: dict[Position, Seen] = field(default_factory=dict)
 
     def note(self, entry: journal.Entry, partition: int) -> None:
         """Take one entry in, in the order of its partition."""
@@ -32,7 +41,7 @@ class View:
         if entry.sid:
             self.owners[entry.sid] = position
         if entry.state == "attempting":
-            self.attempts[position] = entry
+            self.attempts[position] = Seen(entry, boot_seconds())
         else:
             self.attempts.pop(position, None)
 
@@ -40,10 +49,12 @@ class View:
         """The SIDs that other commands have claimed."""
         return {sid for sid, position in self.owners.items() if position != me}
 
-    def others(self, me: Position, alike: str) -> dict[Position, datetime]:
-        """When other commands that look alike began their open attempts."""
+    def others(self, me: Position, alike: str) -> dict[Position, Seen]:
+        """The open attempts of other commands that look alike."""
         return {
-            position: entry.at for position, entry in self.attempts.items() if position != me and entry.alike == alike
+            position: attempt
+            for position, attempt in self.attempts.items()
+            if position != me and attempt.entry.alike == alike
         }
 
 
@@ -89,9 +100,18 @@ class Claims:
         await self._close()
         consumer = await self._stack.enter_async_context(clients.reading(self._kafka))
         self._uncommitted = await self._stack.enter_async_context(clients.reading(self._kafka, committed=False))
-        await reading.assign(consumer, {journal.topic_of(self._kafka): Start(since=since)})
+        ends = await reading.assign(consumer, {journal.topic_of(self._kafka): Start(since=since)})
+        await self._rewind(consumer, ends)
         self._consumer, self._since, self._view = consumer, since, View()
         return consumer
+
+    async def _rewind(self, consumer: AIOKafkaConsumer, ends: Ends) -> None:
+        """Read the last entries whatever their times say: each writer's own clock has timed them."""
+        firsts: Ends = await consumer.beginning_offsets(list(ends))
+        for partition, end in ends.items():
+            latest = max(firsts[partition], end - LATEST)
+            if await consumer.position(partition) > latest:
+                consumer.seek(partition, latest)
 
     async def _catch_up(self, consumer: AIOKafkaConsumer) -> None:
         """Read to the end, open transactions included: one may be committed already without being visible.

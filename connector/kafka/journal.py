@@ -9,8 +9,9 @@ import base64
 import struct
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 import orjson
@@ -46,7 +47,8 @@ class Entry:
     a command that was sent on (topic/partition/offset/milliseconds); None when the record is the caller's own.
 
     An attempt holds what an answer needs if its record is gone: `key_text`, and those `headers` that a result depends
-    on, each byte as one character. `is_gone`: the record was gone; its offset may be another command's by now.
+    on, each byte as one character. `is_gone`: the record was gone; its offset may be another command's by now. `ahead`
+    is by how many seconds Twilio's clock was ahead of the writer's, which wrote `at`; None when it did not know.
     """
 
     state: Literal["attempting", "withdrawn", "done"]
@@ -62,6 +64,14 @@ class Entry:
     key_text: str | None = None
     headers: Sequence[tuple[str, str]] | None = None
     is_gone: bool = False
+    ahead: float | None = None
+
+    @property
+    def moment(self) -> datetime:
+        """When it was, by Twilio's clock as far as the writer knew it."""
+        with suppress(OverflowError):
+            return self.at + timedelta(seconds=self.ahead or 0.0)
+        return self.at
 
     @property
     def command_topic(self) -> str:
@@ -90,8 +100,11 @@ KINDS: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("alike", "outcome", "sid", "sent_to", "key_text"), TEXT),
     **dict.fromkeys(("explicit", "is_gone"), bool),
     "offset": int,
+    "ahead": (float, int, type(None)),
     "headers": (list, tuple, type(None)),
 }
+
+LONGEST_AHEAD = 1e9
 
 EntryAndOffset = tuple[Entry, int]
 """An entry and its journal offset."""
@@ -133,8 +146,13 @@ def decode(value: bytes | None) -> Entry:
     except (KeyError, TypeError) as error:
         raise ValueError(f"It is not an entry ({type(error).__name__}).") from error
     wrong = next((name for name, kinds in KINDS.items() if not isinstance(getattr(entry, name), kinds)), None)
-    if wrong is None and (entry.state not in STATES or entry.offset < 0 or entry.at.tzinfo is None):
-        wrong = "state, offset or at"
+    if wrong is None and (
+        entry.state not in STATES
+        or entry.offset < 0
+        or entry.at.tzinfo is None
+        or abs(entry.ahead or 0) > LONGEST_AHEAD
+    ):
+        wrong = "state, offset, at or ahead"
     if wrong is not None:
         raise ValueError(f"It is not an entry: {wrong} has another kind of value.")
     return entry

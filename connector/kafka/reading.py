@@ -192,6 +192,19 @@ async def _next(
     return batch, position
 
 
+async def holds_back(kafka: KafkaSettings, topic: str) -> bool:
+    """Whether an open transaction keeps readers of committed records from the end of some partition.
+
+    Raises Unavailable.
+    """
+    async with clients.reading(kafka) as committed, clients.reading(kafka, committed=False) as uncommitted:
+        ends = await assign(uncommitted, {topic: END})
+        with failures.reading(f"Offsets of {topic} cannot be read"):
+            async with asyncio.timeout(ANSWER_SECONDS):
+                visible: Ends = await committed.end_offsets(list(ends))
+    return any(visible[partition] < end for partition, end in ends.items())
+
+
 async def offset_at(kafka: KafkaSettings, topic: str, partition: int, moment: datetime) -> int | None:
     """The offset of the first record that is not older than the moment; None when there is none."""
     wanted = TopicPartition(topic, partition)

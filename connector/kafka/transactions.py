@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -24,6 +24,7 @@ WRITE_SECONDS = 15.0
 # A slow commit may have been repeated on the wire, and the client's protocol has no epoch per transaction: a late copy
 # could end the next transaction. The producer is given up instead.
 SLOW_COMMIT_SECONDS = 2.0
+ABORT_SECONDS = 2.0
 # Large records in memory at a time.
 OUTSTANDING = 4
 
@@ -81,18 +82,15 @@ class Transactions:
 
         Raises as `write` does, and whatever the iterator raises; nothing of it is visible then.
         """
-        count = 0
         with self._using() as (producer, batcher):
             async with asyncio.timeout(seconds):
                 await producer.begin_transaction()
-                outstanding: deque[asyncio.Future[list[int]]] = deque()
-                async for record in records:
-                    outstanding.append(await batcher.enqueue([record]))
-                    count += 1
-                    if len(outstanding) >= OUTSTANDING:
-                        await outstanding.popleft()
-                await asyncio.gather(*outstanding)
-                await producer.commit_transaction()
+                try:
+                    count = await _send_all(batcher, records)
+                    await producer.commit_transaction()
+                except BaseException:
+                    await _abort(producer)
+                    raise
         self.usable = True
         return count
 
@@ -130,3 +128,23 @@ class Transactions:
             batcher.end(Unavailable(f"The producer {self.transactional_id} has been closed."))
         if producer is not None:
             await clients.end(producer, timeout=patience)
+
+
+async def _send_all(batcher: Batcher, records: AsyncIterator[Record]) -> int:
+    """Send with few records in memory, and return how many when all are acknowledged."""
+    count = 0
+    outstanding: deque[asyncio.Future[list[int]]] = deque()
+    async for record in records:
+        outstanding.append(await batcher.enqueue([record]))
+        count += 1
+        if len(outstanding) >= OUTSTANDING:
+            await outstanding.popleft()
+    await asyncio.gather(*outstanding)
+    return count
+
+
+async def _abort(producer: AIOKafkaProducer) -> None:
+    """End the transaction now, if that is possible: readers would wait for it until the broker's own timeout."""
+    with suppress(Exception):
+        async with asyncio.timeout(ABORT_SECONDS):
+            await producer.abort_transaction()

@@ -18,7 +18,7 @@ from yarl import URL
 
 from connector import __version__, tracing
 from connector.errors import BadCredentials, NotExecuted, PerhapsExecuted, Refused, TwilioError, Unreadable
-from connector.resources.rows import Request
+from connector.resources.rows import ACCOUNT, Request
 from connector.telemetry import (
     PACING_WAIT_SECONDS,
     TWILIO_ANSWERS,
@@ -37,7 +37,7 @@ from connector.twilio.answers import (
     is_success,
     parse_date,
 )
-from connector.twilio.clock import TwilioClock
+from connector.twilio.clock import AGREEING, TwilioClock
 from connector.twilio.concurrency import Concurrency
 from connector.twilio.encoding import Outgoing, encode, origin, redirected
 from connector.twilio.pacing import Pacing
@@ -45,6 +45,7 @@ from connector.twilio.pacing import Pacing
 TIMEOUT_SECONDS = 30.0
 IDLE_SECONDS = 30.0
 PATIENCE_SECONDS = 60.0
+LEARNING_SECONDS = 2.0
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 30.0
 # Connecting ends well before the whole does, so that a timeout tells whether the request was written.
@@ -186,6 +187,19 @@ class TwilioClient:
             raise
         self._note(request, started, response.status)
         return response
+
+    async def learn_time(self) -> None:
+        """Ask for nothing but Twilio's time, until its clock is known or cannot be learnt now.
+
+        It asks for what every key that sends messages may read: the account itself is refused to most API keys.
+        """
+        request = Request("GET", f"{ACCOUNT}/Messages.json", query=(("PageSize", "1"),), operation="ListMessage")
+        for _ in range(AGREEING + 1):
+            if self.clock.is_known:
+                return
+            with suppress(TwilioError):
+                async with self.slot(request):
+                    await self.send(request, timeout_seconds=LEARNING_SECONDS)
 
     async def request(
         self,

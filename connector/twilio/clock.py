@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from statistics import median
 
+from connector.events import boot_seconds
 from connector.telemetry import logger
 
 log = logger(__name__)
@@ -25,11 +26,6 @@ WARN_SECONDS = 30.0
 SLOW_SECONDS = 4.0
 # A Date is cut to whole seconds.
 CUT_SECONDS = 0.5
-
-
-def boot_seconds() -> float:
-    """A clock that is never set, and counts while the machine is suspended."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class TwilioClock:

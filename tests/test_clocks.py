@@ -1,0 +1,169 @@
+"""Clocks that are apart: ours and Twilio's, and those of two processes."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.events import Record, boot_seconds, now
+from connector.executor import doubt
+from connector.executor.doubt import ERROR_SECONDS
+from connector.executor.pending import pending
+from connector.executor.results import Answer, attempting, done
+from connector.kafka import journal, reading
+from connector.kafka.journal import Entry
+from connector.kafka.transactions import Transactions
+from connector.twilio.clock import TwilioClock
+from tests.executing import SEND, Executing, executing, message
+from tests.running import until
+
+TRUE = datetime(2026, 11, 24, 12, tzinfo=UTC)
+WHOLE = timedelta(seconds=42)
+HOURS = st.floats(-10_000, 10_000)
+
+
+def _clock(*, wrong: float, is_known: bool) -> TwilioClock:
+    """A clock that is so many seconds wrong, and has learnt Twilio's, or not."""
+    clock = TwilioClock("default", own=lambda: TRUE.timestamp() + wrong, boot=boot_seconds)
+    for _ in range(3 if is_known else 2):
+        clock.note(TRUE.replace(microsecond=0), sent=boot_seconds())
+    return clock
+
+
+def _attempt(*, age: float, wrong: float, is_known: bool) -> Entry:
+    """As a predecessor has written it, so many seconds ago."""
+    ahead = _clock(wrong=wrong, is_known=is_known).ahead
+    at = TRUE + timedelta(seconds=wrong - age)
+    return Entry(state="attempting", topic="t", offset=0, id="x", at=at, ahead=ahead)
+
+
+@given(st.floats(0, 10_000), HOURS, HOURS, st.data())
+def test_a_predecessors_attempt_is_never_thought_over_too_early_whatever_the_clocks_say(
+    age: float, theirs: float, ours: float, data: st.DataObject
+) -> None:
+    """And not long after it is, where both processes know Twilio's time."""
+    they_know, we_know = data.draw(st.booleans()), data.draw(st.booleans())
+    found = doubt.of_predecessor(
+        _attempt(age=age, wrong=theirs, is_known=they_know), fenced=boot_seconds(), whole=WHOLE
+    )
+    left = found.seconds_left(_clock(wrong=ours, is_known=we_know))
+    true = WHOLE.total_seconds() - age
+    assert max(0.0, true) - 0.1 <= left <= WHOLE.total_seconds()
+    if they_know and we_know:
+        assert left <= max(0.0, true + 2 * ERROR_SECONDS)
+
+
+# --- with Kafka and the simulator -------------------------------------------------------------------------------------
+@pytest.mark.parametrize("ahead", [-7200.0, -90.0, 90.0, 7200.0])
+async def test_what_was_executed_is_found_though_twilios_clock_is_another(
+    kafka: str, prefix: str, ahead: float
+) -> None:
+    async with executing(kafka, prefix, simulated={"clock_ahead": ahead}) as running:
+        running.simulator.fault("wrong-date", "*", seconds=50_000, times=1)
+        await running.serving()
+        running.simulator.fault("lose-answer", "CreateMessage", times=1)
+        await running.send(message("lost"), id="lost")
+        (first,) = await running.results(1)
+        struck = running.simulator.fault("slow-answer", "CreateMessage", seconds=1.5, times=1)
+        await running.send(message("crash"), id="crash")
+        await until(lambda: struck.hit > 0)
+        await running.break_off()
+        await running.start()
+        second = (await running.results(2))[1]
+    assert (first["outcome"], first["reconciled"]) == ("succeeded", True)
+    assert (second["outcome"], second["reconciled"]) == ("succeeded", True)
+    assert running.created() == ["lost", "crash"]
+
+
+def _entry_of(running: Executing, entry: Entry, *, at: datetime, ahead: float | None) -> Record:
+    moved = Entry(**{name: getattr(entry, name) for name in Entry.__slots__} | {"at": at, "ahead": ahead})
+    return journal.encode(running.prefix, moved, partition=0)
+
+
+@pytest.mark.parametrize("hours", [-3, 3])
+async def test_a_predecessor_whose_clock_was_wrong_by_hours_is_waited_for_seconds(
+    kafka: str, prefix: str, hours: int
+) -> None:
+    async with executing(kafka, prefix) as running:
+        await running.stop()
+        await running.send(message("never sent"), id="open")
+        command = pending(
+            topic=running.topic(f"commands.{SEND}"),
+            partition=0,
+            offset=0,
+            key=b"key",
+            value=b"",
+            headers=[("id", b"open")],
+            milliseconds=0,
+            command=SEND,
+        )
+        attempt = attempting(command, alike="")
+        await running.write(_entry_of(running, attempt, at=now() + timedelta(hours=hours), ahead=None))
+        await running.start()
+        (result,) = await running.results(1)
+    assert (result["outcome"], running.created()) == ("unknown", [])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "knew", "ahead"),
+    [
+        pytest.param(-7200, True, 0.0, id="the writer was two hours behind and knew it"),
+        pytest.param(0, False, -7200.0, id="we are two hours ahead"),
+        pytest.param(0, True, 7200.0, id="we are two hours behind"),
+    ],
+)
+async def test_an_id_of_a_minute_ago_is_known_whichever_clock_is_wrong(
+    kafka: str, prefix: str, *, wrong: float, knew: bool, ahead: float
+) -> None:
+    """`ahead` is Twilio's clock against ours; the writer of the journal was `wrong` against Twilio's."""
+    async with executing(kafka, prefix, simulated={"clock_ahead": ahead}) as running:
+        await running.stop()
+        command = pending(
+            topic=running.topic(f"commands.{SEND}"),
+            partition=0,
+            offset=99,
+            key=b"key",
+            value=b"",
+            headers=[("id", b"seen")],
+            milliseconds=0,
+            command=SEND,
+        )
+        at = now() + timedelta(seconds=ahead + wrong - 60)
+        entry = done(command, Answer("succeeded"))
+        await running.write(_entry_of(running, entry, at=at, ahead=-wrong if knew else None))
+        await running.send(message("again"), id="seen")
+        await running.start()
+        (result,) = await running.results(1)
+    assert (result["outcome"], running.created()) == ("duplicate", [])
+
+
+async def test_a_command_expires_by_twilios_clock_when_ours_is_wrong(kafka: str, prefix: str) -> None:
+    async with executing(kafka, prefix, simulated={"clock_ahead": 7200.0}) as running:
+        await running.send(message("first"), id="first")
+        await running.results(1)
+        late = (now() + timedelta(hours=1)).isoformat()
+        early = (now() + timedelta(hours=3)).isoformat()
+        await running.send(message("late"), id="late", expires_at=late)
+        await running.send(message("in time"), id="in time", expires_at=early)
+        outcomes = {one["command"]["id"]: one["outcome"] for one in await running.results(3)}
+    assert outcomes == {"first": "succeeded", "late": "expired", "in time": "succeeded"}
+
+
+async def test_a_transaction_of_media_that_was_broken_off_is_ended_by_the_next_owner(kafka: str, prefix: str) -> None:
+    """Readers of all recordings would wait for it, until the broker's own timeout of two minutes is over."""
+    async with executing(kafka, prefix) as running:
+        await running.stop()
+        left = Transactions(running.kafka, f"{prefix}-command-0-media", transaction_timeout_ms=120_000)
+        await left.open()
+        producer = left._producer
+        assert producer is not None
+        await producer.begin_transaction()
+        await (await producer.send(running.topic("recording-media"), b"half a recording", partition=0))
+        assert await reading.holds_back(running.kafka, running.topic("recording-media"))
+        await running.start()
+        async with asyncio.timeout(30):
+            while await reading.holds_back(running.kafka, running.topic("recording-media")):
+                pass
+        await left.close()
