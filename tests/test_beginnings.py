@@ -132,7 +132,8 @@ def test_whatever_is_found_a_beginning_lies_within_its_topic_and_its_journal(
 
 @given(some_commits, st.dictionaries(st.just(TOPIC), offsets), st.booleans())
 def test_a_checkpoint_reads_back_as_it_was(held: Commits | None, doubtful: dict[str, int], final: bool) -> None:  # noqa: FBT001 - drawn
-    checkpoint = Checkpoint(held or {}, ids=IDS, doubtful=doubtful, outdated=held or {}, is_final=final)
+    marks = {"is_final": final, "has_lost_ids": not final}
+    checkpoint = Checkpoint(held or {}, ids=IDS, doubtful=doubtful, outdated=held or {}, **marks)
     record = checkpoints.encode("t", checkpoint, partition=1)
     assert record.value is not None
     assert checkpoints.decode(record.value) == checkpoint

@@ -74,6 +74,13 @@ def _beginning(found: Found, topic: str) -> Beginning:
     return _continued(found, topic, known)
 
 
+def has_lost_ids(found: Found) -> bool:
+    """Whether the journal may have held more ids than it holds: its beginning is gone, or it is, or was, another."""
+    first, last = found.bounds[found.journal]
+    has_lost = found.checkpoint is not None and found.checkpoint.has_lost_ids
+    return has_lost or first > 0 or not _is_same(found, found.journal) or (last == 0 and found.has_results)
+
+
 def _anew(found: Found, topic: str, known: _Known | None, reason: str) -> Beginning:
     """Begin with a topic of which nothing is known but that it has had another life."""
     start, end = found.bounds[topic]

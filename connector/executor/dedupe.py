@@ -1,16 +1,17 @@
 """Repeats of a caller: an id that was seen within the dedupe window is not executed again."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, aclosing
 from datetime import datetime, timedelta
 
 from connector import telemetry
 from connector.errors import Unavailable
-from connector.events import now
+from connector.events import Position, now
+from connector.executor import repeats
 from connector.executor.ids import DIGEST_IDS, MAX_IDS, Ids, number_of
 from connector.executor.pending import Pending
-from connector.kafka import journal
+from connector.kafka import journal, reading
 from connector.settings import KafkaSettings
 
 log = telemetry.logger(__name__)
@@ -37,9 +38,19 @@ class Dedupe:
         window: timedelta,
         digest_at: int | None,
         present: Callable[[], datetime] = now,
+        lost: Sequence[str] = (),
+        is_forgotten: bool = False,
     ) -> None:
+        """`lost` names the commands of which the journal may have lost ids: their results tell them as well.
+
+        `is_forgotten`: of some commands nothing else may be left than their results, however old these are.
+        """
         self.digest_at = digest_at
         self._present = present
+        self._lost = lost
+        self._is_forgotten = is_forgotten
+        self._told: dict[tuple[str, str], journal.Entry] = {}
+        self._answered: dict[Position, journal.Entry] = {}
         self._kafka = kafka
         self._partition = partition
         self._window = window
@@ -59,16 +70,33 @@ class Dedupe:
             dated = await journal.offset_of(self._kafka, self._partition, since - MARGIN)
             latest = max(0, end - LATEST)
             start = latest if dated is None else min(dated, latest)
-        if start is not None:
-            async for entry, offset in journal.entries(self._kafka, self._partition, start=start, end=end):
-                if entry.names_id:
-                    self._ids.note(number_of(entry.command_topic, entry.id), offset, entry.moment)
-                    digest = self._ids.digest(through=offset + 1, previous=self.digest_at)
-                    if digest is not None:
-                        await keep(digest)
-                        start = offset + 1
-        self._through = end if start is None else start
+        async for entry, offset in journal.entries(self._kafka, self._partition, start=start, end=end):
+            if entry.names_id:
+                self._ids.note(number_of(entry.command_topic, entry.id), offset, entry.moment)
+                digest = self._ids.digest(through=offset + 1, previous=self.digest_at)
+                if digest is not None:
+                    await keep(digest)
+                    start = offset + 1
+        self._through = start
+        if self._is_forgotten or (self._lost and not await self._reaches_back(since, end)):
+            await self._ask_results(since - MARGIN)
         self._loaded.set()
+
+    async def _reaches_back(self, since: datetime, end: int) -> bool:
+        """Whether the journal holds an entry of before the window, so that it holds all of the window."""
+        topic = journal.topic_of(self._kafka)
+        first, _ = (await reading.bounds(self._kafka, [topic], self._partition))[topic]
+        dated = await journal.offset_of(self._kafka, self._partition, since)
+        return (end if dated is None else dated) > first
+
+    async def _ask_results(self, since: datetime) -> None:
+        begin = None if self._is_forgotten else since
+        async with aclosing(repeats.answered(self._kafka, self._lost, self._partition, begin)) as found:
+            async for origin, entry in found:
+                if self._is_forgotten:
+                    self._answered[origin] = entry
+                if entry.names_id and entry.at >= since:
+                    self._told[entry.topic, entry.id] = entry
 
     async def _load_digests(self, since: datetime) -> int | None:
         """Read the digests of the window; where the entries begin that are in none of them."""
@@ -91,6 +119,14 @@ class Dedupe:
             if entry.explicit:
                 self._ids.begin(number_of(entry.command_topic, entry.id), entry.topic_offset)
 
+    async def answer_of(self, command: Pending, waiting: Waiting) -> journal.Entry | None:
+        """How this very command ended, if its result is all that is left of it."""
+        if not self._loaded.is_set():
+            with waiting():
+                await self._loaded.wait()
+        entry = self._answered.get(command.origin)
+        return entry if entry is not None and repeats.is_answer_to(entry, command) else None
+
     async def first(self, command: Pending, waiting: Waiting, *, begin: bool = True) -> journal.Entry | None:
         """How an earlier command of the same id ended; None for the first of its id, which is running from then on.
 
@@ -111,6 +147,9 @@ class Dedupe:
                 continue
             end = self._ids.end_of(number)
             if end is None or end in others:
+                told = self._told.get((command.origin.topic, command.id))
+                if told is not None and self._is_first(told, command):
+                    return told
                 if begin:
                     self._ids.begin(number, command.topic_offset)
                 return None

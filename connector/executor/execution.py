@@ -128,7 +128,7 @@ class Execution:
             await self._finish(*await self._answer_in_doubt(entry))
             return
         self._perhaps = is_forgotten = self._owner.is_doubtful(self._command)
-        if not is_forgotten and await self._forwarded():
+        if await (self._was_answered() if is_forgotten else self._forwarded()):
             return
         refused = await self._refused_reply()
         first = await self._owner.dedupe.first(self._command, self._owner.waiting)
@@ -181,10 +181,18 @@ class Execution:
         resolved = await self._after_predecessor(job, entry)
         return [resolved] if resolved is not None else await self._answer(job)
 
+    async def _was_answered(self) -> bool:
+        """Whether a command of which the journal knows nothing more has its result: then that is all it gets."""
+        ended = await self._owner.dedupe.answer_of(self._command, self._owner.waiting)
+        if ended is not None:
+            entry = replace(results.done(self._command, Answer("succeeded")), outcome=ended.outcome, sid=ended.sid)
+            await self._owner.finish(self._command, [], replace(entry, at=ended.at))
+        return ended is not None
+
     async def _answer_forgotten(self) -> list[Answer]:
         """The answers to a command that may have been executed, though nothing tells: a create is not sent."""
         try:
-            job = self._process.prepare(self._command)
+            job = self._prepare()
         except Rejected as error:
             return [self._unknown(results.FORGOTTEN, reason=f"{error!s:.200}")]
         return await self._answer(job) if job.repeatable else [self._unknown(results.FORGOTTEN)]
@@ -226,7 +234,7 @@ class Execution:
 
     async def _send_on(self, record: Record) -> None:
         """Write the command where it belongs. While Kafka does not take it there, only its key waits."""
-        pause = FIRST_LOOK_SECONDS
+        pause = doubt.FIRST_LOOK_SECONDS
         while True:
             try:
                 await self._owner.finish(self._command, [record], results.forwarded(self._command))
@@ -235,7 +243,7 @@ class Execution:
             else:
                 return
             await self._owner.wait(pause)
-            pause = min(pause * 2, LONGEST_LOOK_SECONDS)
+            pause = min(pause * 2, doubt.LONGEST_LOOK_SECONDS)
 
     async def _finish_repeat(self, first: journal.Entry) -> None:
         ask = partial(self._process.first_answer, self._command, first)

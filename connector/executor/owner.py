@@ -140,10 +140,8 @@ class Owner:
     def _start(self, restored: Restored) -> list["asyncio.Task[None]"]:
         """Begin to write, and then to read."""
         since = partial(journal.since, self._kafka, self.assignment.partition)
-        self._writer = Writer(
-            self.assignment.transactions, journal=journal.topic_of(self._kafka), end=restored.end, since=since
-        )
-        partition = self.assignment.partition
+        entries, partition = journal.topic_of(self._kafka), self.assignment.partition
+        self._writer = Writer(self.assignment.transactions, journal=entries, end=restored.end, since=since)
         return [
             asyncio.create_task(self._writer.run(), name=f"writer-{partition}"),
             asyncio.create_task(self._serve(restored), name=f"committer-{partition}"),
@@ -178,9 +176,8 @@ class Owner:
 
     async def _until_drained(self, tasks: Sequence["asyncio.Task[None]"]) -> None:
         """Finish what is in flight; without a writer nothing can be finished any more."""
-        draining = asyncio.create_task(
-            self._lanes.drain(self.assignment.drain_seconds), name=f"drain-{self.assignment.partition}"
-        )
+        drain = self._lanes.drain(self.assignment.drain_seconds)
+        draining = asyncio.create_task(drain, name=f"drain-{self.assignment.partition}")
         try:
             await asyncio.wait({draining, *tasks}, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
@@ -204,6 +201,8 @@ class Owner:
             window=self._window,
             digest_at=restored.digest_at,
             present=self._present,
+            lost=restored.lost_ids,
+            is_forgotten=bool(restored.checkpoint.doubtful),
         )
         self.dedupe.resume([*(attempt.entry for attempt in self._attempts.values()), *restored.former])
         return restored

@@ -3,25 +3,23 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-import orjson
-
 from connector import telemetry
 from connector.errors import ConnectorError, Rejected
 from connector.events import Envelope
-from connector.executor import forwarding, reconcile
+from connector.executor import forwarding, reconcile, repeats
 from connector.executor.answers import Store
 from connector.executor.doubt import of_predecessor
 from connector.executor.job import Job
 from connector.executor.lost_records import LostRecord
 from connector.executor.pending import SPRING_PARTITION, Pending, pending
 from connector.executor.results import Answer
-from connector.kafka import journal, reading
+from connector.kafka import journal
 from connector.kafka.claims import Claims, Seen
 from connector.kafka.ownership import RawRecord
 from connector.resources.models import texts
@@ -32,9 +30,6 @@ from connector.twilio.client import TwilioClient
 from connector.twilio.clock import TwilioClock
 
 REQUEST_TIMEOUT = timedelta(seconds=10)
-# A result is written together with its journal entry, and timed a moment later.
-RESULT_SPREAD = timedelta(seconds=2)
-RESULT_RECORDS = 20_000
 LEARNING_SECONDS = 5.0
 
 log = telemetry.logger(__name__)
@@ -265,38 +260,6 @@ class Process:
 
     # --- repeats --------------------------------------------------------------------------------------------------
     async def first_answer(self, command: Pending, first: journal.Entry) -> Answer:
-        """The answer to a command whose id was seen before: with the first result's bundles, if they are still there.
-
-        Of a list that took several records they are those of the last one. Raises Unavailable.
-        """
-        return Answer("duplicate", bundles=await self._first_bundles(command, first.at), sid=first.sid)
-
-    async def _first_bundles(self, command: Pending, finished_at: datetime) -> Sequence[bytes]:
-        topic, partition = f"{self.prefix}.results.{command.command}", command.partition
-        start = await reading.offset_at(self.kafka, topic, partition, finished_at - RESULT_SPREAD)
-        if start is None:
-            return ()
-        # Committed does not mean visible yet: up to the end, whatever is still open there.
-        end = min(await reading.end_of(self.kafka, topic, partition), start + RESULT_RECORDS)
-        # Most records are told apart without parsing them.
-        quoted = orjson.dumps(command.id)
-        async with aclosing(reading.between(self.kafka, topic, partition, start=start, end=end)) as batches:
-            async for batch in batches:
-                for item in batch:
-                    if item.value is not None and quoted in item.value:
-                        bundles = _bundles_of(item.value, command.id)
-                        if bundles is not None:
-                            return bundles
-        return ()
-
-
-def _bundles_of(value: bytes, command_id: str) -> Sequence[bytes] | None:
-    """The bundles of a result, None when it is another command's, not its last record, or not a result at all."""
-    try:
-        result = orjson.loads(value)
-        result = result.get("data", result)
-        if result["command"]["id"] != command_id or result["outcome"] == "duplicate" or not result["last"]:
-            return None
-        return [orjson.dumps(bundle) for bundle in result["bundles"]]
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return None
+        """The answer to a command whose id was seen before: with the first result's bundles. Raises Unavailable."""
+        bundles = await repeats.first_bundles(self.kafka, command, first)
+        return Answer("duplicate", bundles=bundles, sid=first.sid)

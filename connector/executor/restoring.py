@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from connector import telemetry
 from connector.executor import forwarding
-from connector.executor.beginnings import Beginning, Found, beginnings
+from connector.executor.beginnings import Beginning, Found, beginnings, has_lost_ids
 from connector.executor.offsets import Progress
 from connector.kafka import checkpoints, journal, reading, topic_ids
 from connector.kafka.checkpoints import Checkpoint
@@ -22,6 +22,7 @@ class Restored:
 
     `end` is the journal's; `attempts` are open, and the records of `lost` among them are gone; `former` are open
     attempts of topics that were created anew. `checkpoint` holds what the next one begins with.
+    `lost_ids` are the commands of which the journal may have lost ids.
     """
 
     end: int
@@ -30,6 +31,7 @@ class Restored:
     lost: Sequence[journal.Entry]
     former: Sequence[journal.Entry]
     digest_at: int | None
+    lost_ids: Sequence[str]
     checkpoint: Checkpoint
 
 
@@ -45,6 +47,7 @@ async def restore(kafka: KafkaSettings, assignment: Assignment, topics: Mapping[
     _tell(partition, begun, state)
     digests = [one.commit.digest for one in begun.values() if one.commit is not None and one.commit.digest is not None]
     attempts = {place: attempt for place, attempt in state.open.items() if place[0] in begun}
+    has_lost = has_lost_ids(found) or any(beginning.reason for beginning in begun.values())
     return Restored(
         end=end,
         progress={topic: _progress(beginning, state, topic) for topic, beginning in begun.items()},
@@ -52,18 +55,20 @@ async def restore(kafka: KafkaSettings, assignment: Assignment, topics: Mapping[
         lost=[entry for entry, _ in attempts.values() if not _is_within(found.bounds[entry.topic], entry.offset)],
         former=[entry for entry, _ in state.former.values() if begun[entry.topic].former is not None],
         digest_at=max(digests, default=None),
+        lost_ids=_callers_commands(topics) if has_lost else (),
         checkpoint=Checkpoint(
             commits={},
             ids={**(found.checkpoint.ids if found.checkpoint else {}), **found.ids},
             doubtful={topic: beginning.doubtful for topic, beginning in begun.items() if beginning.doubtful},
             outdated=found.group if any(beginning.reason for beginning in begun.values()) else {},
+            has_lost_ids=has_lost,
         ),
     )
 
 
 async def _found(kafka: KafkaSettings, assignment: Assignment, topics: Mapping[str, str]) -> Found:
     entries = journal.topic_of(kafka)
-    results = [f"{kafka.topic_prefix}.results.{name}" for name in topics.values() if name != forwarding.NAME]
+    results = [f"{kafka.topic_prefix}.results.{name}" for name in _callers_commands(topics)]
     # Committed offsets are read after the fencing producer was opened, and bounds after all that may still be written.
     group = await assignment.committed()
     checkpoint = await checkpoints.restore(kafka, assignment.partition)
@@ -76,6 +81,10 @@ async def _found(kafka: KafkaSettings, assignment: Assignment, topics: Mapping[s
         ids=await topic_ids.topic_ids(kafka, [entries, *topics]),
         has_results=any(bounds[topic][1] > 0 for topic in results),
     )
+
+
+def _callers_commands(topics: Mapping[str, str]) -> list[str]:
+    return [name for name in topics.values() if name != forwarding.NAME]
 
 
 def _progress(beginning: Beginning, state: journal.State, topic: str) -> Progress:

@@ -31,7 +31,8 @@ class Checkpoint:
 
     `doubtful` says of a topic below which offset it is unknown which commands were executed. `outdated` are commits of
     the group that this checkpoint corrects: as long as the group still says so, it is not to be believed. `is_final`:
-    an owner has stopped in order, and nothing was attempted afterwards.
+    an owner has stopped in order, and nothing was attempted afterwards. `has_lost_ids`: the journal has begun after ids
+    were finished that it does not know.
     """
 
     commits: Commits
@@ -39,6 +40,7 @@ class Checkpoint:
     doubtful: Mapping[str, int] = field(default_factory=dict)
     outdated: Commits = field(default_factory=dict)
     is_final: bool = False
+    has_lost_ids: bool = False
 
 
 def topic_of(kafka: KafkaSettings) -> str:
@@ -62,6 +64,7 @@ def decode(value: bytes) -> Checkpoint:
             doubtful={topic: int(offset) for topic, offset in members["doubtful"].items()},
             outdated=_commits(members["outdated"]),
             is_final=members["is_final"] is True,
+            has_lost_ids=members.get("has_lost_ids") is True,
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"It is not a checkpoint ({type(error).__name__}).") from error

@@ -126,7 +126,7 @@ def _of(names: Sequence[str], what: str, consequence: str) -> str:
 
 
 def _outlived(present: Iterable[tuple[Topic, Actual]]) -> str:
-    """Commands that outlive the journal are executed again when the group's offsets are lost."""
+    """What was executed of commands that outlive the journal may not be known when the group's offsets are lost."""
     kept = {topic.purpose: found.number("retention.ms", UNLIMITED) for topic, found in present}
     journal = kept.get("journal", UNLIMITED)
     longer = [
@@ -134,7 +134,7 @@ def _outlived(present: Iterable[tuple[Topic, Actual]]) -> str:
         for topic, found in present
         if topic.purpose == "command" and journal >= 0 and not 0 <= found.number("retention.ms", UNLIMITED) <= journal
     ]
-    consequence = "after an outage that outlasts the group's offsets they would be executed again"
+    consequence = "after a crash and an outage that outlasts the group's offsets, some may be answered unknown"
     return _of(longer, "commands are kept longer than the journal in", consequence)
 
 
