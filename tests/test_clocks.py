@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connector.dev.broker import Broker
 from connector.events import Record, boot_seconds, now
 from connector.executor import doubt
 from connector.executor.doubt import ERROR_SECONDS
@@ -17,6 +18,7 @@ from connector.kafka.journal import Entry
 from connector.kafka.transactions import Transactions
 from connector.twilio.clock import TwilioClock
 from tests.executing import SEND, Executing, executing, message
+from tests.guarantees.without import taken_away
 from tests.running import until
 
 TRUE = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -56,6 +58,17 @@ def test_a_predecessors_attempt_is_never_thought_over_too_early_whatever_the_clo
 
 
 # --- with Kafka and the simulator -------------------------------------------------------------------------------------
+async def test_without_twilios_clock_what_was_executed_is_not_found(kafka: str, prefix: str) -> None:
+    """What the next test shows to be found."""
+    with taken_away("Twilio's clock"):
+        async with executing(kafka, prefix, simulated={"clock_ahead": 7200.0}) as running:
+            await running.serving()
+            running.simulator.fault("lose-answer", "CreateMessage", times=1)
+            await running.send(message("lost"), id="lost")
+            (first,) = await running.results(1)
+    assert (first["outcome"], running.created()) == ("unknown", ["lost"])
+
+
 @pytest.mark.parametrize("ahead", [-7200.0, -90.0, 90.0, 7200.0])
 async def test_what_was_executed_is_found_though_twilios_clock_is_another(
     kafka: str, prefix: str, ahead: float
@@ -149,6 +162,36 @@ async def test_a_command_expires_by_twilios_clock_when_ours_is_wrong(kafka: str,
         await running.send(message("in time"), id="in time", expires_at=early)
         outcomes = {one["command"]["id"]: one["outcome"] for one in await running.results(3)}
     assert outcomes == {"first": "succeeded", "late": "expired", "in time": "succeeded"}
+
+
+EXPIRING = {
+    "transactional.id.expiration.ms": "1000",
+    "transaction.remove.expired.transaction.cleanup.interval.ms": "200",
+    "producer.id.expiration.ms": "1000",
+    "producer.id.expiration.check.interval.ms": "200",
+}
+
+
+async def test_an_owner_that_rests_until_kafka_has_forgotten_its_producer_goes_on() -> None:
+    """As after a week without a command (transactional.id.expiration.ms), or a day (producer.id.expiration.ms)."""
+    broker = await Broker(properties=EXPIRING).start()
+    try:
+        async with executing(broker.bootstrap_servers, "forgotten") as running:
+            await running.send(message("before"), id="before")
+            await running.results(1)
+            await asyncio.sleep(3)
+            await running.send(message("after"), id="after")
+            await running.results(2)
+            await running.break_off()
+            await asyncio.sleep(3)
+            await running.start()
+            await running.send(message("after"), id="after")
+            await running.send(message("last"), id="last")
+            outcomes = [one["outcome"] for one in await running.results(4)]
+    finally:
+        await broker.stop(gracefully=False)
+    assert outcomes == ["succeeded", "succeeded", "duplicate", "succeeded"]
+    assert running.created() == ["before", "after", "last"]
 
 
 async def test_a_transaction_of_media_that_was_broken_off_is_ended_by_the_next_owner(kafka: str, prefix: str) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -11,7 +13,10 @@ from confluent_kafka import TopicPartition as Place
 from confluent_kafka.admin import AdminClient
 
 from connector.events import Record
+from connector.executor import repeats
+from connector.executor.pending import pending
 from connector.kafka import topics
+from connector.kafka.journal import Entry
 from connector.resources import COMMANDS
 from tests.executing import SEND, Executing, executing, message
 from tests.guarantees.without import taken_away
@@ -113,39 +118,81 @@ async def test_without_doubt_creates_of_which_nothing_is_known_would_be_executed
             await operator.empty("journal")
             await operator.forget_offsets()
             await operator.create_anew("checkpoints")
+            await operator.empty(f"results.{SEND}")
             await running.start()
             await until(lambda: len(running.created()) == 2 * len(BEFORE))
     assert sorted(running.created()) == sorted(2 * BEFORE)
 
 
+@pytest.mark.parametrize("results_are_left", [True, False])
 async def test_where_nothing_tells_what_was_executed_creates_are_unknown_and_the_rest_is_executed(
-    kafka: str, prefix: str, capsys: pytest.CaptureFixture[str]
+    kafka: str, prefix: str, capsys: pytest.CaptureFixture[str], *, results_are_left: bool
 ) -> None:
-    """Then, and after a crash: a doubt is not forgotten before what it is about is answered."""
+    """Then, and after a crash: a doubt is not forgotten before what it is about is answered.
+
+    What has its result gets no other one, as far as results are left.
+    """
     async with rested(kafka, prefix) as (running, operator):
         await operator.empty("journal")
         await operator.forget_offsets()
         await operator.create_anew("checkpoints")
+        if not results_are_left:
+            await operator.empty(f"results.{SEND}")
         await running.send(message("meanwhile"), id="meanwhile")
         await running.send(b"{", id="unreadable")
         await running.send({"resource": "messages", "limit": 1}, command="list", id="harmless")
         running.simulator.fault("latency", "ListMessage", seconds=0.5)
         await running.start()
         assert await outcomes(running, 1, command="list") == {"harmless": ["succeeded"]}
-        found = await outcomes(running, 12)
+        found = await outcomes(running, 7)
         await running.break_off()
         await running.start()
         await running.send(message("afterwards"), id="afterwards")
-        assert (await outcomes(running, 13))["afterwards"] == ["succeeded"]
+        assert (await outcomes(running, 8))["afterwards"] == ["succeeded"]
         await running.send(message("meanwhile"), id="meanwhile")
-        assert (await outcomes(running, 14))["meanwhile"] == ["unknown", "duplicate"]
+        assert (await outcomes(running, 9))["meanwhile"] == ["unknown", "duplicate"]
     assert found == {
-        **{known: ["succeeded", "unknown"] for known in BEFORE},
+        **{known: ["succeeded" if results_are_left else "unknown"] for known in BEFORE},
         "meanwhile": ["unknown"],
         "unreadable": ["unknown"],
     }
     assert running.created() == [*BEFORE, "afterwards"]
     assert "commands in doubt" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("loss", ["emptied", "created anew"])
+async def test_an_id_of_the_window_is_known_though_the_journal_is_lost(kafka: str, prefix: str, loss: str) -> None:
+    async with rested(kafka, prefix) as (running, operator):
+        await (operator.empty("journal") if loss == "emptied" else operator.create_anew("journal"))
+        await running.write(Record(running.topic(f"results.{SEND}"), b"stranger", b'{"command": 1}', [], 0))
+        await running.send(message("again"), id="before-3")
+        await running.start()
+        (result,) = [one for one in await running.results(7) if one.get("outcome") == "duplicate"]
+        await running.stop()
+        await running.start()
+        await running.send(message("and again"), id="before-4")
+        later = (await running.results(8))[-1]
+    assert (result["bundles"][0]["body"], later["outcome"], running.created()) == ("before-3", "duplicate", BEFORE)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds", "is_answered"),
+    [
+        ([("id", b"x")], -1, True),
+        ([("id", b"y")], -1, False),
+        ([], -1, False),
+        pytest.param([("id", b"x")], 1, False, id="written later, in a topic created anew"),
+    ],
+)
+def test_a_result_at_the_place_of_a_command_need_not_be_its_own(
+    headers: list[tuple[str, bytes | None]], *, seconds: float, is_answered: bool
+) -> None:
+    finished = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    milliseconds = int((finished + timedelta(seconds=seconds)).timestamp() * 1000)
+    place: dict[str, Any] = {"topic": "t", "partition": 0, "offset": 7, "key": None, "value": b"", "command": SEND}
+    command = pending(**place, headers=headers, milliseconds=milliseconds)
+    entry = Entry(state="done", topic="t", offset=-1, id="x" if headers else command.id, at=finished)
+    assert repeats.is_answer_to(entry, command) is is_answered
 
 
 async def test_a_journal_that_was_created_anew_after_an_orderly_stop_is_not_missed(kafka: str, prefix: str) -> None:
