@@ -5,9 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from connector.simulator import Simulator
 from connector.twilio.clock import AGREEING, NEAR_SECONDS, SAMPLES, TOLERATED_SECONDS, TwilioClock
+from tests.twilio_servers import connected
 
 TRUE = datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp()
 
@@ -89,3 +92,14 @@ def test_clocks_that_are_apart_are_told_once_and_once_when_they_are_not() -> Non
         world.answer(clock)
     assert [line["event"] for line in logs] == ["clocks apart", "clocks together again"]
     assert 3590 < logs[0]["twilio_ahead_seconds"] < 3610
+
+
+async def test_the_time_is_learnt_from_refusals_which_count_as_nothing_else(simulator: Simulator) -> None:
+    """Standard API keys may not read their account; that their credentials are wrong is not to be said."""
+    refused = ("SK" + "0" * 32, SecretStr("refused"))
+    with capture_logs() as logged:
+        async with connected(simulator.url, auth=refused) as client:
+            await client.learn_time()
+            assert client.clock.is_known
+    assert [entry.status for entry in simulator.journal] == [401] * AGREEING
+    assert [line["event"] for line in logged] == []

@@ -191,15 +191,15 @@ class TwilioClient:
     async def learn_time(self) -> None:
         """Ask for nothing but Twilio's time, until its clock is known or cannot be learnt now.
 
-        It asks for what every key that sends messages may read: the account itself is refused to most API keys.
+        Any answer tells it, a refusal as well: most API keys may not read their account. So none counts otherwise.
         """
-        request = Request("GET", f"{ACCOUNT}/Messages.json", query=(("PageSize", "1"),), operation="ListMessage")
+        request = Request("GET", f"{ACCOUNT}.json", operation="FetchAccount")
         for _ in range(AGREEING + 1):
             if self.clock.is_known:
                 return
             with suppress(TwilioError):
                 async with self.slot(request):
-                    await self.send(request, timeout_seconds=LEARNING_SECONDS)
+                    await self._exchange(self._outgoing(request), LEARNING_SECONDS, None)
 
     async def request(
         self,
