@@ -135,6 +135,10 @@ class PerhapsExecuted(TwilioError):
     """Sent, and no answer that tells: timeout, reset, any 5xx. A create may not be repeated blindly."""
 
 
+class PerhapsStored(PerhapsExecuted):
+    """Twilio answered, but Kafka did not say whether it took what was read."""
+
+
 class Unreadable(PerhapsExecuted):
     """Twilio answered 2xx with a body that cannot be read; the message says why and holds nothing of the body."""
 

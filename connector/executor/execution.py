@@ -24,6 +24,7 @@ from connector.errors import (
     BadCredentials,
     NotExecuted,
     PerhapsExecuted,
+    PerhapsStored,
     Refused,
     Rejected,
     Superseded,
@@ -290,9 +291,9 @@ class Execution:
                 self._perhaps = True
                 return await self._resolve(job, doubt.own(self._attempted, settle=self._process.settle_time))
             case _:
-                # Reading leaves nothing in doubt, but whether its media were stored may be.
-                leaves_nothing = job.request.method == "GET" and job.operation.answer != "binary"
-                self._perhaps |= isinstance(error, PerhapsExecuted) and not leaves_nothing
+                # Reading leaves nothing in doubt, except whether Kafka has stored the media that were read.
+                is_reading = job.request.method == "GET" and not isinstance(error, PerhapsStored)
+                self._perhaps |= isinstance(error, PerhapsExecuted) and not is_reading
                 self._unreadable += isinstance(error, Unreadable)
                 if self._unreadable >= UNREADABLE_TRIES:
                     return self._given_up(error)

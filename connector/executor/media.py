@@ -19,7 +19,7 @@ from connector import telemetry
 from connector.errors import (
     ConfigurationError,
     NotExecuted,
-    PerhapsExecuted,
+    PerhapsStored,
     Refused,
     Superseded,
     Unavailable,
@@ -137,7 +137,7 @@ class MediaWriter:
     async def write(self, chunks: AsyncIterator[Record]) -> int:
         """Write all or none; returns how many.
 
-        Raises NotExecuted when another owner is at work, PerhapsExecuted when Kafka does not say whether it took them,
+        Raises NotExecuted when another owner is at work, PerhapsStored when Kafka does not say whether it took them,
         Unreadable when it does not take them in time, and Refused when it never takes them.
         """
         clock = asyncio.get_running_loop().time
@@ -156,7 +156,7 @@ class MediaWriter:
             except Unavailable as error:
                 if clock() - started >= MEDIA_SECONDS:
                     raise Unreadable(f"Kafka did not take the recording within {MEDIA_SECONDS:.0f} seconds.") from error
-                raise PerhapsExecuted("Kafka did not say whether the media were written.") from error
+                raise PerhapsStored("Kafka did not say whether the media were written.") from error
 
     async def end_predecessor(self) -> None:
         """End what a predecessor has left open: readers of all media wait for it, up to two minutes.
