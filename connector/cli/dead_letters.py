@@ -161,7 +161,7 @@ def replay(
         raise typer.Exit(1) from None
     if output is Format.text:
         say(f"Replayed {done} of {len(plan.chosen)}.")
-    # What was chosen by a condition may have been replayed by somebody else meanwhile.
+    # What was chosen by a condition may have been replayed by another replayer meanwhile.
     raise typer.Exit(1 if plan.refused or (places and done < len(plan.chosen)) else 0)
 
 

@@ -53,7 +53,7 @@ def lines(shown: dict[str, Any]) -> list[tuple[str, str]]:
     origin, verdict = shown["origin"], shown["verdict"]
     place = f"{origin['topic']}, partition {origin['partition']}, offset {origin['offset']}" if shown["topic"] else ""
     note = f" ({verdict['note']})" if verdict and verdict["note"] else ""
-    decided = verdict and f"{verdict['decision']} by {verdict['by'] or 'somebody'} at {verdict['at']}{note}"
+    decided = verdict and f"{verdict['decision']} by {verdict['by'] or 'an unnamed person'} at {verdict['at']}{note}"
     lines = [
         ("place", f"{shown['partition']}/{shown['offset']}"),
         ("at", _time(shown["at"])),

@@ -1,7 +1,7 @@
-"""What happened lately, read from Kafka by one reader without a group, while somebody looks.
+"""What happened lately, read from Kafka by one reader without a group, while a viewer looks.
 
-Any process shows everything, whoever did it. What is kept is bounded and holds no content; content is read again, by
-its place, when somebody asks for it.
+Any process shows what all of them did. What is kept is bounded and holds no content; content is read again, by
+its place, when a viewer asks for it.
 """
 
 import asyncio
@@ -113,11 +113,11 @@ class Feed:
 
     @property
     def is_watched(self) -> bool:
-        """Whether somebody has looked lately."""
+        """Whether a viewer has looked lately."""
         return time.monotonic() - self._looked_at < IDLE_SECONDS
 
     async def run(self) -> None:
-        """Read while somebody looks, until cancelled; forget everything when nobody does."""
+        """Read while a viewer looks, until cancelled; forget everything when the last one has gone."""
         while True:
             await self._wanted.wait()
             try:
@@ -163,7 +163,7 @@ class Feed:
                 continue
             try:
                 self._takers[flow](self, record, flow, now)
-            except Exception as error:  # noqa: BLE001 - whatever somebody wrote into a topic, the console goes on
+            except Exception as error:  # noqa: BLE001 - whatever a topic holds, the console goes on
                 log.debug("record left out", topic=record.topic, reason=type(error).__name__)
         for key, record in newest.items():
             self._cursor(key.decode(errors="replace"), record.value)

@@ -14,7 +14,7 @@ from connector.kafka.control import Verdict
 from connector.resources import COMMANDS
 from connector.resources.parameters import mistakes
 
-# Headers that hold names, ids and times; what else somebody wrote beside a record is content.
+# Headers that hold names, ids and times; what else a producer wrote beside a record is content.
 KNOWN = frozenset(
     {"id", "ce_id", "correlation-id", "connection", "expires-at", "reply-to", "content-type", REPLAY_COUNT}
 )
@@ -76,7 +76,7 @@ class Decisions:
 
 
 class Refusal(NamedTuple):
-    """Why a letter is not replayed. `again`: it is, for somebody who insists."""
+    """Why a letter is not replayed. `again`: it is, if the operator insists."""
 
     kind: Literal["decided", "forgotten", "no command"]
     sentence: str
@@ -134,7 +134,7 @@ def headers(record: Received) -> list[list[str]]:
 
 
 def content(record: Received) -> dict[str, Any]:
-    """What a dead letter holds, for somebody who asked for it: text where it is text, else base64."""
+    """What a dead letter holds, for the operator who asked for it: text where it is text, else base64."""
     raw = record.value or b""
     try:
         text, encoding = raw.decode(), "text"
@@ -158,7 +158,7 @@ def refusal(found: DeadLetter, topics: Container[str], decisions: Decisions) -> 
     if found.milliseconds < decisions.since:
         return Refusal(
             "forgotten",
-            "It is older than what the control topic still holds: nobody knows whether it was replayed before.",
+            "It is older than what the control topic still holds: it is unknown whether it was replayed before.",
             again=True,
         )
     return None

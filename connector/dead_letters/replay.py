@@ -1,4 +1,4 @@
-"""Dead letters are replayed: each is written to its topic again, once, whoever asks and whatever dies meanwhile.
+"""Dead letters are replayed: each is written to its topic again, once, even if several ask or a replayer dies.
 
 The record and the decision that it was replayed are written in one transaction. There is one transactional id: who
 opens it ends the one before, and then reads every decision that was taken.
@@ -71,7 +71,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a replay of a choice would do, by places; `skipped` counts what is left out of those that nobody named."""
+    """What a replay of a choice would do, by places; `skipped` counts what is left out of those that were not named."""
 
     choice: Choice
     chosen: dict[Place, Outcome] = field(default_factory=dict)
@@ -85,7 +85,7 @@ def command_topics(prefix: str) -> frozenset[str]:
 
 
 async def decisions_of(kafka: KafkaSettings, *, fenced: bool = False) -> Decisions:
-    """What was decided; `fenced` for whoever has ended the other replayers. Raises Unavailable."""
+    """What was decided; `fenced` for the replayer that has ended the others. Raises Unavailable."""
     return Decisions(*await control.decided(kafka, fenced=fenced))
 
 

@@ -114,7 +114,7 @@ class Dedupe:
                 yield digest
 
     def resume(self, attempts: Iterable[journal.Entry]) -> None:
-        """Commands that a predecessor has begun: nobody else of their ids may go first."""
+        """Commands that a predecessor has begun: no other command of their ids may go first."""
         for entry in attempts:
             if entry.explicit:
                 self._ids.begin(number_of(entry.command_topic, entry.id), entry.topic_offset)
@@ -156,7 +156,7 @@ class Dedupe:
             entry = await self._entry(end, waiting)
             if entry is not None and self._is_first(entry, command):
                 return entry
-            # Too old, or another id of the same number. Meanwhile somebody else may have begun.
+            # Too old, or another id of the same number. Meanwhile another command may have begun.
             others.add(end)
 
     async def _entry(self, end: int, waiting: Waiting) -> journal.Entry | None:

@@ -332,7 +332,7 @@ class Execution:
 
     @asynccontextmanager
     async def _turn(self, job: Job) -> AsyncIterator[None]:
-        """Wait for Twilio's pace first, then for a slot of this process: who waits for the former keeps nobody off."""
+        """Wait for Twilio's rate limit before taking a slot, so that a paced command does not block others."""
         client = None if job.operation.answer in WALKED else job.client
         slots = self._process.slots
         with self._owner.waiting():

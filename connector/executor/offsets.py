@@ -42,7 +42,7 @@ class Progress:
         """`end` and `pending` are the last commit's: between `base` and `end` only `pending` is not finished.
 
         `finished` is what the journal knows beyond that. It belongs into the next commit, whether it is delivered again
-        before or not: that commit says that nobody needs to read of it in the journal any more.
+        before or not: that commit says that no owner needs to read of it in the journal any more.
         """
         self._finished = finished or OffsetSet()
         self._committed = max(base, end)

@@ -287,7 +287,7 @@ class Owner:
             await asyncio.sleep(seconds)
 
     def open_attempt(self, command: Pending) -> journal.Entry | None:
-        """The attempt whose answer nobody knows: a predecessor's."""
+        """A predecessor's attempt, whose answer is not known."""
         attempt = self._attempts.get(command.topic_offset)
         return attempt.entry if attempt is not None else None
 
@@ -310,7 +310,7 @@ class Owner:
         await self._writer.write([record], applied)
 
     async def withdraw(self, command: Pending) -> None:
-        """Make it durable that the open attempt has certainly done nothing: whoever comes next just tries again."""
+        """Make it durable that the open attempt has certainly done nothing: the successor just tries again."""
         attempt = self._attempts.get(command.topic_offset)
         if attempt is None:
             return

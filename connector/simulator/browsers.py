@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-# Names that no public DNS gives to a machine of somebody else (RFC 6761, RFC 8375, Kubernetes).
+# Names that public DNS gives to no machine (RFC 6761, RFC 8375, Kubernetes).
 PRIVATE = (".localhost", ".local", ".internal", ".test", ".home.arpa", ".svc", ".svc.cluster.local")
 JSON = "application/json"
 

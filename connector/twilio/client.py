@@ -345,7 +345,7 @@ class Download:
 
     def __init__(self, answer: aiohttp.ClientResponse) -> None:
         self._answer = answer
-        # Of what is decompressed nobody has told the length.
+        # The length of what is decompressed is not announced.
         self.content_length = None if "Content-Encoding" in answer.headers else answer.content_length
         self.content_type = header({"Content-Type": answer.content_type}, "Content-Type") or ""
         self.request_id = header(answer.headers, "Twilio-Request-Id")
