@@ -203,10 +203,10 @@ def discard(
     try:
         done = run_async(_discard(settings, plan, output, note), kafka=settings)
     except KeyboardInterrupt:
-        typer.echo("Stopped. The same command discards the rest.", err=True)
+        say("Stopped. The same command discards the rest.", err=True)
         raise typer.Exit(1) from None
     if output is Format.text:
-        typer.echo(f"Discarded {done} of {len(plan.chosen)}.")
+        say(f"Discarded {done} of {len(plan.chosen)}.")
     raise typer.Exit(1 if plan.refused else 0)
 
 
