@@ -20,6 +20,7 @@ NODES = 3
 SECTIONS: Mapping[str, Any] = {**commands.SECTIONS, "kafka": {"replication_factor": 3}}
 SIMULATED = commands.SIMULATED
 METADATA_SECONDS = 10
+SYNC_SECONDS = 120
 
 
 class Leaders:
@@ -42,12 +43,13 @@ class Leaders:
 
     async def all_in_sync(self) -> None:
         """Wait until every replica has everything: the next kill must not be the second."""
-        while True:
-            found = await asyncio.to_thread(self._admin.list_topics, timeout=METADATA_SECONDS)
-            places = [place for topic in found.topics.values() for place in topic.partitions.values()]
-            if all(len(place.isrs) == NODES and place.leader > 0 for place in places):
-                return
-            await asyncio.sleep(0.2)
+        async with asyncio.timeout(SYNC_SECONDS):
+            while True:
+                found = await asyncio.to_thread(self._admin.list_topics, timeout=METADATA_SECONDS)
+                places = [place for topic in found.topics.values() for place in topic.partitions.values()]
+                if all(len(place.isrs) == NODES and place.leader > 0 for place in places):
+                    return
+                await asyncio.sleep(0.2)
 
 
 async def run(

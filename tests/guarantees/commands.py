@@ -198,9 +198,9 @@ async def trace(
 
 
 async def prepare(stage: Stage) -> None:
-    """Make the callers' own topic for replies."""
+    """Make the callers' own topic for replies, on every broker: one may be killed."""
     admin = AdminClient({"bootstrap.servers": stage.kafka})
-    made = admin.create_topics([NewTopic(f"{REPLIES}.{stage.prefix}", stage.partitions, 1)])
+    made = admin.create_topics([NewTopic(f"{REPLIES}.{stage.prefix}", stage.partitions, len(stage.broker.nodes))])
     await asyncio.to_thread(lambda: [future.result() for future in made.values()])
 
 
