@@ -26,9 +26,15 @@ PATIENCE_SECONDS = 60.0
 PARTITIONS = 2
 
 
+def two_free_ports() -> tuple[int, int]:
+    """Two different ones: a port that was just found free may be found free again."""
+    port = free_port()
+    return port, next(other for other in iter(free_port, 0) if other != port)
+
+
 def configuration(simulator: Simulator, *, kafka: str, prefix: str, **sections: Any) -> dict[str, Any]:
     """A configuration for tests; `sections` replace whole sections, dicts are merged into them."""
-    port = free_port()
+    port, admin = two_free_ports()
     base: dict[str, Any] = {
         "kafka": {
             "bootstrap_servers": kafka,
@@ -48,7 +54,7 @@ def configuration(simulator: Simulator, *, kafka: str, prefix: str, **sections: 
         "watches": [],
         "callbacks": {"host": "127.0.0.1", "port": port, "public_url": f"http://127.0.0.1:{port}"},
         "commands": {"settle_time": "1s"},
-        "admin": {"host": "127.0.0.1", "port": free_port()},
+        "admin": {"host": "127.0.0.1", "port": admin},
         "log": {"format": "json"},
     }
     for name, section in sections.items():
@@ -104,9 +110,9 @@ class Connector:
 
     def sibling(self, name: str) -> "Connector":
         """Another process with the same configuration and ports of its own."""
-        port = free_port()
+        port, admin_port = two_free_ports()
         callbacks = {**self.document["callbacks"], "port": port, "public_url": f"http://127.0.0.1:{port}"}
-        admin = {**self.document["admin"], "port": free_port()}
+        admin = {**self.document["admin"], "port": admin_port}
         document = {**self.document, "callbacks": callbacks, "admin": admin}
         return Connector(document, self.folder, name=name, environment=self.environment)
 
