@@ -93,7 +93,7 @@ async def test_one_call_and_one_segment_a_second_provoke_no_429_and_delay_nobody
         waited = await metric(process, "twilio_kafka_pacing_wait_seconds_sum")
     assert throttled == 0
     assert {result["outcome"] for result in values(results)} == {"succeeded"}
-    assert {entry.status for entry in simulator.journal} == {201}
+    assert {entry.status for entry in simulator.journal if entry.method == "POST"} == {201}
 
     placed = asked(simulator, "CreateCall", CALLER)
     assert pace(placed) == pytest.approx(1, rel=0.05)
@@ -179,5 +179,5 @@ async def test_under_a_storm_of_429_the_limit_settles_at_twilios_and_nothing_is_
     assert throttled > 0
     assert statistics.fmean(limits) == pytest.approx(allowed, rel=0.2)
     assert [result["outcome"] for result in values(records)] == ["succeeded"] * count
-    executed = [dict(entry.parameters)["Body"] for entry in simulator.journal if entry.executed]
+    executed = [dict(entry.parameters)["Body"] for entry in simulator.journal.of("CreateMessage") if entry.executed]
     assert sorted(executed, key=int) == [f"{number}" for number in range(count)]

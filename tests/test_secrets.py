@@ -64,7 +64,8 @@ async def test_an_api_key_that_is_replaced_is_read_from_its_files_on_a_signal_an
                 await process.wait_for_log("secrets renewed")
             simulator.state.add_account(Account(api_keys=(NEW_KEY,)))
             assert await send(kafka, prefix, 2) == ["succeeded"] * 2
-    refused = [entry.status for entry in simulator.journal if entry.status == 401]
+    # Standard keys may not read their account, which is asked at the start for Twilio's time.
+    refused = [entry.status for entry in simulator.journal if entry.status == 401 and entry.method == "POST"]
     assert len(refused) == (0 if is_told else 1)
     assert process.log.count("secrets renewed") == 1
     assert process.process is not None
