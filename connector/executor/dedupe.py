@@ -72,7 +72,7 @@ class Dedupe:
             start = latest if dated is None else min(dated, latest)
         async for entry, offset in journal.entries(self._kafka, self._partition, start=start, end=end):
             if entry.names_id:
-                self._ids.note(number_of(entry.command_topic, entry.id), offset, entry.moment)
+                self._ids.note(number_of(entry.command_topic, entry.id), offset, entry.latest)
                 digest = self._ids.digest(through=offset + 1, previous=self.digest_at)
                 if digest is not None:
                     await keep(digest)
@@ -170,13 +170,13 @@ class Dedupe:
 
     def _is_first(self, entry: journal.Entry, command: Pending) -> bool:
         same = (entry.command_topic, entry.id) == (command.origin.topic, command.id)
-        return same and entry.topic_offset != command.topic_offset and self._present() - entry.moment <= self._window
+        return same and entry.topic_offset != command.topic_offset and self._present() - entry.latest <= self._window
 
     def finished(self, entry: journal.Entry, journal_offset: int) -> None:
         """A command has ended, durably. One that was never sent leaves its id free."""
         number = number_of(entry.command_topic, entry.id)
         if entry.names_id:
-            self._ids.note(number, journal_offset, entry.moment)
+            self._ids.note(number, journal_offset, entry.latest)
         self._ids.end(number, entry.topic_offset)
 
     def due(self, end: int) -> journal.Digest | None:

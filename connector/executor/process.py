@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from connector import telemetry
 from connector.errors import ConnectorError, Rejected
-from connector.events import Envelope
+from connector.events import Envelope, now
 from connector.executor import forwarding, reconcile, repeats
 from connector.executor.answers import Store
 from connector.executor.doubt import of_predecessor
@@ -100,8 +100,9 @@ class Process:
         return next((clock for clock in clocks if clock.is_known), self._own_clock)
 
     def now(self) -> datetime:
-        """Twilio's time, as far as any connection knows it: what every process of this prefix goes by."""
-        return next((client.clock for client in self._clients.values() if client.clock.is_known), self._own_clock).now()
+        """The earlier of Twilio's time, as far as any connection knows it, and ours: no id is forgotten too early."""
+        clocks = [client.clock for client in self._clients.values() if client.clock.is_known]
+        return min([now(), *(clock.now() for clock in clocks)])
 
     async def learn_time(self) -> None:
         """Ask Twilio for its time, unless it is known; it is not waited for long."""

@@ -74,6 +74,11 @@ class Entry:
         return self.at
 
     @property
+    def latest(self) -> datetime:
+        """When it was at the latest, by either clock: answers with a wrong `Date` make no id look old."""
+        return max(self.at, self.moment)
+
+    @property
     def command_topic(self) -> str:
         """The topic whose commands it is one of: an id means one command of these."""
         return self.sent_to.partition("/")[0] if self.sent_to else self.topic
