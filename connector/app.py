@@ -71,8 +71,7 @@ def client_of(
         name=name,
         account_sid=connection.account_sid,
         auth=connection.auth,
-        api_base=connection.api_base,
-        monitor_base=connection.monitor_base,
+        bases=connection.bases,
         session=session,
         max_concurrency=max(1, connection.max_concurrency // workers),
         pacing=Pacing(

@@ -107,8 +107,7 @@ async def _twilio(name: str, connection: Connection, session: aiohttp.ClientSess
         name=name,
         account_sid=connection.account_sid,
         auth=connection.auth,
-        api_base=connection.api_base,
-        monitor_base=connection.monitor_base,
+        bases=connection.bases,
         session=session,
     )
     request = Request("GET", f"{ACCOUNT}/Messages.json", query=(("PageSize", "1"),), operation="ListMessage")
@@ -118,7 +117,7 @@ async def _twilio(name: str, connection: Connection, session: aiohttp.ClientSess
     except TwilioError as error:
         yield _refused(label, connection, error)
         return
-    yield Check(label, "ok", f"{connection.api_base} accepts the credentials of {connection.account_sid}.")
+    yield Check(label, "ok", f"{connection.bases['api']} accepts the credentials of {connection.account_sid}.")
     if answer.date is not None:
         yield _skew(name, (datetime.now(UTC) - answer.date).total_seconds())
 
@@ -126,13 +125,13 @@ async def _twilio(name: str, connection: Connection, session: aiohttp.ClientSess
 def _refused(label: str, connection: Connection, error: TwilioError) -> Check:
     match error:
         case BadCredentials():
-            sentence = f"{connection.api_base} refuses the credentials of {connection.account_sid} ({error.label})."
+            sentence = f"{connection.bases['api']} refuses the credentials of {connection.account_sid} ({error.label})."
             remedy = "Compare account_sid with auth_token, or api_key with api_secret, in Twilio's console."
         case NotExecuted() if not error.status:
-            sentence = f"{connection.api_base} cannot be reached: {error}"
+            sentence = f"{connection.bases['api']} cannot be reached: {error}"
             remedy = "Look at DNS, the proxy, firewalls, and the region and edge of the connection."
         case _:
-            sentence = f"{connection.api_base} answers {error.label}."
+            sentence = f"{connection.bases['api']} answers {error.label}."
             remedy = "Look at status.twilio.com, and try again."
     return Check(label, "failed", sentence, remedy)
 

@@ -20,6 +20,7 @@ from connector.executor.process import Process
 from connector.kafka import clients, topics
 from connector.kafka.ownership import Membership
 from connector.resources import COMMANDS
+from connector.resources.hosts import HOSTS
 from connector.settings import KafkaSettings
 from connector.simulator import OTHER_PHONE_NUMBER, PHONE_NUMBER, Simulator
 from connector.twilio.client import TwilioClient, open_session
@@ -201,8 +202,7 @@ async def executing(
             name="default",
             account_sid=simulator.account_sid,
             auth=(simulator.account_sid, SecretStr(simulator.auth_token)),
-            api_base=simulator.url,
-            monitor_base=simulator.url,
+            bases=dict.fromkeys(HOSTS, simulator.url),
             session=session,
         )
         await producer.start()

@@ -1,13 +1,16 @@
 """Several accounts, keys and hosts at once; tokens that rotate while everything runs; refused credentials."""
 
 import asyncio
+import pkgutil
 import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import orjson
+from twilio import rest
 
+from connector.resources.hosts import HOSTS, Host
 from connector.settings import Connection
 from connector.simulator import ACCOUNT_SID, AUTH_TOKEN, Account, ApiKey, Simulator
 from connector.simulator.callbacks import Delivery
@@ -107,14 +110,22 @@ async def test_each_connection_has_its_own_account_credentials_host_and_signatur
 
 
 def test_edge_and_region_make_the_host_of_every_product() -> None:
-    def hosts(**place: str) -> tuple[str, str]:
-        connection = Connection(account_sid=ACCOUNT_SID, auth_token=AUTH_TOKEN, **place)
-        return connection.api_base, connection.monitor_base
+    def hosts(**place: str) -> Mapping[Host, str]:
+        return Connection(account_sid=ACCOUNT_SID, auth_token=AUTH_TOKEN, **place).bases
 
-    assert hosts() == ("https://api.twilio.com", "https://monitor.twilio.com")
-    there = ("https://api.dublin.ie1.twilio.com", "https://monitor.dublin.ie1.twilio.com")
-    assert hosts(edge="dublin", region="ie1") == there
-    assert hosts(edge="ashburn") == ("https://api.ashburn.us1.twilio.com", "https://monitor.ashburn.us1.twilio.com")
+    assert hosts() == {product: f"https://{product}.twilio.com" for product in HOSTS}
+    assert hosts(edge="dublin", region="ie1") == {
+        product: f"https://{product}.dublin.ie1.twilio.com" for product in HOSTS
+    }
+    assert hosts(edge="ashburn") == {product: f"https://{product}.ashburn.us1.twilio.com" for product in HOSTS}
+
+
+def test_every_product_of_the_official_sdk_has_its_host() -> None:
+    client = rest.Client(ACCOUNT_SID, AUTH_TOKEN)
+    domains = [module.name for module in pkgutil.iter_modules(rest.__path__) if module.ispkg]
+    assert {getattr(client, domain).base_url for domain in domains} == {
+        f"https://{product}.twilio.com" for product in HOSTS
+    }
 
 
 # --- rotation -------------------------------------------------------------------------------------------------------

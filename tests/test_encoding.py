@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 
 from connector.errors import Rejected
+from connector.resources.hosts import Host
 from connector.resources.rows import ACCOUNT, Request
 from connector.simulator import ACCOUNT_SID, AUTH_TOKEN, Simulator
 from connector.twilio.client import TwilioClient
@@ -90,9 +91,9 @@ async def test_what_cannot_be_sent_is_rejected_before_anything_is_sent(
     assert simulator.journal.total == 0
 
 
-async def test_monitor_requests_go_to_the_monitor_host() -> None:
+@pytest.mark.parametrize("host", ["monitor", "verify"])
+async def test_requests_go_to_the_host_of_their_product(host: Host) -> None:
     async with echoing() as client:
-        client.bases["monitor"] = client.bases["api"] + "/monitor"
-        assert (await client.send(Request("GET", "/v1/Alerts", host="monitor"))).json()[
-            "target"
-        ] == "/monitor/v1/Alerts"
+        client.bases[host] = f"{client.bases['api']}/{host}"
+        answer = await client.send(Request("GET", "/v1/Alerts", host=host))
+        assert answer.json()["target"] == f"/{host}/v1/Alerts"

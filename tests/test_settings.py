@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from connector.errors import ConfigurationError
+from connector.resources.hosts import HOSTS
 from connector.settings import Connection, Settings, WatchSettings, json_schema, load
 from connector.settings.shape import leaves
 
@@ -344,6 +345,17 @@ CONNECTIONS = [
         ),
     ),
     (
+        f"account_sid: {SID}, auth_token: t, product_urls: {{verify: 'http://proxy.example.com'}}",
+        (
+            "FILE:1: connections.default.product_urls.verify: 'http://proxy.example.com' would carry credentials "
+            "unencrypted: use https:// (http:// is only for loopback, or with development: true)"
+        ),
+    ),
+    (
+        f"account_sid: {SID}, auth_token: t, product_urls: {{verfy: 'https://proxy.example.com'}}",
+        "FILE:1: connections.default.product_urls.verfy: 'verfy' is not a host of Twilio's: did you mean verify?",
+    ),
+    (
         f"account_sid: {SID}, auth_token: t, message_segments_per_second: {{+15551234567: -1}}",
         (
             "FILE:1: connections.default.message_segments_per_second.+1555…67: '-1' is out of bounds: "
@@ -540,7 +552,19 @@ def test_values_made_in_python_are_checked_alike() -> None:
 )
 def test_addresses_follow_edge_and_region_unless_given(given: dict[str, str], api: str, monitor: str) -> None:
     connection = made(connections={"default": {**ONE["default"], **given}}).connections["default"]
-    assert (connection.api_base, connection.monitor_base) == (api, monitor)
+    assert (connection.bases["api"], connection.bases["monitor"]) == (api, monitor)
+
+
+def test_an_address_of_a_product_is_for_that_product_alone() -> None:
+    given = {"api_url": "http://127.0.0.1:8000", "product_urls": {"verify": "https://proxy.example.com/"}}
+    bases = made(connections={"default": {**ONE["default"], **given}}).connections["default"].bases
+    assert bases == {**dict.fromkeys(HOSTS, "http://127.0.0.1:8000"), "verify": "https://proxy.example.com"}
+
+
+def test_an_address_of_a_product_may_come_from_a_variable() -> None:
+    name = "CONNECTOR_CONNECTIONS__DEFAULT__PRODUCT_URLS__FLEX-API"
+    environ = {"TWILIO_ACCOUNT_SID": SID, "TWILIO_AUTH_TOKEN": TOKEN, name: "https://proxy.example.com"}
+    assert load(environ=environ).connections["default"].bases["flex-api"] == "https://proxy.example.com"
 
 
 def test_requests_are_authenticated_by_the_api_key_and_callbacks_by_the_tokens() -> None:

@@ -17,6 +17,7 @@ from connector.kafka import produce, topics
 from connector.kafka.ownership import Membership
 from connector.resources import WATCHES, commands
 from connector.resources.fields import Text, Timestamp
+from connector.resources.hosts import HOSTS
 from connector.resources.models import Bundle, Parameters
 from connector.resources.rows import ACCOUNT, Command, Operation, Watch
 from connector.settings import KafkaSettings, WatchSettings
@@ -73,7 +74,7 @@ async def client() -> AsyncIterator[TwilioClient]:
     async with open_session() as session:
         auth = (ACCOUNT_SID, SecretStr("token"))
         yield TwilioClient(
-            name="default", account_sid=ACCOUNT_SID, auth=auth, api_base=url, monitor_base=url, session=session
+            name="default", account_sid=ACCOUNT_SID, auth=auth, bases=dict.fromkeys(HOSTS, url), session=session
         )
     await runner.cleanup()
 

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import SecretStr
 from yarl import URL
 
+from connector.resources.hosts import HOSTS
 from connector.resources.rows import ACCOUNT, Request
 from connector.simulator import ACCOUNT_SID, AUTH_TOKEN, OTHER_PHONE_NUMBER, PHONE_NUMBER, Simulator
 from connector.telemetry import REGISTRY
@@ -41,8 +42,7 @@ async def connected(
         "name": "default",
         "account_sid": ACCOUNT_SID,
         "auth": (ACCOUNT_SID, SecretStr(AUTH_TOKEN)),
-        "api_base": base,
-        "monitor_base": base,
+        "bases": dict.fromkeys(HOSTS, base),
     }
     async with session or open_session() as opened:
         yield TwilioClient(**(given | options), session=opened)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import orjson
 
 from connector.resources.fields import parse_time
+from connector.resources.hosts import Host
 from connector.resources.models import (
     Bundle,
     Pairs,
@@ -46,7 +47,6 @@ __all__ = [
     "wire_value",
 ]
 
-Host = Literal["api", "monitor"]
 Answer = Literal["one", "many", "none", "binary", "raw"]
 
 ACCOUNT = "/2010-04-01/Accounts/{AccountSid}"

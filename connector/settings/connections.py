@@ -1,11 +1,12 @@
 """The section `connections`: one per Twilio account or subaccount, with its credentials, addresses and limits."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr
 
+from connector.resources.hosts import HOSTS, PRODUCTS, Host, Product, host_name
 from connector.settings.section import Address, Credential, Finding, Matches, Section, Split, asked, is_loopback
 
 EDGES = {
@@ -43,6 +44,7 @@ ConnectionName = Annotated[
         "cannot name a connection: use letters and digits, single hyphens between them",
     ),
 ]
+ProductName = Annotated[Product, BeforeValidator(host_name), Field(json_schema_extra={"enum": [*PRODUCTS]})]
 Rate = Annotated[float, Field(ge=0, le=100_000, allow_inf_nan=False)]
 
 
@@ -81,6 +83,11 @@ class Connection(Section):
         description="Address of the Monitor API in the same way. Without it https://monitor.twilio.com, "
         "or a loopback `api_url`, so that a simulator's credentials never leave the machine.",
     )
+    product_urls: dict[ProductName, Address] = Field(
+        default={},
+        description="Addresses of further APIs in the same way, by the product that begins Twilio's name of the host: "
+        "`verify` is for https://verify.twilio.com.",
+    )
     max_concurrency: int = Field(
         default=50, ge=1, le=10_000, description="Upper bound of the adaptive limit on concurrent API requests."
     )
@@ -106,16 +113,13 @@ class Connection(Section):
         return (*((self.auth_token,) if self.auth_token else ()), *self.additional_auth_tokens)
 
     @property
-    def api_base(self) -> str:
-        """Scheme and host of the API, without a final slash."""
-        return self.api_url or self._host("api")
+    def bases(self) -> Mapping[Host, str]:
+        """Scheme and host of each API, without a final slash: all that requests of this connection go to."""
+        loopback = self.api_url if self.api_url and is_loopback(urlsplit(self.api_url).hostname or "") else None
+        return {host: self._given(host) or loopback or self._host(host) for host in HOSTS}
 
-    @property
-    def monitor_base(self) -> str:
-        """Scheme and host of the Monitor API, without a final slash."""
-        if self.monitor_url is None and self.api_url and is_loopback(urlsplit(self.api_url).hostname or ""):
-            return self.api_url
-        return self.monitor_url or self._host("monitor")
+    def _given(self, host: Host) -> str | None:
+        return self.api_url if host == "api" else self.monitor_url if host == "monitor" else self.product_urls.get(host)
 
     def segments_per_second(self, sender: str | None) -> float:
         """The pace of a sender; 0 is unpaced."""

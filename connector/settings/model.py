@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from connector.resources.hosts import PRODUCTS
 from connector.settings.connections import Connection, ConnectionName
 from connector.settings.kafka import KafkaSettings
 from connector.settings.section import (
@@ -280,6 +281,8 @@ def _addresses(connections: Iterable[str]) -> Iterator[tuple[Path, str]]:
     for name in connections:
         yield ("connections", name, "api_url"), "credentials"
         yield ("connections", name, "monitor_url"), "credentials"
+        for product in PRODUCTS:
+            yield ("connections", name, "product_urls", product), "credentials"
     yield ("callbacks", "public_url"), "callbacks"
     yield ("kafka", "sasl", "token_url"), "credentials"
     yield ("kafka", "schema_registry", "url"), "credentials"

@@ -6,7 +6,7 @@ Only this module opens connections to Twilio. Credentials go to the connection's
 import asyncio
 import math
 import random
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import lru_cache
 
@@ -18,7 +18,7 @@ from yarl import URL
 
 from connector import __version__, tracing
 from connector.errors import BadCredentials, NotExecuted, PerhapsExecuted, Refused, TwilioError, Unreadable
-from connector.resources.rows import ACCOUNT, Request
+from connector.resources.rows import ACCOUNT, Host, Request
 from connector.telemetry import (
     PACING_WAIT_SECONDS,
     TWILIO_ANSWERS,
@@ -80,7 +80,7 @@ def open_session() -> aiohttp.ClientSession:
 class TwilioClient:
     """The connection to one account.
 
-    `auth` is the user (account SID or API key) and its password; `api_base` and `monitor_base` are scheme and host.
+    `auth` is the user (account SID or API key) and its password; `bases` are scheme and host of each API.
     `secrets` are what no answer may show of the credentials. `refused` is true after three 401 in a row, until a
     request succeeds. `on_unauthorized` is called after each 401; it may replace the credentials.
     """
@@ -91,8 +91,7 @@ class TwilioClient:
         name: str,
         account_sid: str,
         auth: tuple[str, SecretStr],
-        api_base: str,
-        monitor_base: str,
+        bases: Mapping[Host, str],
         session: aiohttp.ClientSession,
         max_concurrency: int = 50,
         pacing: Pacing | None = None,
@@ -100,7 +99,7 @@ class TwilioClient:
     ) -> None:
         self.name = name
         self.account_sid = account_sid
-        self.bases = {"api": api_base.rstrip("/"), "monitor": monitor_base.rstrip("/")}
+        self.bases = dict(bases)
         self.refused = False
         self.clock = TwilioClock(name)
         self._origins = frozenset(origin(base) for base in self.bases.values())

@@ -30,7 +30,7 @@ networkPolicy.egress.extra: the proxy or collector that the environment names
 {{- define "twilio-kafka.otherPorts" -}}
 {{- $kafka := .Values.config.kafka -}}
 {{- $urls := list ($kafka.schema_registry | default dict).url ($kafka.sasl | default dict).token_url -}}
-{{- range .Values.config.connections -}}{{ $urls = concat $urls (list .api_url .monitor_url) }}{{ end -}}
+{{- range .Values.config.connections -}}{{ $urls = concat $urls (list .api_url .monitor_url) (values (.product_urls | default dict)) }}{{ end -}}
 {{- $ports := list -}}
 {{- range $urls -}}
 {{- if and (kindIs "string" .) (regexMatch "^https?://[^/$]+" .) -}}

@@ -247,13 +247,19 @@ def test_the_notes_say_which_peers_are_not_known() -> None:
 
 def test_the_network_policy_follows_the_addresses_of_the_configuration() -> None:
     config = {
-        "connections": {"default": {"api_url": "http://simulator:8090", "monitor_url": "https://proxy.example.com"}},
+        "connections": {
+            "default": {
+                "api_url": "http://simulator:8090",
+                "monitor_url": "https://proxy.example.com",
+                "product_urls": {"verify": "https://proxy.example.com:9443"},
+            }
+        },
         "kafka": {"schema_registry": {"url": "http://registry:8081"}},
         "callbacks": {"public_url": "https://hooks.example.com:8443/x"},
         "development": True,
     }
     policy = only({"config": config, "networkPolicy": {"enabled": True}}, "NetworkPolicy")["spec"]
-    assert sorted(port["port"] for port in policy["egress"][3]["ports"]) == [443, 8081, 8090, 8443]
+    assert sorted(port["port"] for port in policy["egress"][3]["ports"]) == [443, 8081, 8090, 8443, 9443]
     assert "to" not in policy["egress"][3]
 
 
