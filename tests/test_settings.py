@@ -731,6 +731,7 @@ def test_every_setting_is_described() -> None:
     described = {path: shape.info.description if shape.info else None for path, shape in leaves()}
     free = {
         ("connections", "default", "message_segments_per_second", "default"),
+        ("connections", "default", "product_urls", "default"),
         ("connections", "default", "shared_keys", "default"),
     }
     assert {path for path, description in described.items() if not description} == free
