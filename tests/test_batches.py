@@ -13,7 +13,7 @@ from connector.events import Record
 from connector.kafka import publisher as publishers
 from connector.kafka import topics
 from connector.kafka.fitness import Topic
-from connector.kafka.partitioner import partition_of
+from connector.kafka.produce import partition_of
 from connector.kafka.publisher import Publisher
 from connector.settings import KafkaSettings
 from tests.running import read_all

@@ -25,7 +25,7 @@ from connector.executor import forwarding
 from connector.executor.pending import Pending, pending
 from connector.executor.results import Answer, done
 from connector.kafka import journal, produce
-from connector.kafka.partitioner import partition_of
+from connector.kafka.produce import partition_of
 from tests.executing import SEND, Executing, executing, message
 from tests.guarantees.without import taken_away
 from tests.running import read_all, until, values

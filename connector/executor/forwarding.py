@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from connector.events import Position, Record
 from connector.executor.ids import partition_of_id
 from connector.executor.pending import Pending, RawHeaders
-from connector.kafka.partitioner import partition_of
+from connector.kafka.produce import partition_of
 from connector.kafka.topics import FORWARDED_COMMANDS
 
 NAME = FORWARDED_COMMANDS

@@ -86,20 +86,13 @@ def of_write(what: str, error: BaseException, *, topic: str | None = None) -> Co
     return Unavailable(sentence)
 
 
-def of_record(topic: str, error: BaseException) -> ConnectorError:
-    """Why a record of this topic cannot be written."""
+def of_record(topic: str, error: Exception) -> Exception:
+    """Why a record of this topic cannot be written. What no record is the reason of is left as it is."""
     if isinstance(error, KafkaError):
         return of_write(f"Topic {topic}", error, topic=topic)
-    return Unwritable(f"Topic {topic}: {error!r:.200}", topic=topic)
-
-
-@contextmanager
-def of_topic(topic: str) -> Iterator[None]:
-    """Around what is done with records of one topic: the client's exceptions as ours, which name it."""
-    try:
-        yield
-    except (KafkaError, *CHECKS) as error:
-        raise of_record(topic, error) from error
+    if isinstance(error, CHECKS):
+        return Unwritable(f"Topic {topic}: {error!r:.200}", topic=topic)
+    return error
 
 
 @contextmanager

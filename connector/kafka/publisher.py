@@ -11,7 +11,6 @@ from connector.errors import Unavailable, Unwritable
 from connector.events import Record
 from connector.kafka import clients
 from connector.kafka.produce import Batcher
-from connector.kafka.registry import stamped
 from connector.settings import KafkaSettings
 
 log = telemetry.logger(__name__)
@@ -56,7 +55,7 @@ class Publisher:
             if record.value is not None and len(record.value) > LARGEST_VALUE:
                 raise Unwritable(f"A value of {len(record.value)} bytes is too large for a record of Kafka's.")
         try:
-            await self._batcher.write(stamped(records), seconds=ACK_SECONDS)
+            await self._batcher.write(records, seconds=ACK_SECONDS)
         except TimeoutError as error:
             raise Unavailable("Kafka does not tell the partitions of a topic.") from error
         except Unwritable as error:

@@ -19,7 +19,7 @@ from aiokafka.errors import OffsetOutOfRangeError
 from connector.errors import Unavailable
 from connector.events import Position, now
 from connector.kafka import aiokafka_internals, clients, failures
-from connector.kafka.partitioner import partition_of
+from connector.kafka.produce import partition_of
 from connector.settings import KafkaSettings
 
 POLL_MS = 200

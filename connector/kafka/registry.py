@@ -5,14 +5,13 @@ Values stay plain JSON, so that a reader without a registry notices nothing.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 from connector import telemetry
 from connector.errors import ConfigurationError, Unavailable
-from connector.events import Record
+from connector.kafka.produce import SCHEMA_HEADERS
 from connector.settings.kafka import RegistrySettings
 
 log = telemetry.logger(__name__)
@@ -24,19 +23,6 @@ EXTRA = (
 TIMEOUT_SECONDS = 10
 RETRIES = 2
 RETRY_MS = 300
-
-# topic -> the header of its values. A process has one registry, and every writer of it asks here.
-_headers: dict[str, tuple[str, bytes]] = {}
-
-
-def stamped(records: Sequence[Record]) -> Sequence[Record]:
-    """The records, each with the id of its schema where one is registered for its topic."""
-    if not _headers:
-        return records
-    return [
-        replace(record, headers=[*record.headers, _headers[record.topic]]) if record.topic in _headers else record
-        for record in records
-    ]
 
 
 async def register(registry: RegistrySettings, schemas: Mapping[str, Mapping[str, Any]]) -> None:
@@ -54,8 +40,8 @@ async def register(registry: RegistrySettings, schemas: Mapping[str, Mapping[str
             schema = Schema(json.dumps(document), "JSON")
             with _translated(registry, f"{topic}-value"):
                 found[topic] = _header(await client.register_schema_full_response(f"{topic}-value", schema))
-    _headers.clear()
-    _headers.update(found)
+    SCHEMA_HEADERS.clear()
+    SCHEMA_HEADERS.update(found)
     log.info("schemas registered", registry=registry.url, subjects=len(found))
 
 

@@ -17,7 +17,6 @@ from connector.errors import Unavailable
 from connector.events import Record
 from connector.kafka import clients, failures, produce
 from connector.kafka.produce import Batcher
-from connector.kafka.registry import stamped
 from connector.settings import KafkaSettings
 
 WRITE_SECONDS = 15.0
@@ -69,7 +68,7 @@ class Transactions:
             async with asyncio.timeout(WRITE_SECONDS):
                 await producer.begin_transaction()
                 # commit_transaction() does not look at the results: a refused record would be missing silently.
-                offsets = await batcher.write(stamped(records), seconds=produce.ACK_SECONDS)
+                offsets = await batcher.write(records, seconds=produce.ACK_SECONDS)
                 committing = time.monotonic()
                 await producer.commit_transaction()
         finished = time.monotonic()

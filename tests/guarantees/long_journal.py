@@ -28,7 +28,7 @@ from connector.executor.ids import Ids, number_of
 from connector.executor.offsets import Commit
 from connector.kafka import journal
 from connector.kafka.journal import Entry
-from connector.kafka.partitioner import partition_of
+from connector.kafka.produce import partition_of
 from connector.simulator import OTHER_PHONE_NUMBER, PHONE_NUMBER, Simulator
 from tests.running import Connector, configuration, wait_for_records
 
