@@ -33,8 +33,8 @@ from connector.kafka import checkpoints, journal
 from connector.kafka.ownership import Membership
 from connector.kafka.probe import Probe
 from connector.kafka.publisher import Publisher
-from connector.receiver.connections import raise_file_limit
 from connector.receiver.form import address, names_cause
+from connector.receiver.port import raise_file_limit
 from connector.receiver.receiver import Receiver
 from connector.resources import CALLBACKS, COMMANDS, WATCHES
 from connector.secrets import Secrets

@@ -10,10 +10,8 @@ from hypothesis import strategies as st
 
 from connector.errors import InvalidRecord
 from connector.events import encode, timestamp
-from connector.receiver import encoder as encoders
 from connector.receiver import form
-from connector.receiver.encoder import Encoder, present
-from connector.receiver.form import Form, event
+from connector.receiver.form import Encoder, Form, event, present
 from connector.resources import CALLBACKS
 from connector.resources.models import camel
 from connector.resources.rows import Bundle, Callback
@@ -61,8 +59,8 @@ def test_both_ways_make_the_same_record_byte_for_byte(row: Callback, data: st.Da
     query = data.draw(st.sampled_from(["", "command=c", "command=a%2F0&correlation=o%20%C3%A9", "other=1"]))
     token = data.draw(st.sampled_from([None, "token-1", "ä"]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encoders, "present", lambda: MOMENT)
-        patch.setattr(encoders, "now", lambda: dt.datetime.fromisoformat(MOMENT))
+        patch.setattr(form, "present", lambda: MOMENT)
+        patch.setattr(form, "now", lambda: dt.datetime.fromisoformat(MOMENT))
         assert the_short_way(row, pairs, query, token) == the_long_way(row, pairs, query, token)
 
 

@@ -13,7 +13,7 @@ from connector.errors import ConnectorError, InvalidRecord, Refused, Rejected, T
 from connector.events import decode, now
 from connector.executor.pending import pending
 from connector.receiver import form, stream
-from connector.receiver.encoder import Encoder
+from connector.receiver.form import Encoder
 from connector.resources import CALLBACKS, COMMANDS
 from connector.resources.parameters import parse
 from connector.twilio import paging

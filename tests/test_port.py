@@ -9,7 +9,8 @@ from urllib.parse import urlencode
 import pytest
 from structlog.testing import capture_logs
 
-from connector.receiver import connection, connections, port
+from connector.receiver import connection
+from connector.receiver import port as ports
 from connector.twilio.signature import compute
 from tests.callback_port import (
     DEADLINE_SECONDS,
@@ -34,7 +35,7 @@ UNBOUNDED = 10**9
 
 @pytest.fixture(autouse=True)
 def _sweeps_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(port, "SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr(ports, "SWEEP_SECONDS", 0.05)
 
 
 def statuses(answers: bytes) -> list[int]:
@@ -274,7 +275,7 @@ async def test_the_target_is_bounded_by_the_largest_body(*, bound: bool) -> None
 async def test_the_headers_are_bounded(monkeypatch: pytest.MonkeyPatch, pieces: int, *, bound: bool) -> None:
     if not bound:
         monkeypatch.setattr(connection, "LEAST_HEAD_BYTES", UNBOUNDED)
-        monkeypatch.setattr("connector.receiver.port.LEAST_HEAD_BYTES", UNBOUNDED)
+        monkeypatch.setattr(ports, "LEAST_HEAD_BYTES", UNBOUNDED)
     request = signed(more="Connection: close\r\nX: " + "x" * 180_000 + "\r\n")
     size = len(request) // pieces + 1
     async with opened() as port:
@@ -310,7 +311,7 @@ async def test_a_body_is_bounded_while_it_arrives(framing: str, *, bound: bool) 
 async def test_a_request_that_does_not_arrive_is_given_up(
     monkeypatch: pytest.MonkeyPatch, begun: bytes, *, bound: bool
 ) -> None:
-    monkeypatch.setattr(connections, "REQUEST_SECONDS", 0.2 if bound else UNBOUNDED)
+    monkeypatch.setattr(ports, "REQUEST_SECONDS", 0.2 if bound else UNBOUNDED)
     async with opened() as port:
         asking = asyncio.create_task(port.raw(begun))
         done, _ = await asyncio.wait({asking}, timeout=DEADLINE_SECONDS if bound else 0.5)
@@ -320,7 +321,7 @@ async def test_a_request_that_does_not_arrive_is_given_up(
 
 @pytest.mark.parametrize("bound", [True, False])
 async def test_a_connection_without_a_request_is_let_go(monkeypatch: pytest.MonkeyPatch, *, bound: bool) -> None:
-    monkeypatch.setattr(connections, "IDLE_SECONDS", 0.2 if bound else UNBOUNDED)
+    monkeypatch.setattr(ports, "IDLE_SECONDS", 0.2 if bound else UNBOUNDED)
     async with opened() as port:
         for first in ((), (signed(more=KEPT),)):
             asking = asyncio.create_task(port.raw(*first))
@@ -390,7 +391,7 @@ async def held(port: Port, count: int, *parts: bytes) -> AsyncIterator[list[asyn
 
 @pytest.mark.parametrize("begun", [b"", HEAD[:20], HEAD, FORM + b"Content-Length: 50\r\n\r\na"])
 async def test_the_connection_that_waits_longest_makes_room(monkeypatch: pytest.MonkeyPatch, begun: bytes) -> None:
-    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 20)
+    monkeypatch.setattr(ports, "MOST_CONNECTIONS", 20)
     async with opened() as port, held(port, 60, begun) as readers:
         for _ in range(10):
             assert statuses(await port.raw(signed())) == [204]
@@ -410,8 +411,8 @@ async def test_without_a_bound_no_connection_makes_room() -> None:
 async def test_connections_that_are_kept_open_make_room_before_requests_that_have_begun(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 20)
-    monkeypatch.setattr(connections, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(ports, "MOST_CONNECTIONS", 20)
+    monkeypatch.setattr(ports, "FRESH_SECONDS", 0.0)
     async with opened() as port, held(port, 10, HEAD) as begun, held(port, 15, signed(more=KEPT)):
         await until(lambda: len(port.kafka.records) == 15)
         kept = port.server._port.connections
@@ -421,7 +422,7 @@ async def test_connections_that_are_kept_open_make_room_before_requests_that_hav
 
 async def test_a_newcomer_is_not_the_first_to_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests that have begun are older than a connection that has just come and not yet said anything."""
-    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 20)
+    monkeypatch.setattr(ports, "MOST_CONNECTIONS", 20)
     async with opened() as port, held(port, 20, HEAD) as begun:
         reader, writer = await asyncio.open_connection("127.0.0.1", port.server.port)
         async with held(port, 10, HEAD):
@@ -432,7 +433,7 @@ async def test_a_newcomer_is_not_the_first_to_make_room(monkeypatch: pytest.Monk
 
 
 async def test_a_request_that_is_being_answered_keeps_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 5)
+    monkeypatch.setattr(ports, "MOST_CONNECTIONS", 5)
     async with opened() as port:
         port.kafka.acknowledges.clear()
         waiting = asyncio.create_task(port.form())
@@ -444,7 +445,7 @@ async def test_a_request_that_is_being_answered_keeps_its_connection(monkeypatch
 
 @pytest.mark.parametrize("bound", [True, False])
 async def test_unfinished_requests_hold_little_memory_together(monkeypatch: pytest.MonkeyPatch, *, bound: bool) -> None:
-    monkeypatch.setattr(connections, "MOST_HELD_BYTES", 600_000 if bound else UNBOUNDED)
+    monkeypatch.setattr(ports, "MOST_HELD_BYTES", 600_000 if bound else UNBOUNDED)
     begun = FORM + b"Content-Length: 30000\r\n\r\n" + b"x" * 20_000
     async with opened() as port, held(port, 60, begun) as readers:
         kept = port.server._port.connections

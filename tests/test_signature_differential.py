@@ -16,8 +16,8 @@ from multidict import MultiDict
 from twilio.request_validator import RequestValidator
 
 from connector.events import Record
+from connector.receiver.connection import SIGNATURE_HEADER, Request
 from connector.receiver.intake import Intake, Route, routes
-from connector.receiver.messages import SIGNATURE_HEADER, Request
 from connector.receiver.refusals import Refusal, Unfit
 from connector.resources import CALLBACKS
 from connector.twilio.signature import Keys
@@ -177,9 +177,9 @@ def case(random: Random) -> Case:
 def _arriving(given: Case, random: Random) -> Request:
     request = Request(lambda _request: None)
     request.method, request.target = given.method, given.target
-    request.headers = {SIGNATURE_HEADER: given.signature.encode()}
+    request.headers = {SIGNATURE_HEADER: given.signature}
     if given.method == "POST":
-        request.headers[b"content-type"] = b"application/x-www-form-urlencoded"
+        request.media_type = "application/x-www-form-urlencoded"
         request.body = _spelled(random, given.form).encode()
     return request
 

@@ -6,13 +6,14 @@ that the caller does not read. `connections` bounds what all of them have togeth
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from http import HTTPMethod
 from typing import TYPE_CHECKING, cast
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-from connector.receiver.messages import IDEMPOTENCY_HEADER, SETTINGS_HEADER, SIGNATURE_HEADER, Request
-from connector.receiver.refusals import Refusal
+from connector.receiver.refusals import IDEMPOTENCY_HEADER, Refusal, Reply
+from connector.twilio import signature
 
 if TYPE_CHECKING:
     from connector.receiver.port import Port
@@ -25,6 +26,8 @@ MAX_PIPELINED = 16
 UNREAD_ANSWERS_BYTES = 16 * 1024
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
+SIGNATURE_HEADER = signature.SIGNATURE_HEADER.lower().encode()
+SETTINGS_HEADER = signature.SETTINGS_HEADER.lower().encode()
 READ_ONCE = frozenset(
     {
         b"host",
@@ -41,6 +44,27 @@ READ_ONCE = frozenset(
 """Headers that decide something: a second one is refused, since a proxy may have read the other."""
 SHOWN = frozenset({b"x-forwarded-host", b"x-forwarded-proto"})
 """Headers that only explain why a check failed: the first one counts."""
+
+
+class Request:
+    """A request that has been read whole.
+
+    `target` is as it was sent; `headers` holds those that the receiver reads, by their names in lower case;
+    `media_type` is the content type without parameters, in lower case; `keeps` tells whether the connection may stay
+    open. `answered` is called once a reply is there.
+    """
+
+    __slots__ = ("answered", "body", "headers", "keeps", "media_type", "method", "reply", "target")
+
+    def __init__(self, answered: "Callable[[Request], None]") -> None:
+        self.answered = answered
+        self.method = ""
+        self.target = ""
+        self.headers: dict[bytes, str] = {}
+        self.media_type = ""
+        self.body: bytes | bytearray = b""
+        self.keeps = False
+        self.reply: Reply | None = None
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -166,9 +190,11 @@ class Connection(asyncio.BufferedProtocol):
         if name in READ_ONCE:
             if name in headers:
                 raise Refusal(400, "a header twice")
-            headers[name] = value.strip()
+            headers[name] = value.strip().decode("latin-1")
+            if name == b"content-type":
+                self._request.media_type = headers[name].partition(";")[0].strip().lower()
         elif name in SHOWN:
-            headers.setdefault(name, value.strip())
+            headers.setdefault(name, value.strip().decode("latin-1"))
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
@@ -183,7 +209,7 @@ class Connection(asyncio.BufferedProtocol):
         _check_head(request, version, upgrades=parser.should_upgrade())
         if int(request.headers.get(b"content-length", 0)) > self._port.max_body:
             raise Refusal(413)
-        is_awaited = request.headers.get(b"expect", b"").lower() == b"100-continue"
+        is_awaited = request.headers.get(b"expect", "").lower() == "100-continue"
         if is_awaited and self._transport is not None and not self._waiting:
             self._transport.write(CONTINUE)
 
@@ -303,7 +329,7 @@ def _check_head(request: Request, version: str, *, upgrades: bool) -> None:
         raise Refusal(400, "no host")
     if upgrades:
         raise Refusal(400, "upgrade")
-    if b"transfer-encoding" in headers and (version, headers[b"transfer-encoding"].lower()) != ("1.1", b"chunked"):
+    if b"transfer-encoding" in headers and (version, headers[b"transfer-encoding"].lower()) != ("1.1", "chunked"):
         raise Refusal(400, "transfer encoding")
 
 

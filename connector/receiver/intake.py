@@ -9,10 +9,10 @@ from prometheus_client import Counter
 
 from connector.errors import InvalidRecord
 from connector.events import Envelope, Record, now
-from connector.receiver import form, stream
-from connector.receiver.encoder import Encoder
-from connector.receiver.messages import IDEMPOTENCY_HEADER, SETTINGS_HEADER, SIGNATURE_HEADER, Reply, Request
-from connector.receiver.refusals import Refusal, Unfit
+from connector.receiver import stream
+from connector.receiver.connection import SETTINGS_HEADER, SIGNATURE_HEADER, Request
+from connector.receiver.form import Encoder, Form, Pairs, parse
+from connector.receiver.refusals import IDEMPOTENCY_HEADER, Refusal, Reply, Unfit
 from connector.resources.rows import Callback
 from connector.telemetry import CALLBACKS
 from connector.twilio.signature import Keys, Verdict, body_hashes, verify
@@ -82,36 +82,30 @@ class Intake:
             if request.method == "POST":
                 if route.row.cloudevents:
                     return self._from_json(route, request, bytes(request.body))
+                if request.media_type != FORM:
+                    raise Refusal(415)
                 return [self._from_form(route, request, query, bytes(request.body))]
             if request.method == "GET" and not route.row.cloudevents:
-                return [self._from_query(route, request, query)]
+                if request.body:
+                    raise Refusal(400, "a GET with a body")
+                return [self._from_form(route, request, query, query.encode())]
         except InvalidRecord as error:
             raise Refusal(400, str(error)) from error
         raise Refusal(405)
 
-    def _from_form(self, route: Route, request: Request, query: str, body: bytes) -> Record:
-        if request.media_type != FORM:
-            raise Refusal(415)
-        given = form.Form.of(form.parse(body))
-        for account in given.accounts:
-            self._check(route, request, account, given.pairs)
-        return self._record(route, request, given, query, content=body)
+    def _from_form(self, route: Route, request: Request, query: str, content: bytes) -> Record:
+        """The record of a form in the body, or in the query of a GET. Raises Unfit when it is signed and does not fit.
 
-    def _from_query(self, route: Route, request: Request, query: str) -> Record:
-        if request.body:
-            raise Refusal(400, "a GET with a body")
-        given = form.Form.of(form.parse(query.encode()))
+        Of a GET the address alone is signed, which holds the fields.
+        """
+        given = Form.of(parse(content))
+        is_query = request.method == "GET"
         for account in given.accounts:
-            self._check(route, request, account, [])
-        return self._record(route, request, given, query, content=query.encode())
-
-    def _record(self, route: Route, request: Request, given: form.Form, query: str, *, content: bytes) -> Record:
-        """The record of a form that is signed. Raises Unfit."""
+            self._check(route, request, account, [] if is_query else given.pairs)
         try:
             given.refuse_ambiguous()
-            if request.method == "GET":
-                given = given.without_ours()
-            return route.encoder.record(given, query=query, token=request.header(IDEMPOTENCY_HEADER))
+            given = given.without_ours() if is_query else given
+            return route.encoder.record(given, query=query, token=request.headers.get(IDEMPOTENCY_HEADER))
         except InvalidRecord as error:
             raise Unfit(str(error), content) from error
 
@@ -129,18 +123,18 @@ class Intake:
         if problem is not None:
             raise Unfit(str(problem), body) from problem
         recorded = now()
-        token = request.header(IDEMPOTENCY_HEADER)
+        token = request.headers.get(IDEMPOTENCY_HEADER)
         return [stream.record(element, route.topic, recorded=recorded, token=token) for element in found]
 
     def _check(
-        self, route: Route, request: Request, account: str | None, pairs: form.Pairs, body: bytes | None = None
+        self, route: Route, request: Request, account: str | None, pairs: Pairs, body: bytes | None = None
     ) -> None:
         reason = self._reason(route, request, account, pairs, body)
         if reason is not None:
             raise Refusal(403, reason)
 
     def _reason(
-        self, route: Route, request: Request, account: str | None, pairs: form.Pairs, body: bytes | None
+        self, route: Route, request: Request, account: str | None, pairs: Pairs, body: bytes | None
     ) -> str | None:
         """Why the signature is not that of the account, None when it is."""
         if self.keys is None:
@@ -159,13 +153,13 @@ class Intake:
         return verdict.reason
 
 
-def _verdict(route: Route, request: Request, pairs: form.Pairs, keys: Keys, body: bytes | None) -> Verdict:
+def _verdict(route: Route, request: Request, pairs: Pairs, keys: Keys, body: bytes | None) -> Verdict:
     return verify(
         f"{route.base}{request.target}{route.fragment}",
         pairs,
-        request.header(SIGNATURE_HEADER),
+        request.headers.get(SIGNATURE_HEADER, ""),
         keys,
-        settings=request.header(SETTINGS_HEADER),
+        settings=request.headers.get(SETTINGS_HEADER, ""),
         body=body,
     )
 

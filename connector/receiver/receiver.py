@@ -19,11 +19,11 @@ from functools import partial
 from connector import tracing
 from connector.errors import ConfigurationError, Unwritable
 from connector.events import Envelope, Record
+from connector.receiver.connection import Request
 from connector.receiver.intake import Intake, Route, routes
-from connector.receiver.messages import Reply, Request
 from connector.receiver.port import Port
 from connector.receiver.recent import Explanation, RecentRequest, RecentRequests, explanation
-from connector.receiver.refusals import UNKNOWN, Refusal, Refusals, Unfit
+from connector.receiver.refusals import UNKNOWN, Refusal, Refusals, Reply, Unfit
 from connector.resources.rows import Callback
 from connector.telemetry import CALLBACK_SECONDS, DEAD_LETTERS
 from connector.twilio.signature import Keys
@@ -115,35 +115,30 @@ class Receiver:
         started = time.perf_counter()
         self._answering += 1
         route = self._route(request)
-        if route is None:
-            self._end(request, route, Refusal(404))
+        if route is None or self._refusing:
+            self._end(request, route, Refusal(404) if route is None else Refusal(503, "closing"))
             return
         try:
-            storing = asyncio.ensure_future(self._storing(route, request, started))
+            records = self._intake.records(route, request)
+            is_traced = tracing.is_on()
+            storing = self._store_traced(route, records, started) if is_traced else self._publish(records)
+        except Unfit as unfit:
+            is_traced, storing = True, self._keep(unfit, route, request)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer
             self._end(request, route, _refusal(error, "unexpected"))
-        else:
-            storing.add_done_callback(partial(self._finish, request, route, started))
+            return
+        stored = asyncio.ensure_future(storing)
+        stored.add_done_callback(partial(self._finish, request, route, None if is_traced else started))
 
-    def _storing(self, route: Route, request: Request, started: float) -> Awaitable[None]:
-        """What stores the records of a request. Raises Refusal."""
-        if self._refusing:
-            raise Refusal(503, "closing")
-        try:
-            records = self._intake.records(route, request)
-        except Unfit as unfit:
-            return self._keep(unfit, route, request)
-        return self._store_traced(route, records, started) if tracing.is_on() else self._publish(records)
-
-    def _finish(self, request: Request, route: Route, started: float, stored: "asyncio.Future[None]") -> None:
-        """Answer a request whose records are stored, or cannot be."""
+    def _finish(self, request: Request, route: Route, started: float | None, stored: "asyncio.Future[None]") -> None:
+        """Answer a request whose records are stored, or cannot be; `started` unless the trace measures how long."""
         error = asyncio.CancelledError() if stored.cancelled() else stored.exception()
         if error is not None:
             self._end(request, route, _refusal(error, "not stored:"))
             return
         route.stored.inc()
         self.recent.note(request, route, status=204)
-        if not tracing.is_on():
+        if started is not None:
             CALLBACK_SECONDS.observe(time.perf_counter() - started)
         self._answer(request, route.reply)
 
@@ -154,9 +149,11 @@ class Receiver:
         self._answer(request, refusal.reply)
 
     def _answer(self, request: Request, reply: Reply) -> None:
+        """Answer, now or later: the connection keeps the order of its requests."""
         self._answering -= 1
         self._last_request = time.monotonic()
-        request.answer(reply)
+        request.reply = reply
+        request.answered(request)
 
     def _refuse(self, request: Request | None, refusal: Refusal) -> None:
         """Refuse what the port could not read as a request; without a request its connection has ended."""

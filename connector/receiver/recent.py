@@ -8,14 +8,14 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from connector.errors import InvalidRecord
-from connector.events import now
 from connector.receiver import form
+from connector.receiver.connection import SETTINGS_HEADER, SIGNATURE_HEADER, Request
 from connector.receiver.intake import FORM, Route
-from connector.receiver.messages import IDEMPOTENCY_HEADER, SETTINGS_HEADER, SIGNATURE_HEADER, Request
+from connector.receiver.refusals import IDEMPOTENCY_HEADER
 from connector.twilio.signature import Keys, Verdict, explain
 
 REFUSED = 200
@@ -31,7 +31,7 @@ class RecentRequest:
     """A callback as it came. `base` + `target` + `fragment` is what was checked; `reason` why it was refused."""
 
     number: int
-    at: datetime
+    came: float
     kind: str
     method: str
     base: str
@@ -45,6 +45,11 @@ class RecentRequest:
     token: str = field(default="", repr=False)
     body: bytes | None = field(default=None, repr=False)
     fragment: str = ""
+
+    @property
+    def at(self) -> datetime:
+        """When it came, UTC, in milliseconds."""
+        return datetime.fromtimestamp(round(self.came, 3), UTC)
 
     @property
     def size(self) -> int:
@@ -105,18 +110,18 @@ class RecentRequests:
             return
         recent = RecentRequest(
             number=next(self._numbers),
-            at=now(),
+            came=time.time(),
             kind=route.row.kind,
             method=request.method,
             base=route.base,
             target=request.target,
             origins=_origins(request),
             content_type=request.media_type,
-            settings=request.header(SETTINGS_HEADER),
+            settings=request.headers.get(SETTINGS_HEADER, ""),
             status=status,
             reason=reason,
-            signature=request.header(SIGNATURE_HEADER),
-            token=request.header(IDEMPOTENCY_HEADER),
+            signature=request.headers.get(SIGNATURE_HEADER, ""),
+            token=request.headers.get(IDEMPOTENCY_HEADER, ""),
             body=bytes(request.body) if len(request.body) <= LARGEST_BODY else None,
             fragment=route.fragment,
         )
@@ -168,8 +173,8 @@ def _explained(recent: RecentRequest, base: str, keys: Keys) -> Verdict:
 
 def _origins(request: Request) -> tuple[str, ...]:
     """The addresses that the request itself names, in front of a proxy and behind it."""
-    hosts = (request.header(b"x-forwarded-host").partition(",")[0].strip(), request.header(b"host"))
-    schemes = (request.header(b"x-forwarded-proto").partition(",")[0].strip(), "https", "http")
+    hosts = (request.headers.get(b"x-forwarded-host", "").partition(",")[0].strip(), request.headers.get(b"host", ""))
+    schemes = (request.headers.get(b"x-forwarded-proto", "").partition(",")[0].strip(), "https", "http")
     found = (f"{scheme}://{host}" for host in hosts if host for scheme in schemes if scheme in ("https", "http"))
     return tuple(dict.fromkeys(found))
 

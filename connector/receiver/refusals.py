@@ -2,17 +2,39 @@
 
 import time
 from collections.abc import Mapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING, NamedTuple
 
 from connector.dead_letters.record import dead_letter
 from connector.events import Record
-from connector.receiver.messages import IDEMPOTENCY_HEADER, Reply, Request
 from connector.telemetry import CALLBACKS, logger
+
+if TYPE_CHECKING:
+    from connector.receiver.connection import Request
 
 QUIET_SECONDS = 10.0
 RETRY_AFTER_SECONDS = 5
 REMEMBERED_REASONS = 1000
 UNKNOWN = "unknown"
 """The kind that is counted for requests to no address of ours."""
+IDEMPOTENCY_HEADER = b"i-twilio-idempotency-token"
+
+
+class Reply(NamedTuple):
+    """What is answered: status line and headers without `Date`, and the content."""
+
+    head: bytes
+    content: bytes = b""
+
+    @classmethod
+    def of(cls, status: int, text: str = "", *, headers: Mapping[str, str] | None = None) -> "Reply":
+        """A reply with plain text unless `headers` name another type; a 204 has no content."""
+        content = text.encode()
+        described = {"Content-Type": "text/plain; charset=utf-8"} if content else {}
+        length = {} if status == HTTPStatus.NO_CONTENT else {"Content-Length": str(len(content))}
+        lines = [f"{name}: {value}\r\n" for name, value in {**described, **(headers or {}), **length}.items()]
+        return cls(f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{''.join(lines)}".encode(), content)
+
 
 # status -> one line without detail, and the outcome that is counted.
 ANSWERS: Mapping[int, tuple[str, str]] = {
@@ -71,11 +93,11 @@ class Unfit(Refusal):
         super().__init__(400, reason)
         self._content = content
 
-    def letter(self, prefix: str, kind: str, request: Request) -> Record:
+    def letter(self, prefix: str, kind: str, request: "Request") -> Record:
         """The dead letter: the body as it came, or the query of a GET, with what tells how it came."""
         named = {
-            "content-type": request.header(b"content-type"),
-            "i-twilio-idempotency-token": request.header(IDEMPOTENCY_HEADER),
+            "content-type": request.headers.get(b"content-type", ""),
+            "i-twilio-idempotency-token": request.headers.get(IDEMPOTENCY_HEADER, ""),
             "callback-kind": kind,
             "callback-method": request.method,
             "callback-target": request.target if request.method == "POST" else request.target.partition("?")[0],
