@@ -28,9 +28,10 @@ HOURS = st.floats(-10_000, 10_000)
 
 def _clock(*, wrong: float, is_known: bool) -> TwilioClock:
     """A clock that is so many seconds wrong, and has learnt Twilio's, or not."""
-    clock = TwilioClock("default", own=lambda: TRUE.timestamp() + wrong, boot=boot_seconds)
-    for _ in range(3 if is_known else 2):
-        clock.note(TRUE.replace(microsecond=0), sent=boot_seconds())
+    passed, start = 0.0, boot_seconds()
+    clock = TwilioClock("default", own=lambda: TRUE.timestamp() + wrong + passed, boot=lambda: start + passed)
+    for passed in (-6.0, -3.0, 0.0) if is_known else ():
+        clock.note((TRUE + timedelta(seconds=passed)).replace(microsecond=0), sent=start + passed)
     return clock
 
 
@@ -150,6 +151,30 @@ async def test_an_id_of_a_minute_ago_is_known_whichever_clock_is_wrong(
         await running.start()
         (result,) = await running.results(1)
     assert (result["outcome"], running.created()) == ("duplicate", [])
+
+
+@pytest.mark.parametrize("without", ["", "later of both clocks"])
+async def test_dates_that_were_wrong_make_no_id_look_old(kafka: str, prefix: str, without: str) -> None:
+    """Its writer believed that Twilio's clock was 30 days behind."""
+    with taken_away(without):
+        async with executing(kafka, prefix) as running:
+            await running.stop()
+            command = pending(
+                topic=running.topic(f"commands.{SEND}"),
+                partition=0,
+                offset=99,
+                key=b"key",
+                value=b"",
+                headers=[("id", b"seen")],
+                milliseconds=0,
+                command=SEND,
+            )
+            at, ahead = now() - timedelta(seconds=60), -timedelta(days=30).total_seconds()
+            await running.write(_entry_of(running, done(command, Answer("succeeded")), at=at, ahead=ahead))
+            await running.send(message("again"), id="seen")
+            await running.start()
+            (result,) = await running.results(1)
+    assert result["outcome"] == ("succeeded" if without else "duplicate")
 
 
 async def test_a_command_expires_by_twilios_clock_when_ours_is_wrong(kafka: str, prefix: str) -> None:

@@ -30,7 +30,7 @@ from connector.twilio.client import TwilioClient
 from connector.twilio.clock import TwilioClock
 
 REQUEST_TIMEOUT = timedelta(seconds=10)
-LEARNING_SECONDS = 5.0
+LEARNING_SECONDS = 10.0
 
 log = telemetry.logger(__name__)
 

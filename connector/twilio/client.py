@@ -37,7 +37,7 @@ from connector.twilio.answers import (
     is_success,
     parse_date,
 )
-from connector.twilio.clock import AGREEING, TwilioClock
+from connector.twilio.clock import APART_SECONDS, SAMPLE_SECONDS, TwilioClock
 from connector.twilio.concurrency import Concurrency
 from connector.twilio.encoding import Outgoing, encode, origin, redirected
 from connector.twilio.pacing import Pacing
@@ -46,6 +46,8 @@ TIMEOUT_SECONDS = 30.0
 IDLE_SECONDS = 30.0
 PATIENCE_SECONDS = 60.0
 LEARNING_SECONDS = 2.0
+LEARNING_FAILURES = 3
+LEARNING_TRIES = int(APART_SECONDS / SAMPLE_SECONDS) + 2
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 30.0
 # Connecting ends well before the whole does, so that a timeout tells whether the request was written.
@@ -102,6 +104,7 @@ class TwilioClient:
         self.bases = dict(bases)
         self.refused = False
         self.clock = TwilioClock(name)
+        self._learning = asyncio.Lock()
         self._origins = frozenset(origin(base) for base in self.bases.values())
         self._session = session
         self._clock = asyncio.get_running_loop().time
@@ -191,14 +194,21 @@ class TwilioClient:
         """Ask for nothing but Twilio's time, until its clock is known or cannot be learnt now.
 
         Any answer tells it, a refusal as well: most API keys may not read their account. So none counts otherwise.
+        One answer is enough unless the clocks are apart.
         """
         request = Request("GET", f"{ACCOUNT}.json", operation="FetchAccount")
-        for _ in range(AGREEING + 1):
-            if self.clock.is_known:
-                return
-            with suppress(TwilioError):
-                async with self.slot(request):
-                    await self._exchange(self._outgoing(request), LEARNING_SECONDS, None)
+        async with self._learning:
+            failed = 0
+            for number in range(LEARNING_TRIES):
+                if self.clock.is_known or failed == LEARNING_FAILURES:
+                    return
+                if number > failed:
+                    await asyncio.sleep(SAMPLE_SECONDS)
+                try:
+                    async with self.slot(request):
+                        await self._exchange(self._outgoing(request), LEARNING_SECONDS, None)
+                except TwilioError:
+                    failed += 1
 
     async def request(
         self,

@@ -1,6 +1,7 @@
 """Twilio's time, learnt from the `Date` of its answers: only Twilio's clock tells how old Twilio's rows are.
 
-Our own clock counts until enough answers agree that it is wrong; a single odd date changes nothing. What is learnt
+An answer whose date is that of our own clock is believed at once: two clocks that agree are right. Any other time is
+believed when most answers have named it for a while, so that a few seconds of odd dates change nothing. What is learnt
 holds against a clock that is never set, so that a step of ours does not matter.
 """
 
@@ -15,10 +16,18 @@ from connector.telemetry import logger
 
 log = logger(__name__)
 
-SAMPLES = 15
-# So many of the last answers, and more than half of them, must name about the same time.
+# One answer a second counts, so that a burst is not heard louder than the rest.
+SAMPLE_SECONDS = 1.0
+SAMPLES = 40
+# Older answers say nothing about now, if there are enough others.
+OLD_SECONDS = 90.0
+# So many of them, and so large a part, must name about the same time: for APART_SECONDS where it is not that of our own
+# clock, for CHANGED_SECONDS where another one is known.
 AGREEING = 3
+AGREEING_PART = 2 / 3
 NEAR_SECONDS = 3.0
+APART_SECONDS = 5.0
+CHANGED_SECONDS = 30.0
 # Below this our own clock is as good: dates are whole seconds, and answers take their time.
 TOLERATED_SECONDS = 2.0
 WARN_SECONDS = 30.0
@@ -37,7 +46,9 @@ class TwilioClock:
         self.boot = boot
         self._name = name
         self._own = own
-        self._samples: deque[float] = deque(maxlen=SAMPLES)
+        self._samples: deque[tuple[float, float]] = deque(maxlen=SAMPLES)
+        # Twilio's time at zero of the clock never set.
+        self._learnt: float | None = None
         self._is_apart = False
 
     def note(self, date: datetime | None, *, sent: float) -> None:
@@ -45,14 +56,22 @@ class TwilioClock:
         came = self.boot()
         if date is None or came - sent > SLOW_SECONDS:
             return
-        middle = (sent + came) / 2
-        self._samples.append(date.timestamp() + CUT_SECONDS - middle)
+        zero = date.timestamp() + CUT_SECONDS - (sent + came) / 2
+        if self._learnt is None and abs(zero + came - self._own()) <= NEAR_SECONDS:
+            self._samples.clear()
+            self._learnt = zero
+        elif self._samples and came - self._samples[-1][0] < SAMPLE_SECONDS:
+            return
+        self._samples.append((came, zero))
+        while len(self._samples) > AGREEING and came - self._samples[0][0] > OLD_SECONDS:
+            self._samples.popleft()
+        self._learn()
         self._tell()
 
     @property
     def is_known(self) -> bool:
-        """Whether enough answers agree."""
-        return self._learnt() is not None
+        """Whether Twilio's time has been learnt."""
+        return self._learnt is not None
 
     @property
     def ahead(self) -> float | None:
@@ -60,10 +79,9 @@ class TwilioClock:
 
         0 as long as the difference is no more than the measure's own error.
         """
-        learnt = self._learnt()
-        if learnt is None:
+        if self._learnt is None:
             return None
-        ahead = learnt + self.boot() - self._own()
+        ahead = self._learnt + self.boot() - self._own()
         return round(ahead, 3) if abs(ahead) > TOLERATED_SECONDS else 0.0
 
     def own(self) -> datetime:
@@ -75,13 +93,14 @@ class TwilioClock:
         seconds = self._own() + (self.ahead or 0.0)
         return datetime.fromtimestamp(round(seconds, 3), UTC)
 
-    def _learnt(self) -> float | None:
-        """Twilio's time at zero of the clock never set."""
-        if len(self._samples) < AGREEING:
-            return None
-        middle = median(self._samples)
-        agreeing = sum(abs(sample - middle) <= NEAR_SECONDS for sample in self._samples)
-        return middle if agreeing >= AGREEING and 2 * agreeing > len(self._samples) else None
+    def _learn(self) -> None:
+        """Believe what most of the last answers have named for long enough."""
+        middle = median(zero for _, zero in self._samples)
+        agreeing = [came for came, zero in self._samples if abs(zero - middle) <= NEAR_SECONDS]
+        if len(agreeing) < max(AGREEING, AGREEING_PART * len(self._samples)):
+            return
+        if agreeing[-1] - agreeing[0] >= (APART_SECONDS if self._learnt is None else CHANGED_SECONDS):
+            self._learnt = middle
 
     def _tell(self) -> None:
         ahead = self.ahead

@@ -170,9 +170,14 @@ def _forwarded_commands() -> None:
     _replace(Execution, _forwarded=forwarded)
 
 
+def _later_of_both_clocks() -> None:
+    """An id is as old as Twilio's clock has said when it was written down."""
+    _replace(journal.Entry, latest=journal.Entry.moment)
+
+
 def _twilios_clock() -> None:
     """Our own clock counts, whatever Twilio's answers say."""
-    _replace(TwilioClock, _learnt=lambda _: None)
+    _replace(TwilioClock, note=lambda *_, **__: None)
 
 
 SAFEGUARDS: Mapping[str, Callable[[], None]] = {
@@ -191,6 +196,7 @@ SAFEGUARDS: Mapping[str, Callable[[], None]] = {
     "doubt": _doubt,
     "forwarded commands": _forwarded_commands,
     "Twilio's clock": _twilios_clock,
+    "later of both clocks": _later_of_both_clocks,
 }
 
 
