@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 from confluent_kafka.admin import AdminClient
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
 
 from connector.dev.broker import Broker, archive_classes
 from connector.simulator import Simulator
@@ -127,6 +129,13 @@ def prefix(request: pytest.FixtureRequest, cleaner: AdminClient) -> Iterator[str
         name for name in cleaner.list_topics(timeout=30).topics if name.startswith((f"{prefix}.", f"{prefix}-"))
     ]:
         cleaner.delete_topics(names)
+
+
+@pytest.fixture
+def logged() -> Iterator[list[EventDict]]:
+    """What this process logs during the test, in its order."""
+    with capture_logs() as lines:
+        yield lines
 
 
 @pytest.fixture

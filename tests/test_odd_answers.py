@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+from structlog.typing import EventDict
 
 from connector.executor import execution
 from connector.simulator import ACCOUNT_SID
@@ -128,7 +129,7 @@ UNUSABLE = {
 
 
 async def test_reading_that_stays_unreadable_ends_with_its_reason_and_the_next_of_its_key_goes_on(
-    kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch, logged: list[EventDict]
 ) -> None:
     monkeypatch.setattr(execution, "UNREADABLE_TRIES", 3)
     async with executing(kafka, prefix) as running:
@@ -147,7 +148,7 @@ async def test_reading_that_stays_unreadable_ends_with_its_reason_and_the_next_o
         assert one["error"]["retryable"] is True
     assert f" instead of {sid}" in found["5"]["error"]["message"]
     assert "(date_created)" in found["6"]["error"]["message"]
-    assert capsys.readouterr().out.count("command waits") == len(UNUSABLE)
+    assert [line["event"] for line in logged].count("command waits") == len(UNUSABLE)
 
 
 async def test_an_update_whose_answer_stays_unreadable_is_unknown(

@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 from confluent_kafka import TopicPartition as Place
 from confluent_kafka.admin import AdminClient
+from structlog.typing import EventDict
 
 from connector.events import Record
 from connector.executor import repeats
@@ -91,13 +92,13 @@ BEFORE = [f"before-{number}" for number in range(5)]
 
 @pytest.mark.parametrize("without", ["", "checkpoints"])
 async def test_after_ten_days_at_rest_what_was_executed_is_not_and_what_was_written_meanwhile_is(
-    kafka: str, prefix: str, capsys: pytest.CaptureFixture[str], without: str
+    kafka: str, prefix: str, logged: list[EventDict], without: str
 ) -> None:
     """Without checkpoints what was written meanwhile would be in doubt."""
     with taken_away(without):
         executed = await _executed_meanwhile(kafka, prefix)
     assert (sorted(executed) == sorted([*BEFORE, *(f"meanwhile-{number}" for number in range(3))])) is not bool(without)
-    assert ("commands in doubt" in capsys.readouterr().out) is bool(without)
+    assert ("commands in doubt" in [line["event"] for line in logged]) is bool(without)
 
 
 async def _executed_meanwhile(kafka: str, prefix: str) -> list[str]:
@@ -126,7 +127,7 @@ async def test_without_doubt_creates_of_which_nothing_is_known_would_be_executed
 
 @pytest.mark.parametrize("results_are_left", [True, False])
 async def test_where_nothing_tells_what_was_executed_creates_are_unknown_and_the_rest_is_executed(
-    kafka: str, prefix: str, capsys: pytest.CaptureFixture[str], *, results_are_left: bool
+    kafka: str, prefix: str, logged: list[EventDict], *, results_are_left: bool
 ) -> None:
     """Then, and after a crash: a doubt is not forgotten before what it is about is answered.
 
@@ -157,7 +158,7 @@ async def test_where_nothing_tells_what_was_executed_creates_are_unknown_and_the
         "unreadable": ["unknown"],
     }
     assert running.created() == [*BEFORE, "afterwards"]
-    assert "commands in doubt" in capsys.readouterr().out
+    assert "commands in doubt" in [line["event"] for line in logged]
 
 
 @pytest.mark.parametrize("loss", ["emptied", "created anew"])
@@ -224,7 +225,7 @@ async def test_a_journal_that_is_created_anew_while_it_is_written_puts_creates_i
 
 
 async def test_of_a_topic_created_anew_what_is_in_it_is_unknown_and_what_comes_is_executed(
-    kafka: str, prefix: str, capsys: pytest.CaptureFixture[str]
+    kafka: str, prefix: str, logged: list[EventDict]
 ) -> None:
     """It may be a copy: longer than before, its commands look as if they had been executed."""
     async with rested(kafka, prefix) as (running, operator):
@@ -237,7 +238,7 @@ async def test_of_a_topic_created_anew_what_is_in_it_is_unknown_and_what_comes_i
         found = await outcomes(running, 13)
     assert [found[f"copy-{number}"] for number in range(7)] == [["unknown"]] * 7
     assert running.created() == [*BEFORE, "afterwards"]
-    assert "created anew" in capsys.readouterr().out
+    assert any("created anew" in line.get("reason", "") for line in logged)
 
 
 async def test_a_topic_that_is_created_anew_while_it_is_read_goes_on(kafka: str, prefix: str) -> None:
