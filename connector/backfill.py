@@ -126,6 +126,8 @@ class Backfill:
         watch = WatchSettings(resource=self.stretch.resource, name=self.stretch.name, connection=name, limit=self.limit)
         async with open_session() as session:
             client = client_of(name, self.settings.connections[name], session)
+            await client.learn_time()
+            self._check_end(client)
             self._watcher = watcher_of(watch, client, self.settings.kafka, commit)
             watching = asyncio.create_task(self._watch(client), name="backfill-credentials")
             running = asyncio.create_task(self._watcher.catch_up(begun, stop), name="backfill")
@@ -144,7 +146,6 @@ class Backfill:
         """A watch would wait for better credentials; the operator at the terminal must be told."""
         while not client.refused:
             await asyncio.sleep(0.2)
-            self._check_end(client)
             if self._watcher is not None and self._watcher.cursor is not None:
                 self.cursor = self._watcher.cursor
         name = self.stretch.connection
