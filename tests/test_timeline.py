@@ -177,6 +177,20 @@ def test_what_a_search_finds_completes_a_timeline_and_takes_in_that_of_its_sid()
     assert (found.state(result.at), found.is_whole) == ("succeeded", True)
 
 
+def test_what_is_read_before_its_result_belongs_to_the_command_as_well() -> None:
+    watched, result = joined(
+        event("messages", {"status": "sent"}), event("results.send-message", {}, causationid="c-1")
+    )
+    timelines = Timelines()
+    timelines.add(watched)
+    assert timelines.find(SID) is not None
+    timelines.add(result)
+    assert timelines.find(SID) is None
+    found = timelines.find("c-1")
+    assert found is not None
+    assert {(entry.name, entry.timeline) for entry in found.entries} == {("messages", "c-1"), ("send-message", "c-1")}
+
+
 def test_errors_are_grouped_by_their_code_with_the_address_of_twilio_s_page() -> None:
     undelivered = {"message_status": "undelivered", "error_code": 30003}
     refused = {**RESULT, "outcome": "failed", "error": {"code": 21610, "message": "Unsubscribed +15557654321"}}

@@ -26,7 +26,12 @@ class Timelines:
 
     def add(self, entry: Entry, *, is_callback: bool = False) -> None:
         """Take an entry in that has just been read."""
-        self._timeline(entry.timeline, entry.at).add(entry)
+        timeline = self._timeline(entry.timeline, entry.at)
+        timeline.add(entry)
+        if entry.own_sid != entry.timeline and (former := self._timelines.pop(entry.own_sid, None)):
+            # What is of another topic may be read before the record that tells which command has made it.
+            for earlier in former.entries:
+                timeline.add(replace(earlier, timeline=entry.timeline))
         if is_callback:
             self.callbacks.append(entry)
         if entry.kind != "attempt":
