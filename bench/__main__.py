@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import callbacks, commands, growth, idle, kafka, soak, start, watch
+from bench import callbacks, commands, growth, idle, kafka, search, soak, start, watch
 
 HERE = Path(__file__).parent
 OUT = HERE / "out"
@@ -108,12 +108,20 @@ async def _soak(run: Run) -> str:
     )
 
 
+async def _search(run: Run) -> str:
+    records = 100_000 if run.quick else 1_000_000
+    rounds = 2 if run.quick else 4
+    found = await search.measure(run.servers, run.folder, search.Options(records=records, rounds=rounds))
+    return f"\n## Search: {records:,} records\n{search.table(found)}\n"
+
+
 PARTS: Mapping[str, Callable[[Run], Awaitable[str]]] = {
     "callbacks": _callbacks,
     "commands": _commands,
     "watch": _watch,
     "idle": _idle,
     "start": _start,
+    "search": _search,
     "growth": _growth,
     "soak": _soak,
 }
