@@ -11,7 +11,7 @@ import pytest
 
 import connector
 from connector.events import BEGINNING, now
-from connector.kafka import clients, control, journal, reading, topics
+from connector.kafka import clients, control, journal, reading, scanning, topics
 from connector.kafka.fitness import Topic
 from connector.kafka.ownership import Assignment, Membership
 from connector.kafka.produce import Batcher
@@ -99,6 +99,11 @@ async def _requests(settings: KafkaSettings, turns: Turns) -> None:
                 return
 
 
+async def _scan(settings: KafkaSettings, turns: Turns) -> None:
+    async for portion in scanning.scan(settings, {journal.topic_of(settings): None}):
+        turns.take(len(portion.records))
+
+
 READERS: list[Callable[[KafkaSettings, Turns], Awaitable[None]]] = [
     _owner,
     _between,
@@ -106,6 +111,7 @@ READERS: list[Callable[[KafkaSettings, Turns], Awaitable[None]]] = [
     _past,
     _newest,
     _requests,
+    _scan,
 ]
 
 

@@ -18,7 +18,8 @@ from connector import privacy
 from connector.conditions import ENTRY_FIELDS, Condition
 from connector.errors import InvalidRecord
 from connector.events import Position, Received, now
-from connector.kafka.reading import records_at, scan
+from connector.kafka.reading import records_at
+from connector.kafka.scanning import scan
 from connector.settings import KafkaSettings
 from connector.timeline import Entry, Joiner, holds
 
@@ -257,7 +258,8 @@ class Search:
         yield Step("all topics around it", self.topics.all(), since, until)
 
     async def _pass(self, step: Step, needles: Sequence[bytes], fits: Fits) -> AsyncGenerator[Progress | Entry, None]:
-        async with aclosing(scan(self.kafka, step.topics, since=step.since, until=step.until)) as portions:
+        scanning = scan(self.kafka, step.topics, since=step.since, until=step.until, needles=needles)
+        async with aclosing(scanning) as portions:
             async for portion in portions:
                 for record in portion.records:
                     if _holds(record, needles) and (entry := self._take(record, fits)):

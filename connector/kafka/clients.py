@@ -11,7 +11,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 
 from connector.errors import Unavailable
-from connector.kafka import aiokafka_internals, credentials, failures, header_names
+from connector.kafka import aiokafka_internals, credentials, failures, header_names, sought
 from connector.settings import KafkaSettings
 
 REQUEST_TIMEOUT_MS = 5_000
@@ -167,9 +167,12 @@ async def start(client: Client, *, timeout: float = START_SECONDS) -> Client:  #
 
 
 @asynccontextmanager
-async def reading(kafka: KafkaSettings, *, committed: bool = True, **more: Any) -> AsyncIterator[AIOKafkaConsumer]:
-    """A started reader that is ended in any case."""
-    consumer = await start(reader(kafka, committed=committed, **more))
+async def reading(
+    kafka: KafkaSettings, *, committed: bool = True, needles: Sequence[bytes] = (), **more: Any
+) -> AsyncIterator[AIOKafkaConsumer]:
+    """A started reader that is ended in any case; with `needles` it passes over batches in which none of them is."""
+    with sought.only(needles):
+        consumer = await start(reader(kafka, committed=committed, **more))
     try:
         yield consumer
     finally:

@@ -1,4 +1,4 @@
-"""Header names that are not UTF-8, which any producer may write.
+"""Header names that are not UTF-8, which any producer may write, and batches that a search passes over.
 
 The client raises on such a record at every read, so that one record stops every topic of its reader. Here the batch is
 read once more, with escapes in place of the odd bytes.
@@ -11,7 +11,7 @@ from typing import Any
 from aiokafka.errors import CorruptRecordException
 from aiokafka.structs import ConsumerRecord
 
-from connector.kafka import aiokafka_internals
+from connector.kafka import aiokafka_internals, sought
 
 LENGTH = struct.Struct(">i")
 LENGTH_OFFSET = struct.calcsize(">q")
@@ -46,6 +46,7 @@ class Fetched:
         self._raw = raw
         self._batches = aiokafka_internals.MemoryRecords(raw)
         self._tolerant = tolerant
+        self._needles = sought.needles()
         self._start = self._end = 0
 
     def size_in_bytes(self) -> int:
@@ -62,6 +63,8 @@ class Fetched:
         self._start = self._end
         self._end += LOG_OVERHEAD + LENGTH.unpack_from(self._raw, self._start + LENGTH_OFFSET)[0]
         batch = self._batches.next_batch()
+        if self._needles and (passed := sought.passed(self._raw, self._start, self._end, self._needles)):
+            return passed
         return _TolerantBatch(memoryview(self._raw)[self._start : self._end]) if self._tolerant else batch
 
     def tolerant(self) -> "Fetched":

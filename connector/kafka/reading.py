@@ -19,7 +19,6 @@ from aiokafka.errors import OffsetOutOfRangeError
 from connector.errors import Unavailable
 from connector.events import Position, now
 from connector.kafka import aiokafka_internals, clients, failures
-from connector.kafka.produce import partition_of
 from connector.settings import KafkaSettings
 
 POLL_MS = 200
@@ -34,9 +33,6 @@ FIND_SECONDS = 5.0
 AHEAD = 2_000
 # Small fetches: a reader of two hundred partitions holds one of each in memory.
 NEWEST_FETCH_BYTES = 64 * 1024
-LARGEST_FETCH_BYTES = 512 * 1024
-# Of all partitions that are scanned, as far as the least fetch of each allows.
-SCAN_BYTES = 4 * 1024 * 1024
 CHECK_SECONDS = 1.0
 
 Ends = Mapping[TopicPartition, int]
@@ -85,14 +81,15 @@ async def assign(consumer: AIOKafkaConsumer, starts: Mapping[str, Start]) -> End
             assigned = [TopicPartition(topic, number) for topic in starts for number in partitions[topic]]
             consumer.assign(assigned)
             ends: Ends = await consumer.end_offsets(assigned)
-            for partition, offset in (await _offsets(consumer, starts, ends)).items():
+            for partition, offset in (await offsets_of(consumer, starts, ends)).items():
                 consumer.seek(partition, offset)
     return ends
 
 
-async def _offsets(consumer: AIOKafkaConsumer, starts: Mapping[str, Start], ends: Ends) -> Ends:
+async def offsets_of(consumer: AIOKafkaConsumer, starts: Mapping[str, Start], ends: Ends) -> Ends:
+    """The offset that reading begins at in each of these partitions."""
     firsts: Ends = await consumer.beginning_offsets(list(ends))
-    moments = {partition: _milliseconds(since) for partition in ends if (since := starts[partition.topic].since)}
+    moments = {partition: milliseconds(since) for partition in ends if (since := starts[partition.topic].since)}
     dated = await consumer.offsets_for_times(moments) if moments else {}
     offsets = {}
     for partition, end in ends.items():
@@ -105,13 +102,17 @@ async def _offsets(consumer: AIOKafkaConsumer, starts: Mapping[str, Start], ends
     return offsets
 
 
-def _milliseconds(since: datetime | timedelta) -> int:
+def milliseconds(since: datetime | timedelta) -> int:
+    """Kafka's number for a moment, or for one so long ago."""
     moment = since if isinstance(since, datetime) else now() - since
     return int(moment.timestamp() * 1000)
 
 
 async def fetch(
-    consumer: AIOKafkaConsumer, *partitions: TopicPartition, at_most: int = RECORDS_IN_A_TURN
+    consumer: AIOKafkaConsumer,
+    *partitions: TopicPartition,
+    at_most: int = RECORDS_IN_A_TURN,
+    wait_ms: int = POLL_MS,
 ) -> Mapping[TopicPartition, list[ConsumerRecord]]:
     """The next records of these partitions, or of all that are assigned; none when none come soon.
 
@@ -120,7 +121,7 @@ async def fetch(
     """
     await asyncio.sleep(0)
     records: Mapping[TopicPartition, list[ConsumerRecord]] = await consumer.getmany(
-        *partitions, timeout_ms=POLL_MS, max_records=at_most
+        *partitions, timeout_ms=wait_ms, max_records=at_most
     )
     return records
 
@@ -211,7 +212,7 @@ async def offset_at(kafka: KafkaSettings, topic: str, partition: int, moment: da
     async with clients.reading(kafka) as consumer:
         with failures.reading(f"{topic} partition {partition} cannot be read"):
             async with asyncio.timeout(ANSWER_SECONDS):
-                offsets = await consumer.offsets_for_times({wanted: _milliseconds(moment)})
+                offsets = await consumer.offsets_for_times({wanted: milliseconds(moment)})
     return offsets[wanted].offset if offsets.get(wanted) else None
 
 
@@ -313,90 +314,6 @@ async def _past(consumer: AIOKafkaConsumer, ends: Ends) -> AsyncGenerator[Consum
 
 def _timestamp(record: ConsumerRecord) -> int:
     return int(record.timestamp)
-
-
-@dataclass(frozen=True, slots=True)
-class Portion:
-    """Some records of what is scanned; so many of `total` are behind them. Transaction markers count as well."""
-
-    records: Sequence[ConsumerRecord]
-    done: int
-    total: int
-
-
-async def scan(
-    kafka: KafkaSettings,
-    wanted: Mapping[str, bytes | None],
-    *,
-    since: datetime | None = None,
-    until: datetime | None = None,
-) -> AsyncGenerator[Portion, None]:
-    """The committed records of these topics that were written in [since, until), each partition in its order.
-
-    `wanted` gives a key to each topic of which only the partition of that key is read, None to the others. Ends at the
-    present end. A topic that does not exist is left out. Little is held in memory. Raises Unavailable.
-    """
-    async with clients.reading(kafka) as consumer:
-        ranges = await _ranges(consumer, wanted, since=since, until=until)
-    left = {partition: end - begin for partition, (begin, end) in ranges.items() if begin < end}
-    total, clock = sum(left.values()), asyncio.get_running_loop().time
-    yield Portion((), 0, total)
-    if not left:
-        return
-    # Large fetches of few partitions, small ones of many: what is held at a time is about the same.
-    size = max(NEWEST_FETCH_BYTES, min(LARGEST_FETCH_BYTES, SCAN_BYTES // len(left)))
-    async with clients.reading(kafka, max_partition_fetch_bytes=size) as consumer:
-        consumer.assign(list(left))
-        for partition in left:
-            consumer.seek(partition, ranges[partition][0])
-        moved = clock()
-        while left:
-            with failures.reading("Topics cannot be read"):
-                fetched = await fetch(consumer)
-            before = sum(left.values())
-            # Behind the last records of a partition may be markers of transactions alone.
-            for partition in [*fetched] or [*left]:
-                left[partition] = ranges[partition][1] - await consumer.position(partition)
-                if left[partition] <= 0:
-                    del left[partition]
-                    consumer.pause(partition)
-            found = [
-                record
-                for partition, batch in fetched.items()
-                for record in batch
-                if record.offset < ranges[partition][1]
-            ]
-            rest = sum(left.values())
-            moved = clock() if rest < before else moved
-            if clock() - moved > PROGRESS_SECONDS:
-                raise Unavailable("Topics cannot be read: an open transaction holds readers back.")
-            yield Portion(found, total - rest, total)
-
-
-async def _ranges(
-    consumer: AIOKafkaConsumer, wanted: Mapping[str, bytes | None], *, since: datetime | None, until: datetime | None
-) -> dict[TopicPartition, tuple[int, int]]:
-    """The first offset of each partition to read, and where to end."""
-    with failures.reading("Topics cannot be read"):
-        async with asyncio.timeout(PROGRESS_SECONDS):
-            existing = await aiokafka_internals.partitions_of(consumer, list(wanted))
-            assigned = [
-                TopicPartition(topic, number)
-                for topic, numbers in existing.items()
-                for number in _keyed(wanted[topic], numbers)
-            ]
-            consumer.assign(assigned)
-            ends: dict[TopicPartition, int] = await consumer.end_offsets(assigned)
-            begins = await _offsets(consumer, dict.fromkeys(existing, Start(since=since)), ends)
-            if until is not None and assigned:
-                dated = await consumer.offsets_for_times(dict.fromkeys(assigned, _milliseconds(until)))
-                ends |= {partition: found.offset for partition, found in dated.items() if found is not None}
-    return {partition: (begins[partition], ends[partition]) for partition in assigned}
-
-
-def _keyed(key: bytes | None, partitions: Sequence[int]) -> Sequence[int]:
-    """The partition of a key; without one all of them."""
-    return partitions if key is None else [partition_of(key, len(partitions))]
 
 
 async def newest(
