@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal, NamedTuple, Protocol
 
 import orjson
@@ -88,9 +89,8 @@ def moment_of(milliseconds: int) -> datetime:
         return now()
 
 
-def boot_seconds() -> float:
-    """A clock that is never set, and counts while the machine is suspended: for how long something takes."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+boot_seconds = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+"""A clock that is never set, and counts while the machine is suspended: for how long something takes, in seconds."""
 
 
 def attributes(event: Event) -> dict[str, str]:

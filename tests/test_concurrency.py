@@ -8,7 +8,7 @@ from aiohttp import web
 from connector.errors import NotExecuted
 from connector.simulator import Simulator
 from connector.twilio.client import TwilioClient
-from connector.twilio.concurrency import Concurrency
+from connector.twilio.pacing import Concurrency
 from tests.twilio_servers import LIST, SEND, connected, sample, serving
 
 pytestmark = pytest.mark.simulated(auto_advance=False)

@@ -16,7 +16,7 @@ from connector.receiver.receiver import Receiver
 from connector.receiver.recent import Explanation, RecentRequest
 from connector.resources import CALLBACKS
 from connector.timeline import Entry
-from connector.twilio.answers import is_success
+from connector.twilio.answers import SUCCESS
 from connector.twilio.delivery import deliver
 
 
@@ -82,7 +82,7 @@ class Callbacks:
         url = recent.base + recent.target
         answer = await deliver(self._context.session, url, recent.pairs, token=token, headers=headers)
         sentence = f"{url.partition('?')[0]} answered {answer.status}." if answer.status else answer.text
-        return {"done": is_success(answer.status), "message": sentence}
+        return {"done": answer.status in SUCCESS, "message": sentence}
 
     def _token_of(self, account: str) -> str:
         for connection in self._context.settings().connections.values():

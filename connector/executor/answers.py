@@ -14,9 +14,8 @@ from connector.events import Record
 from connector.executor.results import RECORD_BYTES, pages_of, sid_of
 from connector.resources.rows import Bundle, Operation, Parameters, Request
 from connector.resources.writing import Writer
-from connector.twilio.answers import Response
+from connector.twilio.answers import Response, decode
 from connector.twilio.client import MayWrite, TwilioClient
-from connector.twilio.decoding import decode
 from connector.twilio.paging import Page, pages
 
 # A list that takes longer does not end.

@@ -1,15 +1,22 @@
-"""What an answer of Twilio means: a usable response, or the error whose class says what may be done next. Pure."""
+"""What an answer of Twilio means: a usable response, or the error whose class says what may be done next. Pure.
 
+Twilio shows text that strangers wrote and that was cut anywhere. One such character must not make a whole page
+unreadable, so what is unusual is read leniently: it becomes something that the rows' own checks can judge.
+"""
+
+import json
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
+import orjson
+
 from connector.errors import BadCredentials, NotExecuted, PerhapsExecuted, Refused, TwilioError, Unreadable
 from connector.resources.fields import parse_time
-from connector.twilio.decoding import decode
 
 TOO_MANY_REQUESTS = 20429
 AUTHENTICATION = 20003
@@ -18,15 +25,26 @@ LONGEST_MESSAGE = 2_000
 LONGEST_HEADER = 200
 LONGEST_RETRY_AFTER_SECONDS = 300.0
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+# What is a success: Twilio uses several statuses for the same thing.
+SUCCESS = range(HTTPStatus.OK, HTTPStatus.MULTIPLE_CHOICES)
+DEEPEST = 64
+"""How deep arrays and objects of an unusual body may nest; what is deeper becomes the text `TOO_DEEP`."""
+TOO_DEEP = "(nested too deeply)"
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+# A string, whole or cut off at the end, or a bracket.
+_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
+_LONGEST_INTEGER = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A 2xx of Twilio: status, raw body and the headers that matter."""
+    """A 2xx of Twilio: status, raw body, headers, and Twilio's clock when it answered: UTC, in seconds."""
 
     status: int
     body: bytes = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
+    date: datetime | None = None
 
     @property
     def request_id(self) -> str | None:
@@ -37,11 +55,6 @@ class Response:
     def content_type(self) -> str:
         """The media type without parameters, in lower case."""
         return (header(self.headers, "Content-Type") or "").partition(";")[0].strip().lower()
-
-    @property
-    def date(self) -> datetime | None:
-        """Twilio's clock when it answered, UTC, in seconds."""
-        return parse_date(self.headers.get("Date"))
 
     def json(self) -> Any:
         """The body as JSON, which can be written again as UTF-8; None when it is empty (DELETE).
@@ -67,11 +80,6 @@ def header(headers: Mapping[str, str], name: str) -> str | None:
     return value[:LONGEST_HEADER].encode(errors="replace").decode() if value else None
 
 
-def is_success(status: int) -> bool:
-    """Whether a status is 2xx; Twilio uses several of them for the same thing."""
-    return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
-
-
 def answer_outcome(status: int) -> str:
     """How a request ended, for the metrics: `missing` without an answer (status 0), else by the kind of its status."""
     match status:
@@ -81,7 +89,7 @@ def answer_outcome(status: int) -> str:
             return "unauthorized"
         case HTTPStatus.TOO_MANY_REQUESTS:
             return "throttled"
-        case _ if is_success(status):
+        case _ if status in SUCCESS:
             return "accepted"
         case _:
             return "refused" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "failed"
@@ -152,3 +160,74 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         moment, answered_at = parse_date(text), parse_date(headers.get("Date")) or datetime.now(UTC)
         seconds = (moment - answered_at).total_seconds() if moment else 0.0
     return min(seconds, LONGEST_RETRY_AFTER_SECONDS) if seconds > 0 else None
+
+
+# --- JSON, however odd the text in it --------------------------------------------------------------------------------
+def decode(body: bytes) -> Any:
+    """The value that the body holds, which can be written again as UTF-8; of repeated keys the last counts.
+
+    Half of a surrogate pair and bytes that are not UTF-8 become U+FFFD. A number that JSON or 64 bits do not have (NaN,
+    1e999, 5,000 digits) becomes its text. Raises ValueError with the reason, which holds nothing of the body.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return _lenient(body)
+
+
+def _lenient(body: bytes) -> Any:
+    text = body.decode(json.detect_encoding(body), errors="replace").removeprefix("\ufeff")
+    try:
+        return _writable(_DECODER.decode(_shallow(text)))
+    except json.JSONDecodeError as error:
+        raise ValueError(error.msg) from error
+    except RecursionError as error:
+        raise ValueError("It nests too deeply") from error
+
+
+def _shallow(text: str) -> str:
+    """The text with every array and object beyond `DEEPEST` replaced."""
+    parts: list[str] = []
+    kept = 0
+    for start, end in _deep(text):
+        parts += (text[kept:start], f'"{TOO_DEEP}"')
+        kept = end
+    return "".join((*parts, text[kept:])) if parts else text
+
+
+def _deep(text: str) -> Iterator[tuple[int, int]]:
+    """Start and end of each array and object that nests too deeply."""
+    depth = start = 0
+    for token in _TOKEN.finditer(text):
+        if token[0] in ("[", "{"):
+            depth += 1
+            start = token.start() if depth == DEEPEST + 1 else start
+        elif token[0] in ("]", "}"):
+            if depth == DEEPEST + 1:
+                yield start, token.end()
+            depth -= 1
+
+
+def _writable(value: Any) -> Any:
+    """The value without lone surrogates."""
+    match value:
+        case str():
+            return _LONE_SURROGATE.sub("\ufffd", value)
+        case list():
+            return [_writable(item) for item in value]
+        case dict():
+            return {_writable(name): _writable(item) for name, item in value.items()}
+    return value
+
+
+def _integer(digits: str) -> int | str:
+    value = int(digits) if len(digits) <= _LONGEST_INTEGER else None
+    return value if value is not None and -(2**63) <= value < 2**64 else digits
+
+
+def _number(digits: str) -> float | str:
+    value = float(digits)
+    return value if math.isfinite(value) else digits
+
+
+_DECODER = json.JSONDecoder(parse_int=_integer, parse_float=_number, parse_constant=str, strict=False)

@@ -29,18 +29,17 @@ from connector.telemetry import (
     logger,
 )
 from connector.twilio.answers import (
+    SUCCESS,
     TOO_MANY_REQUESTS,
     Response,
     answer_outcome,
     failure,
     header,
-    is_success,
     parse_date,
 )
 from connector.twilio.clock import APART_SECONDS, SAMPLE_SECONDS, TwilioClock
-from connector.twilio.concurrency import Concurrency
 from connector.twilio.encoding import Outgoing, encode, origin, redirected
-from connector.twilio.pacing import Pacing
+from connector.twilio.pacing import Concurrency, Pacing
 
 TIMEOUT_SECONDS = 30.0
 IDLE_SECONDS = 30.0
@@ -182,7 +181,7 @@ class TwilioClient:
         started = self._clock()
         try:
             response = await self._exchange(outgoing, timeout_seconds, may_write)
-            if not is_success(response.status):
+            if response.status not in SUCCESS:
                 raise failure(response.status, response.body, response.headers)
         except TwilioError as error:
             self._note(request, started, error.status, error)
@@ -266,8 +265,9 @@ class TwilioClient:
         sent = self.clock.boot()
         try:
             async with self._open(outgoing, _timeout(timeout_seconds), may_write) as answer:
-                self.clock.note(parse_date(answer.headers.get("Date")), sent=sent)
-                return Response(answer.status, await _body(answer), answer.headers)
+                date = parse_date(answer.headers.get("Date"))
+                self.clock.note(date, sent=sent)
+                return Response(answer.status, await _body(answer), answer.headers, date)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _translation(outgoing.url, error) from error
 
@@ -306,7 +306,7 @@ class TwilioClient:
     def _note(self, request: Request, started: float, status: int, error: TwilioError | None = None) -> None:
         """Metrics, and what an answer teaches about concurrency and credentials."""
         _requests(self.name, request.operation, str(status), str(error.code or "") if error else "").inc()
-        _answers(self.name, answer_outcome(status)).inc()
+        _answers(self.name, status).inc()
         seconds = self._clock() - started
         _duration(request.operation).observe(seconds, tracing.exemplar())
         if tracing.is_on():
@@ -426,7 +426,7 @@ async def _body(answer: aiohttp.ClientResponse) -> bytes:
 
     Raises Unreadable for a 2xx that is too large.
     """
-    if is_success(answer.status):
+    if answer.status in SUCCESS:
         body = await _beginning(answer, LARGEST_ANSWER_BYTES)
         if len(body) > LARGEST_ANSWER_BYTES:
             sentence = f"Twilio answered {answer.status} with more than {LARGEST_ANSWER_BYTES} bytes."
@@ -454,7 +454,7 @@ async def _beginning(answer: aiohttp.ClientResponse, size: int) -> bytes:
 
 async def _usable(answer: aiohttp.ClientResponse) -> aiohttp.ClientResponse:
     """The answer if it is a 2xx, its body unread. Raises its failure otherwise."""
-    if is_success(answer.status):
+    if answer.status in SUCCESS:
         return answer
     with _translated(answer.url):
         async with answer:
@@ -472,8 +472,8 @@ def _requests(connection: str, operation: str, status: str, code: str) -> Counte
 
 
 @lru_cache(maxsize=1024)
-def _answers(connection: str, outcome: str) -> Counter:
-    return TWILIO_ANSWERS.labels(connection, outcome)
+def _answers(connection: str, status: int) -> Counter:
+    return TWILIO_ANSWERS.labels(connection, answer_outcome(status))
 
 
 @lru_cache(maxsize=256)

@@ -1,4 +1,6 @@
-"""Pacing: calls per second, and message segments per second and sender. A waiting sender delays only itself.
+"""When a request may go: calls per second, message segments per second and sender, and how many run at once.
+
+A waiting sender delays only itself.
 
 Twilio places 1 call per second by default and sends 1 segment per second from a long code (usage and rate limits);
 it accepts more and queues it, so pacing keeps its queues short.
@@ -6,6 +8,9 @@ it accepts more and queues it, so pacing keeps its queues short.
 A rate is that of the whole group of processes. Time is cut into slots of 1/rate seconds, the same ones everywhere, and
 each slot belongs to a partition, in turn. A process uses the slots of the partitions that it holds. So the rate holds
 whatever the group gives to whom, and its members need not talk to each other.
+
+Twilio limits the concurrency of an account and does not publish the number (usage/rest-api-best-practices): the limit
+grows slowly while Twilio answers and shrinks when it says 429.
 """
 
 import asyncio
@@ -13,6 +18,7 @@ import math
 import re
 import time
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple
@@ -27,6 +33,7 @@ LATE_SECONDS = 0.05
 # Of a slot: what times lose when they are converted.
 ROUNDING = 0.01
 BITS = 20
+SHRINK = 0.7
 
 _PACED = re.compile(r"^/2010-04-01/Accounts/[^/]+/(Calls|Messages)\.json$")
 
@@ -201,3 +208,61 @@ def _fields(request: Request) -> Iterator[tuple[str, str]]:
     yield from request.form or ()
     if request.form is None and request.body:
         yield from parse_qsl(request.body.decode(errors="replace"), keep_blank_values=True)
+
+
+class Concurrency:
+    """An adaptive limit: one more per round trip without a refusal, 30 % less per round trip with one.
+
+    `report` is called with the limit whenever it changes. First come, first served.
+    """
+
+    def __init__(self, maximum: int, *, report: Callable[[float], object] = lambda _limit: None) -> None:
+        self.maximum = maximum
+        self.limit = float(maximum)
+        self.running = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._shrunk_at = float("-inf")
+        self._report = report
+        report(self.limit)
+
+    async def acquire(self) -> None:
+        """Wait for a place. Every `acquire` that returned needs one `release`."""
+        if self.running < int(self.limit) and not self._waiting:
+            self.running += 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.release()
+            raise
+
+    def release(self) -> None:
+        """Give the slot to the request that has waited longest."""
+        self.running -= 1
+        self._admit()
+
+    def succeeded(self) -> None:
+        """An answer that is no 429: grow by one per `limit` answers, which is about one round trip."""
+        if self.limit < self.maximum:
+            self._change(min(float(self.maximum), self.limit + 1 / self.limit))
+            self._admit()
+
+    def throttled(self, *, sent_at: float) -> None:
+        """Answer 429 to a request sent at this loop time; what was sent before the last shrinking does not count."""
+        if sent_at >= self._shrunk_at:
+            self._shrunk_at = asyncio.get_running_loop().time()
+            self._change(max(1.0, self.limit * SHRINK))
+
+    def _change(self, limit: float) -> None:
+        self.limit = limit
+        self._report(limit)
+
+    def _admit(self) -> None:
+        while self._waiting and self.running < int(self.limit):
+            turn = self._waiting.popleft()
+            if not turn.done():
+                self.running += 1
+                turn.set_result(None)
