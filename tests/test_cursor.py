@@ -14,8 +14,7 @@ from connector.resources.rows import Watch
 from connector.watcher import catch_up, following
 from connector.watcher.advance import FOLLOWED_LIMIT, SEEN_LIMIT, Found, Gathered, advance
 from connector.watcher.cursor import DAY, NOT_PUBLISHED, Cursor, Seen, first
-from connector.watcher.oldest import Capacity
-from connector.watcher.walk import Bounds, Present, Sweep, date_filters
+from connector.watcher.walk import Bounds, Capacity, Present, Sweep, date_filters
 from tests.examples import examples
 from tests.watch_model import CAPPED, EPOCH, FIXED, MOVING, PLAIN, PRECISE, Item, Listing, Process, at, publication
 

@@ -14,9 +14,8 @@ from connector.twilio.paging import Page
 from connector.watcher import catch_up, following
 from connector.watcher.advance import Advance, Found, Gathered, advance
 from connector.watcher.cursor import Cursor, first
-from connector.watcher.oldest import Capacity
 from connector.watcher.records import Publication
-from connector.watcher.walk import Bounds, Present, Sweep, date_filters
+from connector.watcher.walk import Bounds, Capacity, Present, Sweep, date_filters
 
 EPOCH = datetime(2026, 3, 10, tzinfo=UTC)
 DAY_SECONDS = 86_400

@@ -19,8 +19,8 @@ from connector.settings import WatchSettings
 from connector.twilio.clock import TwilioClock
 from connector.twilio.paging import Page
 from connector.watcher.cursor import Cursor
-from connector.watcher.oldest import Capacity
 from connector.watcher.records import Publication
+from connector.watcher.walk import Capacity
 from connector.watcher.watcher import Commit, Watcher
 
 ACCOUNT = "AC" + "0" * 32

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from connector.errors import InvalidRecord
 from connector.resources.rows import Watch
 from connector.watcher import catch_up
-from connector.watcher.cursor import DAY, SECOND, CatchUp, Cursor, Seen, whole
+from connector.watcher.cursor import DAY, SECOND, CatchUp, Cursor, Position, Seen, whole
 
 SEEN_LIMIT = 10_000
 """Rows that a cursor remembers: they must fit into one record."""
@@ -46,6 +46,11 @@ class Found(NamedTuple):
     fingerprint: str
     is_open: bool
     row: Written
+
+
+def position(row: Found) -> Position:
+    """Where the row stands in the order of publishing."""
+    return row.created, row.sid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

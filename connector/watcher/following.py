@@ -5,9 +5,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from connector.watcher.advance import Advance, note
+from connector.watcher.advance import Advance, note, position
 from connector.watcher.cursor import Cursor
-from connector.watcher.oldest import position
 from connector.watcher.records import Publication
 
 BATCH = 50

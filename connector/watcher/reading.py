@@ -15,9 +15,8 @@ from connector.twilio.clock import TwilioClock
 from connector.twilio.paging import Page, WalkInterrupted, pages
 from connector.watcher import catch_up
 from connector.watcher.cursor import Cursor, whole
-from connector.watcher.oldest import Capacity
 from connector.watcher.records import Publication
-from connector.watcher.walk import CAPACITY, Bounds, Present, Row, Sweep, date_filters
+from connector.watcher.walk import CAPACITY, Bounds, Capacity, Present, Row, Sweep, date_filters
 
 LARGEST_PAGE = 1000  # above it Twilio answers 20007
 SMALLEST_PAGE = 50

@@ -18,13 +18,12 @@ from connector.watcher import catch_up, following
 from connector.watcher import cursor as cursors
 from connector.watcher.advance import Advance, Found, Gathered, advance
 from connector.watcher.cursor import DAY, Cursor, Failing
-from connector.watcher.oldest import Capacity
 from connector.watcher.pace import Pace
 from connector.watcher.reading import LARGEST_PAGE, Reader, Source, Stopped
 from connector.watcher.records import Publication, identity, refused
 from connector.watcher.report import Report
 from connector.watcher.requests import Moment, carry_out, start_anew
-from connector.watcher.walk import CAPACITY, Row
+from connector.watcher.walk import CAPACITY, Capacity, Row
 
 Commit = Callable[[Sequence[Record], Cursor | None], Awaitable[None]]
 """Write all of this in one fenced transaction, or nothing: Unwritable. Raises Superseded and Unavailable, too."""
