@@ -5,7 +5,7 @@ import json
 import pytest
 
 from connector.errors import BadCredentials, NotExecuted, PerhapsExecuted, Refused, TwilioError
-from connector.twilio.answers import failure
+from connector.twilio.wire import failure
 
 DEADLINE_SECONDS = 10.0
 

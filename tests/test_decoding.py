@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.errors import PerhapsExecuted, Unreadable
-from connector.twilio.answers import DEEPEST, TOO_DEEP, Response, decode
+from connector.twilio.wire import DEEPEST, TOO_DEEP, Response, decode
 
 HALF = "\ufffd"
 

@@ -19,7 +19,7 @@ from connector.executor.results import Answer
 from connector.executor.withheld import withheld
 from connector.kafka import journal
 from connector.resources import COMMANDS
-from connector.twilio.answers import decode, failure
+from connector.twilio.wire import decode, failure
 from tests.result_schemas import check
 
 LAST_BYTES = 16 * 1024

@@ -17,8 +17,8 @@ from connector.receiver.form import Encoder
 from connector.resources import CALLBACKS, COMMANDS
 from connector.resources.parameters import parse
 from connector.twilio import paging
-from connector.twilio.answers import Response, failure
 from connector.twilio.signature import Keys, compute, explain, verify
+from connector.twilio.wire import Response, failure
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "200"))
 fuzz = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))

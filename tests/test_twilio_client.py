@@ -15,8 +15,9 @@ from connector import baseline
 from connector.errors import BadCredentials, NotExecuted, PerhapsExecuted, Refused, TwilioError, Unreadable
 from connector.resources.rows import ACCOUNT, Request
 from connector.simulator import ACCOUNT_SID, API_KEY, API_SECRET, AUTH_TOKEN, PHONE_NUMBER, Simulator
-from connector.twilio.answers import answer_outcome
-from connector.twilio.client import LARGEST_ANSWER_BYTES, LARGEST_EXPLANATION_BYTES, TwilioClient, backoff_seconds
+from connector.twilio.client import LARGEST_ANSWER_BYTES, LARGEST_EXPLANATION_BYTES, TwilioClient
+from connector.twilio.pacing import backoff_seconds
+from connector.twilio.wire import answer_outcome
 from tests.twilio_servers import LIST, SEND, answering, connected, listening, sample, serving, tls_pair
 
 pytestmark = pytest.mark.simulated(auto_advance=False)

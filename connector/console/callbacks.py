@@ -16,8 +16,8 @@ from connector.receiver.receiver import Receiver
 from connector.receiver.recent import Explanation, RecentRequest
 from connector.resources import CALLBACKS
 from connector.timeline import Entry
-from connector.twilio.answers import SUCCESS
 from connector.twilio.delivery import deliver
+from connector.twilio.wire import SUCCESS
 
 
 class Callbacks:

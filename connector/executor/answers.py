@@ -14,9 +14,9 @@ from connector.events import Record
 from connector.executor.results import RECORD_BYTES, pages_of, sid_of
 from connector.resources.rows import Bundle, Operation, Parameters, Request
 from connector.resources.writing import Writer
-from connector.twilio.answers import Response, decode
 from connector.twilio.client import MayWrite, TwilioClient
 from connector.twilio.paging import Page, pages
+from connector.twilio.wire import Response, decode
 
 # A list that takes longer does not end.
 LIST_SECONDS = 1800.0

@@ -46,7 +46,8 @@ from connector.executor.process import LEASE, Process
 from connector.executor.results import Answer
 from connector.executor.withheld import NOTHING, withheld
 from connector.kafka import journal
-from connector.twilio.client import MayWrite, backoff_seconds
+from connector.twilio.client import MayWrite
+from connector.twilio.pacing import backoff_seconds
 
 log = telemetry.logger(__name__)
 

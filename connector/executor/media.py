@@ -32,7 +32,7 @@ from connector.kafka import reading
 from connector.kafka.transactions import Transactions
 from connector.needs import writable_folder
 from connector.settings import KafkaSettings
-from connector.twilio.client import Download
+from connector.twilio.download import Download
 
 log = telemetry.logger(__name__)
 

@@ -5,9 +5,8 @@ Only this module opens connections to Twilio. Credentials go to the connection's
 
 import asyncio
 import math
-import random
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from functools import lru_cache
 
 import aiohttp
@@ -28,18 +27,23 @@ from connector.telemetry import (
     TWILIO_THROTTLED,
     logger,
 )
-from connector.twilio.answers import (
+from connector.twilio.clock import APART_SECONDS, SAMPLE_SECONDS, TwilioClock
+from connector.twilio.download import Download
+from connector.twilio.pacing import Concurrency, Pacing, backoff_seconds
+from connector.twilio.wire import (
     SUCCESS,
     TOO_MANY_REQUESTS,
+    Outgoing,
     Response,
     answer_outcome,
+    encode,
     failure,
-    header,
+    origin,
     parse_date,
+    redirected,
+    translated,
+    translation,
 )
-from connector.twilio.clock import APART_SECONDS, SAMPLE_SECONDS, TwilioClock
-from connector.twilio.encoding import Outgoing, encode, origin, redirected
-from connector.twilio.pacing import Concurrency, Pacing
 
 TIMEOUT_SECONDS = 30.0
 IDLE_SECONDS = 30.0
@@ -47,8 +51,6 @@ PATIENCE_SECONDS = 60.0
 LEARNING_SECONDS = 2.0
 LEARNING_FAILURES = 3
 LEARNING_TRIES = int(APART_SECONDS / SAMPLE_SECONDS) + 2
-FIRST_BACKOFF_SECONDS = 0.5
-LONGEST_BACKOFF_SECONDS = 30.0
 # Connecting ends well before the whole does, so that a timeout tells whether the request was written.
 CONNECT_SHARE = 0.5
 UNAUTHORIZED_IN_A_ROW = 3
@@ -234,7 +236,7 @@ class TwilioClient:
             attempt += 1
 
     @asynccontextmanager
-    async def stream(self, request: Request, *, idle_seconds: float = IDLE_SECONDS) -> AsyncIterator["Download"]:
+    async def stream(self, request: Request, *, idle_seconds: float = IDLE_SECONDS) -> AsyncIterator[Download]:
         """Open a download (GET); hold a `slot`. Redirects are followed, credentials stay with the connection's hosts.
 
         Raises as `send` does; `idle_seconds` bounds connecting and each silence between chunks.
@@ -269,7 +271,7 @@ class TwilioClient:
                 self.clock.note(date, sent=sent)
                 return Response(answer.status, await _body(answer), answer.headers, date)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise _translation(outgoing.url, error) from error
+            raise translation(outgoing.url, error) from error
 
     def _open(
         self, outgoing: Outgoing, timeout: aiohttp.ClientTimeout, may_write: MayWrite | None = None
@@ -288,28 +290,21 @@ class TwilioClient:
         """The answer at the end of the redirects. Credentials are dropped at the first foreign host, for good."""
         timeout = aiohttp.ClientTimeout(total=None, connect=idle_seconds, sock_read=idle_seconds)
         for _ in range(MAX_REDIRECTS + 1):
-            with _translated(outgoing.url):
+            with translated(outgoing.url):
                 answer = await self._open(outgoing, timeout)
             if answer.status not in REDIRECTS:
                 return await _usable(answer)
             answer.close()
-            outgoing = self._redirected(outgoing, answer.headers.get("Location", ""))
+            outgoing = redirected(outgoing, answer.headers.get("Location", ""), own=self._origins)
         raise Refused(f"More than {MAX_REDIRECTS} redirects.", status=answer.status)
-
-    def _redirected(self, outgoing: Outgoing, location: str) -> Outgoing:
-        target = redirected(outgoing.url, location)
-        own = origin(str(target)) in self._origins
-        if not own and target.scheme != "https":
-            raise Refused(f"A redirect to {target.host} without TLS is not followed.")
-        return outgoing.at(target) if own else outgoing.anonymous().at(target)
 
     def _note(self, request: Request, started: float, status: int, error: TwilioError | None = None) -> None:
         """Metrics, and what an answer teaches about concurrency and credentials."""
         _requests(self.name, request.operation, str(status), str(error.code or "") if error else "").inc()
         _answers(self.name, status).inc()
         seconds = self._clock() - started
-        _duration(request.operation).observe(seconds, tracing.exemplar())
-        if tracing.is_on():
+        _duration(request.operation).observe(seconds, tracing.exemplar() if tracing.enabled else None)
+        if tracing.enabled:
             self._trace(request, seconds, status, error)
         self._learn(error, started)
 
@@ -349,50 +344,6 @@ class TwilioClient:
                 log.info("credentials accepted again", connection=self.name)
 
 
-class Download:
-    """A running download: `content_length` in bytes where the server says it, `content_type` in lower case."""
-
-    def __init__(self, answer: aiohttp.ClientResponse) -> None:
-        self._answer = answer
-        # The length of what is decompressed is not announced.
-        self.content_length = None if "Content-Encoding" in answer.headers else answer.content_length
-        self.content_type = header({"Content-Type": answer.content_type}, "Content-Type") or ""
-        self.request_id = header(answer.headers, "Twilio-Request-Id")
-
-    async def chunks(self, size: int) -> AsyncIterator[bytes]:
-        """The bytes in chunks of exactly `size`, the last one shorter.
-
-        Raises Unreadable when the connection breaks or falls silent.
-        """
-        held = bytearray()
-        try:
-            async for part in self._answer.content.iter_any():
-                held += part
-                while len(held) >= size:
-                    yield bytes(held[:size])
-                    del held[:size]
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise Unreadable(f"The download broke off ({type(error).__name__}).", status=self._answer.status) from error
-        if held:
-            yield bytes(held)
-
-
-def backoff_seconds(attempt: int, retry_after: float | None) -> float:
-    """Exponential with jitter from half to the whole, never less than what Twilio asks for."""
-    longest = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0 ** min(attempt, 10))
-    delay = longest * random.uniform(0.5, 1)  # noqa: S311  # jitter, not a secret
-    return delay if retry_after is None else max(delay, retry_after + delay / 10)
-
-
-@contextmanager
-def _translated(url: URL) -> Iterator[None]:
-    """Aiohttp's exceptions as ours."""
-    try:
-        yield
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        raise _translation(url, error) from error
-
-
 class _Guarded(aiohttp.BytesPayload):
     """A body that asks before it is written. Headers and body go to the socket in one piece: on a no, nothing does."""
 
@@ -404,21 +355,6 @@ class _Guarded(aiohttp.BytesPayload):
         if not self._may_write():
             raise NotExecuted("The attempt's lease ran out before it was written.")
         await super().write_with_length(writer, content_length)
-
-
-def _translation(url: URL, error: Exception) -> TwilioError:
-    """What an exception of aiohttp means. Only connecting fails in ways that prove that nothing was executed."""
-    if isinstance(error.__cause__, NotExecuted):
-        return error.__cause__
-    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-        return NotExecuted(f"{url.host} cannot be reached ({_reason(error)}).")
-    if isinstance(error, TimeoutError):
-        return PerhapsExecuted(f"{url.host} did not answer in time.")
-    return PerhapsExecuted(f"The connection to {url.host} broke ({type(error).__name__}).")
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or type(error).__name__
 
 
 async def _body(answer: aiohttp.ClientResponse) -> bytes:
@@ -456,7 +392,7 @@ async def _usable(answer: aiohttp.ClientResponse) -> aiohttp.ClientResponse:
     """The answer if it is a 2xx, its body unread. Raises its failure otherwise."""
     if answer.status in SUCCESS:
         return answer
-    with _translated(answer.url):
+    with translated(answer.url):
         async with answer:
             raise failure(answer.status, await _body(answer), answer.headers)
 

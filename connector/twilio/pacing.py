@@ -15,6 +15,7 @@ grows slowly while Twilio answers and shrinks when it says 429.
 
 import asyncio
 import math
+import random
 import re
 import time
 from bisect import bisect_left
@@ -33,6 +34,8 @@ LATE_SECONDS = 0.05
 # Of a slot: what times lose when they are converted.
 ROUNDING = 0.01
 BITS = 20
+FIRST_BACKOFF_SECONDS = 0.5
+LONGEST_BACKOFF_SECONDS = 30.0
 SHRINK = 0.7
 
 _PACED = re.compile(r"^/2010-04-01/Accounts/[^/]+/(Calls|Messages)\.json$")
@@ -208,6 +211,13 @@ def _fields(request: Request) -> Iterator[tuple[str, str]]:
     yield from request.form or ()
     if request.form is None and request.body:
         yield from parse_qsl(request.body.decode(errors="replace"), keep_blank_values=True)
+
+
+def backoff_seconds(attempt: int, retry_after: float | None) -> float:
+    """Exponential with jitter from half to the whole, never less than what Twilio asks for."""
+    longest = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0 ** min(attempt, 10))
+    delay = longest * random.uniform(0.5, 1)  # noqa: S311  # jitter, not a secret
+    return delay if retry_after is None else max(delay, retry_after + delay / 10)
 
 
 class Concurrency:

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from connector.errors import Refused, Unreadable
 from connector.resources.rows import Request
-from connector.twilio.answers import Response
 from connector.twilio.client import PATIENCE_SECONDS, TIMEOUT_SECONDS, TwilioClient
+from connector.twilio.wire import Response
 
 INVALID_PAGE_TOKEN = 21481
 MOST_PAGES = 10_000

@@ -1,4 +1,4 @@
-"""What an answer of Twilio means: a usable response, or the error whose class says what may be done next. Pure.
+"""HTTP with Twilio: a request as it goes out; a response, or the error whose class says what may be done next. Pure.
 
 Twilio shows text that strangers wrote and that was cut anywhere. One such character must not make a whole page
 unreadable, so what is unusual is read leniently: it becomes something that the rows' own checks can judge.
@@ -7,16 +7,23 @@ unreadable, so what is unusual is read leniently: it becomes something that the 
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote, quote_plus, urljoin
 
+import aiohttp
 import orjson
+from multidict import CIMultiDict
+from yarl import URL
 
-from connector.errors import BadCredentials, NotExecuted, PerhapsExecuted, Refused, TwilioError, Unreadable
+from connector.errors import BadCredentials, NotExecuted, PerhapsExecuted, Refused, Rejected, TwilioError, Unreadable
 from connector.resources.fields import parse_time
+from connector.resources.rows import Request
 
 TOO_MANY_REQUESTS = 20429
 AUTHENTICATION = 20003
@@ -37,6 +44,120 @@ _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _LONGEST_INTEGER = 20
 
 
+FORM = "application/x-www-form-urlencoded"
+
+LONGEST_REMEMBERED = 500
+# What RFC 3986 allows in path and query goes out byte for byte; paging links break when they are normalised.
+_AS_IT_IS = "%/?:@!$&'()*+,;=[]~"
+# Ours to say, whatever a command's headers hold.
+_OURS = ("Authorization", "Host", "Content-Length", "Transfer-Encoding", "Connection", "Cookie")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+# --- requests --------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One HTTP request. Without `authorization` in the headers it may go anywhere."""
+
+    method: str
+    url: URL = field(repr=False)
+    headers: CIMultiDict[str] = field(repr=False)
+    body: bytes | None = field(default=None, repr=False)
+
+
+def encode(request: Request, *, base: str, account_sid: str, authorization: str) -> Outgoing:
+    """Write a request for the connection's host `base` and account.
+
+    Raises Rejected for a path or header that cannot be sent.
+    """
+    body, content_type = _body(request)
+    headers = _request_headers(request)
+    if content_type:
+        headers.setdefault("Content-Type", content_type)
+    headers["Authorization"] = authorization
+    return Outgoing(request.method, _url(request, base, account_sid), headers, body)
+
+
+def _url(request: Request, base: str, account_sid: str) -> URL:
+    if not request.path.startswith("/"):
+        raise Rejected("The URL of an API call starts with '/': the host is the connection's.")
+    # A path of a caller's may be as long as a record: those are not remembered.
+    address = (_address if len(request.path) <= LONGEST_REMEMBERED else _address.__wrapped__)(
+        base, request.path, account_sid
+    )
+    if not request.query:
+        return address
+    separator = "&" if "?" in request.path else "?"
+    return URL(f"{address}{separator}{_form(request.query)}", encoded=True)
+
+
+@lru_cache(maxsize=1024)
+def _address(base: str, path: str, account_sid: str) -> URL:
+    """Creates go to a few addresses, again and again."""
+    return URL(base + quote(path.replace("{AccountSid}", account_sid), safe=_AS_IT_IS), encoded=True)
+
+
+def _body(request: Request) -> tuple[bytes | None, str | None]:
+    """Body and media type; none for GET, which Twilio answers with 403 if it has a body."""
+    if request.method == "GET":
+        return None, None
+    if request.form is not None:
+        return _form(request.form).encode(), FORM
+    return request.body, FORM if request.body else None
+
+
+def _form(pairs: Iterable[tuple[str, str]]) -> str:
+    """As `urlencode` writes it; most names and many values are letters and digits, which stay as they are."""
+    return "&".join([f"{_quoted(name)}={_quoted(value)}" for name, value in pairs])
+
+
+def _quoted(text: str) -> str:
+    return text if text.isalnum() and text.isascii() else quote_plus(text)
+
+
+def _request_headers(request: Request) -> CIMultiDict[str]:
+    headers = CIMultiDict(request.headers)
+    for name, value in request.headers:
+        if not name or _CONTROL.search(name + value):
+            raise Rejected(f"Header {name[:40]!r} holds a control character: remove it.")
+    for name in _OURS if headers else ():
+        headers.popall(name, None)
+    headers.setdefault("Accept", "application/json" if request.path.endswith(".json") else "*/*")
+    return headers
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of a URL, for comparison; empty when it has none."""
+    try:
+        return str(URL(url, encoded=True).origin())
+    except ValueError:
+        return ""
+
+
+def redirected(outgoing: Outgoing, location: str, *, own: Collection[str]) -> Outgoing:
+    """The request to where a Location header points, without userinfo; only one of our `own` origins gets credentials.
+
+    Raises Refused when the header cannot be read, or leads to another host without TLS.
+    """
+    try:
+        target = URL(urljoin(str(outgoing.url), location), encoded=True)
+        target = target.with_user(None).with_fragment(None) if target.host else _unreadable()
+    except ValueError as error:
+        raise Refused("Twilio redirects to an address that cannot be read.") from error
+    if origin(str(target)) in own:
+        return replace(outgoing, url=target)
+    if target.scheme != "https":
+        raise Refused(f"A redirect to {target.host} without TLS is not followed.")
+    headers = outgoing.headers.copy()
+    headers.popall("Authorization", None)
+    return replace(outgoing, url=target, headers=headers)
+
+
+def _unreadable() -> URL:
+    raise ValueError("no host")
+
+
+# --- responses -------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Response:
     """A 2xx of Twilio: status, raw body, headers, and Twilio's clock when it answered: UTC, in seconds."""
@@ -101,6 +222,30 @@ def parse_date(text: str | None) -> datetime | None:
         return parse_time(text) if text else None
     except (ValueError, TypeError, OverflowError):
         return None
+
+
+def translation(url: URL, error: Exception) -> TwilioError:
+    """What an exception of aiohttp means. Only connecting fails in ways that prove that nothing was executed."""
+    if isinstance(error.__cause__, NotExecuted):
+        return error.__cause__
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+        return NotExecuted(f"{url.host} cannot be reached ({_reason(error)}).")
+    if isinstance(error, TimeoutError):
+        return PerhapsExecuted(f"{url.host} did not answer in time.")
+    return PerhapsExecuted(f"The connection to {url.host} broke ({type(error).__name__}).")
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or type(error).__name__
+
+
+@contextmanager
+def translated(url: URL) -> Iterator[None]:
+    """Aiohttp's exceptions as ours."""
+    try:
+        yield
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        raise translation(url, error) from error
 
 
 def failure(status: int, body: bytes, headers: Mapping[str, str]) -> TwilioError:
