@@ -42,10 +42,11 @@ from connector.settings import Connection, KafkaSettings, Loaded, Settings, Watc
 from connector.twilio.client import TwilioClient, open_session
 from connector.twilio.pacing import WHOLE, Pacing, Share
 from connector.twilio.signature import Keys
+from connector.watcher.cursor import Commit
 from connector.watcher.owner import WatchOwners
 from connector.watcher.reading import TwilioSource
 from connector.watcher.records import Publication
-from connector.watcher.watcher import Commit, Watcher
+from connector.watcher.watcher import Watcher
 
 log = telemetry.logger(__name__)
 

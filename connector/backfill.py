@@ -13,14 +13,13 @@ from typing import Any
 from connector.app import client_of, watcher_of
 from connector.errors import BadCredentials, ConfigurationError, InvalidRecord, Unavailable
 from connector.events import Record, now, timestamp
-from connector.kafka import cursors
 from connector.kafka.transactions import Transactions
 from connector.resources import WATCHES
 from connector.settings import Settings, WatchSettings
 from connector.twilio.client import TwilioClient, open_session
 from connector.watcher import catch_up
+from connector.watcher import cursor as cursors
 from connector.watcher.cursor import Cursor, whole
-from connector.watcher.owner import commit_to
 from connector.watcher.status import Stretch, brief
 from connector.watcher.watcher import Watcher
 
@@ -94,7 +93,7 @@ class Backfill:
         held = (await cursors.restore(kafka, partition)).get(name)
         self.is_resumed = held is not None and not again
 
-        write = commit_to(transactions, kafka, name, partition, asyncio.Lock())
+        write = cursors.commit_to(transactions, kafka, name, partition, asyncio.Lock())
 
         async def commit(records: Sequence[Record], cursor: Cursor | None) -> None:
             await write(records, cursor)

@@ -10,6 +10,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -42,13 +43,7 @@ class Scope(Protocol):
 
 
 class _Nothing:
-    """Span and scope where nothing is recorded."""
-
-    def __enter__(self) -> Span:
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        return
+    """The span where nothing is recorded."""
 
     def note(self, **_attributes: str | float | bool | None) -> None:
         return
@@ -57,13 +52,10 @@ class _Nothing:
         return
 
 
-_NOTHING = _Nothing()
+_NOTHING: Scope = nullcontext(_Nothing())
 _recorder: "Recorder | None" = None
-
-
-def is_on() -> bool:
-    """Whether anything is recorded at all."""
-    return _recorder is not None
+enabled = False
+"""Whether anything is recorded at all: what would cost time is asked for then alone."""
 
 
 def span(
@@ -118,7 +110,7 @@ def with_ids(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, 
 # --- switching on and off ---------------------------------------------------------------------------------------------
 def configure(*, told: Callable[[str], None], environ: Mapping[str, str] | None = None) -> None:
     """Record and send spans if the environment asks for it; `told` is given a sentence on what is wrong, and when."""
-    global _recorder  # noqa: PLW0603 - one for the process
+    global _recorder, enabled
     environ = os.environ if environ is None else environ
     exporter = _wanted(environ)
     if exporter is None:
@@ -131,7 +123,7 @@ def configure(*, told: Callable[[str], None], environ: Mapping[str, str] | None 
         told("Spans are asked for (OTEL_…) and cannot be sent: install the extra, twilio-kafka-connector[otel].")
         return
     is_named = "OTEL_SERVICE_NAME" in environ or "service.name=" in environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
-    _recorder = Recorder(exporter, is_named=is_named, told=told)
+    _recorder, enabled = Recorder(exporter, is_named=is_named, told=told), True
 
 
 def _wanted(environ: Mapping[str, str]) -> str | None:
@@ -146,8 +138,8 @@ def _wanted(environ: Mapping[str, str]) -> str | None:
 
 def shutdown(seconds: float = SHUTDOWN_SECONDS) -> None:
     """Send what is left, not longer than this: a collector that is away does not delay the end of the process."""
-    global _recorder
-    recorder, _recorder = _recorder, None
+    global _recorder, enabled
+    recorder, _recorder, enabled = _recorder, None, False
     if recorder is not None:
         ending = threading.Thread(target=recorder.shutdown, name="spans-shutdown", daemon=True)
         ending.start()

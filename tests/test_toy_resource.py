@@ -24,10 +24,11 @@ from connector.settings import KafkaSettings, WatchSettings
 from connector.settings.watches import FILTERS
 from connector.simulator import ACCOUNT_SID
 from connector.twilio.client import TwilioClient, open_session
+from connector.watcher.cursor import Commit
 from connector.watcher.owner import WatchOwners
 from connector.watcher.reading import TwilioSource
 from connector.watcher.records import Publication
-from connector.watcher.watcher import Commit, Watcher
+from connector.watcher.watcher import Watcher
 from tests.running import read_all, until, values, wait_for_records
 
 

@@ -163,7 +163,7 @@ def off() -> Iterator[None]:
 )
 def test_only_the_standard_variables_switch_tracing_on(environ: dict[str, str], is_on: bool) -> None:  # noqa: FBT001
     tracing.configure(told=lambda _sentence: None, environ=environ)
-    assert tracing.is_on() is is_on
+    assert tracing.enabled is is_on
 
 
 @pytest.mark.usefixtures("off")
@@ -172,7 +172,7 @@ def test_without_the_extra_a_sentence_says_what_to_install(monkeypatch: pytest.M
     monkeypatch.delitem(sys.modules, "connector.spans", raising=False)
     told: list[str] = []
     tracing.configure(told=told.append, environ={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"})
-    assert not tracing.is_on()
+    assert not tracing.enabled
     assert "twilio-kafka-connector[otel]" in told[0]
     with tracing.span("nothing") as span:
         span.note(a="b")

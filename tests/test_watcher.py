@@ -25,8 +25,7 @@ from connector.twilio.paging import Page, WalkInterrupted
 from connector.watcher.advance import Found
 from connector.watcher.catch_up import backfill
 from connector.watcher.cursor import DAY, Cursor, Seen, first
-from connector.watcher.pace import LONGEST_RETRY_SECONDS, Pace
-from connector.watcher.reading import Reader, TwilioSource
+from connector.watcher.reading import LONGEST_RETRY_SECONDS, Pace, Reader, TwilioSource
 from connector.watcher.records import Publication
 from connector.watcher.walk import Capacity
 from connector.watcher.watcher import Watcher

@@ -18,10 +18,10 @@ from connector.resources.rows import Request
 from connector.settings import WatchSettings
 from connector.twilio.clock import TwilioClock
 from connector.twilio.paging import Page
-from connector.watcher.cursor import Cursor
+from connector.watcher.cursor import Commit, Cursor
 from connector.watcher.records import Publication
 from connector.watcher.walk import Capacity
-from connector.watcher.watcher import Commit, Watcher
+from connector.watcher.watcher import Watcher
 
 ACCOUNT = "AC" + "0" * 32
 WITHIN = 10.0

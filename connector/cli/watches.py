@@ -169,7 +169,7 @@ def rescan(
 
 async def _statuses(settings: "Settings") -> "list[Status]":
     from connector.events import now
-    from connector.kafka import cursors
+    from connector.watcher import cursor as cursors
     from connector.watcher.status import brief, statuses
 
     found = {name: brief(raw) for name, raw in (await cursors.latest(settings.kafka)).items()}

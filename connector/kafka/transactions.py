@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 
 from connector import telemetry
 from connector.errors import Unavailable
@@ -100,8 +101,16 @@ class Transactions:
         if producer is None or batcher is None or not self.usable:
             raise Unavailable(f"The producer {self.transactional_id} has been given up; open another.")
         self.usable = False
-        with failures.writing(f"A transaction of {self.transactional_id} failed"):
+        what = f"A transaction of {self.transactional_id} failed"
+        try:
             yield producer, batcher
+        except asyncio.CancelledError as error:
+            # The client raises one of its own when it ends its inner tasks.
+            if failures.is_cancelled():
+                raise
+            raise Unavailable(f"{what}: the client has ended.") from error
+        except (KafkaError, OSError, TimeoutError, AssertionError) as error:
+            raise failures.of_write(what, error) from error
 
     async def partitions_of(self, topic: str) -> int:
         """How many partitions the topic has, 0 when it does not exist; it is not created. Raises Unavailable.

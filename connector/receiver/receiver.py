@@ -120,7 +120,7 @@ class Receiver:
             return
         try:
             records = self._intake.records(route, request)
-            is_traced = tracing.is_on()
+            is_traced = tracing.enabled
             storing = self._store_traced(route, records, started) if is_traced else self._publish(records)
         except Unfit as unfit:
             is_traced, storing = True, self._keep(unfit, route, request)

@@ -76,6 +76,7 @@ class Watch:
     `since` and `before` are the wire names of the date filters on the sort key, which are trusted by day only unless
     `seconds`; a filter with one of these wire names narrows the window. `version` are the fields whose change makes a
     new version; a row is final when its `status` is in `final`. `cap` is how many rows one query yields at most.
+    `moves`: rows may lack a sort time at first and move up when they get it.
     """
 
     resource: str
@@ -97,6 +98,10 @@ class Watch:
     cap: int | None = None
     host: Host = "api"
     operation: str = ""
+    moves: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "moves", self.sorted_by[0] != self.created)
 
     @property
     def topic(self) -> str:
@@ -117,6 +122,13 @@ class Watch:
     def created_at(self, row: Mapping[str, Any]) -> datetime:
         """When Twilio created the row. Raises ValueError or KeyError when the row does not say."""
         return parse_time(row[self.created])
+
+    def dated(self, row: Any) -> datetime | None:
+        """When the row says that it was created, in whole seconds; None when it does not, whatever it is."""
+        try:
+            return parse_time(row[self.created]).replace(microsecond=0)
+        except (LookupError, ValueError, TypeError, AttributeError, OverflowError):
+            return None
 
     def sorted_at(self, row: Mapping[str, Any]) -> datetime:
         """The time by which Twilio sorts the row."""

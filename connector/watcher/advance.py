@@ -4,15 +4,16 @@ The cursor never advances over a row that was found and is not published, nor ov
 show rows that it hides at present.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Literal, NamedTuple
 
 from connector.errors import InvalidRecord
 from connector.resources.rows import Watch
 from connector.watcher import catch_up
-from connector.watcher.cursor import DAY, SECOND, CatchUp, Cursor, Position, Seen, whole
+from connector.watcher.cursor import DAY, SECOND, CatchUp, Cursor, Position, Seen
 
 SEEN_LIMIT = 10_000
 """Rows that a cursor remembers: they must fit into one record."""
@@ -48,9 +49,8 @@ class Found(NamedTuple):
     row: Written
 
 
-def position(row: Found) -> Position:
-    """Where the row stands in the order of publishing."""
-    return row.created, row.sid
+position: Callable[[Found], Position] = attrgetter("created", "sid")
+"""Where the row stands in the order of publishing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,11 +147,11 @@ def note(cursor: Cursor, fresh: Sequence[Found]) -> Cursor:
 
 
 def _live(cursor: Cursor, part: _Part, overlap: timedelta) -> Advance:
-    settled = whole(part.now - overlap)
+    settled = (part.now - overlap).replace(microsecond=0)
     target = max(cursor.since, settled)
     bound = part.oldest_unpublished or target
     since = max(cursor.since, min(target, bound))
-    ceiling = min(whole(part.now - SHORTEST_OVERLAP), part.oldest_unpublished or part.now)
+    ceiling = min(part.now - SHORTEST_OVERLAP, part.oldest_unpublished or part.now)
     fitting = max(since, min(_fitting(cursor.seen, since), ceiling))
     moved = replace(
         cursor,
@@ -197,7 +197,7 @@ def _catching_up(cursor: Cursor, present: CatchUp, part: _Part, watch: Watch) ->
     following = _stage(present, part, watch)
     since = cursor.since if following else present.until
     complete = cursor.complete_until
-    if following is None or (following.low > present.low and not catch_up.moves(watch)):
+    if following is None or (following.low > present.low and not watch.moves):
         complete = max(complete, present.high)
     moved = replace(cursor, catch_up=following, complete_until=complete, polled_at=max(cursor.polled_at, part.now))
     return _leave(moved, since, part)
@@ -210,6 +210,6 @@ def _stage(present: CatchUp, part: _Part, watch: Watch) -> CatchUp | None:
     if present.phase == "windows" and present.high < present.until:
         rows = len(part.fresh) if present.position is None else catch_up.FEW_ROWS
         return catch_up.next_window(present, watch, rows=rows)
-    if present.phase == "windows" and catch_up.moves(watch):
+    if present.phase == "windows" and watch.moves:
         return replace(present, phase="undated", low=present.until, high=present.until, position=None)
     return None

@@ -18,11 +18,6 @@ FEW_ROWS = 500
 """A window with fewer rows is followed by a larger one."""
 
 
-def moves(watch: Watch) -> bool:
-    """Whether rows may lack a sort time at first and move up when they get it."""
-    return watch.sorted_by[0] != watch.created
-
-
 def is_due(cursor: Cursor, watch: Watch, *, now: datetime, overlap: timedelta) -> bool:
     """Whether a live watch is so far back that it should catch up. A list without date filters cannot."""
     has_filters = watch.since is not None and watch.before is not None

@@ -1,19 +1,27 @@
-"""The cursor of a watch: what has been published, as a value that survives in Kafka. Pure.
+"""The cursor of a watch: what has been published, as a value that survives in Kafka, in a compacted topic.
 
 Live, a poll re-reads everything created since `since` and publishes what is not in `seen`. Before that, a watch that
 starts in the past, or was away for long, catches up in bounded steps (`CatchUp`).
 """
 
-from collections.abc import Iterable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 import orjson
 
-from connector.errors import InvalidRecord
-from connector.events import timestamp
+from connector.errors import InvalidRecord, Unavailable, Unwritable
+from connector.events import BEGINNING as ANY_TIME
+from connector.events import Headers, Record, timestamp
+from connector.kafka import reading
+from connector.kafka.transactions import Transactions
+from connector.settings import KafkaSettings
 
+TOPIC = "cursors"
+HEADERS: Headers = [("content-type", b"application/json")]
 VERSION = 1
 SECOND = timedelta(seconds=1)
 DAY = timedelta(days=1)
@@ -87,14 +95,16 @@ class Cursor:
 
     def to_json(self) -> bytes:
         """Compact JSON; times inside the maps are seconds relative to `since`, so that 10,000 rows stay under 1 MiB."""
+        seen = {sid: _written(version, self.since) for sid, version in self.seen.items()}
+        followed = {sid: _written(version, self.since) for sid, version in self.followed.items()}
         document = {
             "v": VERSION,
             "since": timestamp(self.since),
             "complete_until": timestamp(self.complete_until),
             "started_at": timestamp(self.started_at),
             "polled_at": timestamp(self.polled_at),
-            "seen": {sid: _written(seen, self.since) for sid, seen in self.seen.items()},
-            "followed": {sid: _written(seen, self.since) for sid, seen in self.followed.items()},
+            "seen": seen,
+            "followed": followed,
             "catch_up": None if self.catch_up is None else _written_catch_up(self.catch_up),
             "paused_at": self.paused_at and timestamp(self.paused_at),
             "control": self.control,
@@ -121,6 +131,10 @@ class Cursor:
             return _read(document)
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise InvalidRecord(f"The cursor cannot be read: {error!r:.100}.") from error
+
+
+Commit = Callable[[Sequence[Record], Cursor | None], Awaitable[None]]
+"""Write all of this in one fenced transaction, or nothing: Unwritable. Raises Superseded and Unavailable, too."""
 
 
 def first(now: datetime, *, since: datetime | None = None, present: Iterable[tuple[str, datetime]] = ()) -> Cursor:
@@ -202,3 +216,68 @@ def _moment(text: str) -> datetime:
     if moment.tzinfo is None:
         raise ValueError("a time without its offset from UTC")
     return moment.astimezone(UTC)
+
+
+# --- in Kafka --------------------------------------------------------------------------------------------------------
+def partition_of(watch: str, count: int) -> int:
+    """The partition of a watch's cursor; the same in every process and for ever (FNV-1a, 32 bits)."""
+    value = 0x811C9DC5
+    for byte in watch.encode():
+        value = (value ^ byte) * 0x01000193 & 0xFFFFFFFF
+    return value % count
+
+
+def record(prefix: str, watch: str, cursor: Cursor, *, partition: int) -> Record:
+    """The record that becomes a watch's cursor when its transaction commits."""
+    return Record(f"{prefix}.{TOPIC}", watch.encode(), cursor.to_json(), HEADERS, partition=partition)
+
+
+def commit_to(
+    transactions: Transactions, kafka: KafkaSettings, name: str, partition: int, writing: asyncio.Lock
+) -> Commit:
+    """How a watch of this partition writes. Its neighbours share the producer, one after the other."""
+
+    async def commit(records: Sequence[Record], cursor: Cursor | None) -> None:
+        last = record(kafka.topic_prefix, name, cursor, partition=partition) if cursor else None
+        async with writing:
+            try:
+                await transactions.write([*records, last] if last else records)
+            except Unwritable:
+                # Opened anew, the producer has ended the transaction: its neighbours go on, and the topic tells.
+                await transactions.open()
+                if last is None or (await restore(kafka, partition)).get(name) != last.value:
+                    raise
+            if not transactions.usable:
+                raise Unavailable("A commit was slow; the producer is replaced.")
+
+    return commit
+
+
+async def restore(kafka: KafkaSettings, partition: int) -> dict[str, bytes]:
+    """The cursor of each watch of a partition, as JSON bytes. The fencing producer must be open. Raises Unavailable."""
+    topic = f"{kafka.topic_prefix}.{TOPIC}"
+    end = await reading.end_of(kafka, topic, partition)
+    held: dict[bytes, bytes | None] = {}
+    async for batch in reading.between(kafka, topic, partition, end=end):
+        held |= {item.key: item.value for item in batch if item.key is not None}
+    return _by_name(held)
+
+
+async def latest(kafka: KafkaSettings) -> dict[str, bytes]:
+    """The present cursor of every watch, as JSON bytes, without being its owner. Raises Unavailable."""
+    topic = f"{kafka.topic_prefix}.{TOPIC}"
+    held: dict[bytes, bytes | None] = {}
+    async for item in reading.follow(kafka, [topic], since=ANY_TIME, until_end=True):
+        if item.key is not None:
+            held[item.key] = item.value
+    return _by_name(held)
+
+
+def _by_name(held: Mapping[bytes, bytes | None]) -> dict[str, bytes]:
+    """Each cursor by the name of its watch; a key that is not text belongs to none."""
+    named: dict[str, bytes] = {}
+    for key, value in held.items():
+        with suppress(UnicodeDecodeError):
+            if value is not None:
+                named[key.decode()] = value
+    return named

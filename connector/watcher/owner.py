@@ -4,14 +4,13 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from connector import telemetry
-from connector.errors import InvalidRecord, Unavailable, Unwritable
-from connector.events import Record
-from connector.kafka import control, cursors
+from connector.errors import InvalidRecord, Unavailable
+from connector.kafka import control
 from connector.kafka.ownership import Assignment
-from connector.kafka.transactions import Transactions
 from connector.settings import KafkaSettings
-from connector.watcher.cursor import Cursor
-from connector.watcher.watcher import Commit, Watcher
+from connector.watcher import cursor as cursors
+from connector.watcher.cursor import Commit, Cursor
+from connector.watcher.watcher import Watcher
 
 log = telemetry.logger(__name__)
 
@@ -52,7 +51,7 @@ class WatchOwners:
         tasks: list[asyncio.Task[None]] = []
         try:
             for name, (cursor, unreadable) in cursors_read.items():
-                commit = commit_to(assignment.transactions, self._kafka, name, assignment.partition, writing)
+                commit = cursors.commit_to(assignment.transactions, self._kafka, name, assignment.partition, writing)
                 watcher = self.running[name] = self._build(name, commit)
                 log.info("watch opened", watch=name, partition=assignment.partition, first_start=name not in held)
                 running = watcher.run(cursor, assignment.leaving, unreadable=unreadable)
@@ -90,28 +89,6 @@ class WatchOwners:
         watcher = self.running.get(request.watch)
         if watcher is not None and offset >= begins.get(request.watch, offset + 1):
             watcher.ask(offset, request)
-
-
-def commit_to(
-    transactions: Transactions, kafka: KafkaSettings, name: str, partition: int, writing: asyncio.Lock
-) -> Commit:
-    """How a watch of this partition writes. Its neighbours share the producer, one after the other."""
-
-    async def commit(records: Sequence[Record], cursor: Cursor | None) -> None:
-        value = cursor and cursor.to_json()
-        last = [cursors.record(kafka.topic_prefix, name, value, partition=partition)] if value else []
-        async with writing:
-            try:
-                await transactions.write([*records, *last])
-            except Unwritable:
-                # Opened anew, the producer has ended the transaction: its neighbours go on, and the topic tells.
-                await transactions.open()
-                if value is None or (await cursors.restore(kafka, partition)).get(name) != value:
-                    raise
-            if not transactions.usable:
-                raise Unavailable("A commit was slow; the producer is replaced.")
-
-    return commit
 
 
 def _read(held: bytes | None) -> tuple[Cursor | None, InvalidRecord | None]:

@@ -1,13 +1,14 @@
-"""Reading Twilio's list for one watch: requests with filters and fitting pages, walks, and Twilio's time."""
+"""Reading Twilio's list for one watch: when, requests with filters and fitting pages, walks, and Twilio's time."""
 
 import asyncio
 import time
+import zlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from connector.errors import TwilioError
+from connector.errors import BadCredentials, TwilioError
 from connector.resources.rows import Request, Watch, wire_value
 from connector.settings.watches import WatchSettings
 from connector.twilio.client import TwilioClient
@@ -27,6 +28,12 @@ WALKS_IN_A_ROW = 5
 NOT_FOUND = 404
 # Looking at a page takes the event loop: the request for the next one must be out before.
 TURNS_TO_ASK = 2
+QUICKEST = 4
+FIRST_RETRY_SECONDS = 1.0
+LONGEST_RETRY_SECONDS = 60.0
+UNAUTHORIZED_IN_A_ROW = 3
+JITTER = 0.1
+_GOLDEN = 0.618034
 
 
 class Stopped(Exception):
@@ -64,11 +71,45 @@ class TwilioSource:
         return (await self._client.request(request)).json()
 
 
+class Pace:
+    """Seconds to wait after each poll. They differ from watch to watch, so that watches do not poll in step."""
+
+    def __init__(self, name: str, interval: timedelta) -> None:
+        self.failures = 0
+        self._longest = interval.total_seconds()
+        self._present = self._longest
+        self._phase = zlib.crc32(name.encode()) / 2**32
+
+    def after_poll(self, *, published: bool, took: float = 0.0) -> float:
+        """The interval, down to a quarter of it while there is something to publish, and to what the poll took.
+
+        So a list that takes Twilio long to give is not asked for all the time.
+        """
+        self.failures = 0
+        factor = 0.5 if published else 2.0
+        self._present = min(max(self._present * factor, self._longest / QUICKEST), self._longest)
+        return self._jittered(min(max(self._present, took), self._longest))
+
+    def after_failure(self, error: Exception) -> float:
+        """Twice as long after each failure; wrong credentials, once they are certain, are tried once a minute."""
+        self.failures += 1
+        if isinstance(error, BadCredentials) and self.failures >= UNAUTHORIZED_IN_A_ROW:
+            return self._jittered(LONGEST_RETRY_SECONDS)
+        delay = min(FIRST_RETRY_SECONDS * 2.0 ** min(self.failures - 1, 10), LONGEST_RETRY_SECONDS)
+        asked = error.retry_after if isinstance(error, TwilioError) else None
+        return max(self._jittered(delay), asked or 0.0)
+
+    def _jittered(self, seconds: float) -> float:
+        """Not longer, and up to a tenth shorter."""
+        self._phase = (self._phase + _GOLDEN) % 1
+        return seconds * (1 - JITTER * self._phase)
+
+
 class Reader:
     """The list of one watch.
 
     `margin` shortens Twilio's retention where it proves shorter than known. `odd_date`: by how much the date of the
-    last answer was off, where that was much.
+    last answer was off, where that was much; `knows_time`: `now` is Twilio's.
     """
 
     def __init__(
@@ -77,6 +118,7 @@ class Reader:
         self.margin = timedelta(0)
         self.present: Present | None = None
         self.odd_date: timedelta | None = None
+        self.knows_time = False
         self._publication = publication
         self._watch = publication.watch
         self._source = source
@@ -91,19 +133,14 @@ class Reader:
         if self._answered is None:
             return whole(self._source.clock.own())
         date, at = self._answered
-        return whole(date + timedelta(seconds=time.monotonic() - at))
-
-    @property
-    def knows_time(self) -> bool:
-        """Whether `now` is Twilio's time."""
-        return self._answered is not None
+        return (date + timedelta(seconds=time.monotonic() - at)).replace(microsecond=0)
 
     async def top(self, rows: int) -> Page:
         """The first page of the list; `now` is Twilio's time from then on, and `present` tells what the clocks say."""
         async with _closing(self._source.pages(self._request(Bounds(), page_size=rows))) as pages:
             page = await anext(pages, Page([], None))
         self.present = self._present(page.date)
-        self._answered = self.present.earliest, time.monotonic()
+        self._answered, self.knows_time = (self.present.earliest, time.monotonic()), True
         return page
 
     async def walk(self, cursor: Cursor, stop: asyncio.Event) -> Sweep:
@@ -119,13 +156,16 @@ class Reader:
     async def _walk(self, cursor: Cursor, stop: asyncio.Event) -> Sweep:
         sweep = Sweep(cursor, self._publication, capacity=self._capacity)
         page_size = self._page_size(cursor)
-        for bounds in map(self._narrowed, sweep.queries()):
-            if not bounds.is_empty:
-                await self._read(sweep, self._request(bounds, page_size=page_size), stop, ahead=_ends(bounds))
+        for query in sweep.queries():
+            since, before = bounds = self._narrowed(query)
+            if since is None or before is None or since < before:
+                # A list that ends where the walk does: no page is fetched in vain.
+                request = self._request(bounds, page_size=page_size)
+                await self._read(sweep, request, stop, ahead=since is not None)
         sweep.present = sweep.present or Present(self.now, self.now)
         self._is_busy = sweep.pages > 1
         if sweep.pages:
-            self._answered = sweep.now, sweep.began_at
+            self._answered, self.knows_time = (sweep.now, sweep.began_at), True
         return sweep
 
     async def _read(self, sweep: Sweep, request: Request, stop: asyncio.Event, *, ahead: bool) -> None:
@@ -174,7 +214,7 @@ class Reader:
         return min(len(cursor.seen) + SMALLEST_PAGE, LARGEST_PAGE)
 
     def _request(self, bounds: Bounds, *, page_size: int) -> Request:
-        window = date_filters(self._watch, bounds)
+        window = date_filters(self._watch, bounds) if any(bounds) else ()
         query = {name: wire_value(value) for name, value in self._filters.items()} | dict(window)
         return Request(
             "GET",
@@ -192,11 +232,6 @@ class Reader:
             lows = [since, catch_up.earliest(self._watch, self.now, margin=self.margin)]
             since = max(*lows, low) if isinstance(low, datetime) else max(lows)
         return Bounds(since, min(before, high) if before is not None and isinstance(high, datetime) else before)
-
-
-def _ends(bounds: Bounds) -> bool:
-    """Whether the list ends where the walk does, so that no page is fetched in vain."""
-    return bounds.since is not None
 
 
 async def _ahead(pages: AsyncIterator[Page]) -> AsyncGenerator[Page, None]:

@@ -42,15 +42,14 @@ class Publication:
     prefix: str
     envelope: events.Envelope = "binary"
     changes: bool = False
+    topic: str = field(init=False)
+    dataschema: str = field(init=False)
     writer: Writer = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "topic", f"{self.prefix}.{self.watch.topic}")
+        object.__setattr__(self, "dataschema", self.watch.dataschema)
         object.__setattr__(self, "writer", Writer.of(self.watch.bundle))
-
-    @property
-    def topic(self) -> str:
-        """Where the events go."""
-        return f"{self.prefix}.{self.watch.topic}"
 
     def found(self, row: Any, sid: str, created: datetime, kind: Kind, *, versioned: bool = True) -> Found:
         """The row as something to publish, with its version where that is asked for.
@@ -129,13 +128,13 @@ class Publication:
         extensions = {
             "recordedtime": events.timestamp(events.now()),
             "watch": self.name,
-            "traceparent": tracing.traceparent(),
+            "traceparent": tracing.traceparent() if tracing.enabled else None,
         }
         return events.Series(
             self.topic,
             source=f"/twilio/{account}/{self.watch.resource}",
             type=f"twilio.{self.watch.noun}.{kind}.v1",
-            dataschema=self.watch.dataschema,
+            dataschema=self.dataschema,
             extensions=extensions,
             envelope=self.envelope,
         )

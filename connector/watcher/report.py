@@ -12,6 +12,7 @@ from connector.watcher.advance import Advance
 from connector.watcher.cursor import LONGEST_REASON, Cursor, Failing
 
 TELL_AGAIN_SECONDS = 60.0
+SUCCEEDED = frozenset({"published", "idle"})
 
 log = telemetry.logger(__name__)
 
@@ -60,14 +61,13 @@ class Report:
                 telemetry.WATCH_INTERVAL.remove(self.name)
 
     def counted(self, outcome: str) -> None:
-        """One more poll."""
+        """One more poll; told after failures when it succeeded."""
         telemetry.WATCH_POLLS.labels(self.name, outcome).inc()
+        if outcome in SUCCEEDED and self.failing is not None:
+            self._log.info("polling works again", reason=self.failing.why, since=timestamp(self.failing.since))
+            self.failing = None
 
-    def lagging(self, lag: timedelta) -> None:
-        """How old the oldest record is that is not published yet."""
-        telemetry.WATCH_LAG.labels(self.name).set(max(0.0, lag.total_seconds()))
-
-    def published(self, step: Advance, *, dead_letters: int) -> None:
+    def _published(self, step: Advance, dead_letters: int) -> None:
         """What has been published, by SIDs and counts."""
         events = len(step.fresh) - dead_letters
         telemetry.WATCH_PUBLISHED.labels(self.name).inc(events)
@@ -97,8 +97,11 @@ class Report:
         if begun.catch_up is not None:
             self._log.info("catching up", since=timestamp(begun.since), until=timestamp(begun.catch_up.until))
 
-    def advanced(self, before: Cursor, step: Advance) -> None:
-        """Transitions that a step brings."""
+    def advanced(self, before: Cursor, step: Advance, *, dead_letters: int, lag: timedelta) -> None:
+        """What a step has published, how old the oldest record is that it has not, and what changes with it."""
+        if step.fresh:
+            self._published(step, dead_letters)
+        telemetry.WATCH_LAG.labels(self.name).set(max(0.0, lag.total_seconds()))
         if before.catch_up is not None and step.cursor.catch_up is None:
             self._log.info("caught up", until=timestamp(step.cursor.since))
         self.condition("more records within the overlap than a cursor holds: it is shortened", holds=step.is_shrunk)
@@ -113,8 +116,9 @@ class Report:
             self._conditions.discard(sentence)
             self._log.info("over", condition=sentence)
 
-    def dated(self, off: timedelta | None) -> None:
-        """The date of Twilio's last answer, and by how much it was off."""
+    def walked(self, *, is_capped: bool, off: timedelta | None) -> None:
+        """Whether a walk showed all there is; and by how much the date of Twilio's last answer was off."""
+        self.condition("Twilio shows a part of a second's records: set filters", holds=is_capped)
         if off is not None and not self._is_odd_dated:
             self._log.warning(
                 "odd date in an answer of Twilio's",
@@ -158,9 +162,3 @@ class Report:
     def left_out(self, sid: str, why: str) -> None:
         """Kafka takes no record of a row, not even its dead letter."""
         self._log.error("row left out", sid=sid, reason=why)
-
-    def recovered(self) -> None:
-        """A poll succeeded; told after failures."""
-        if self.failing is not None:
-            self._log.info("polling works again", reason=self.failing.why, since=timestamp(self.failing.since))
-        self.failing = None

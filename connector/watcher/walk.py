@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from connector.resources.rows import Pairs, Watch, wire_value
 from connector.watcher import catch_up
 from connector.watcher.advance import Found, Gathered, position
-from connector.watcher.cursor import DAY, NOT_PUBLISHED, SECOND, CatchUp, Cursor, Position, Seen, whole
+from connector.watcher.cursor import DAY, NOT_PUBLISHED, SECOND, CatchUp, Cursor, Position, Seen
 from connector.watcher.records import Publication, identity
 
 Row = Mapping[str, Any]
@@ -114,10 +114,13 @@ class Bounds(NamedTuple):
     since: datetime | None = None
     before: datetime | None = None
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing can lie between them."""
-        return self.since is not None and self.before is not None and self.since >= self.before
+
+class Listed(NamedTuple):
+    """A row as a page shows it, its SID (or what stands for it), and when it says that it was created."""
+
+    row: Any
+    sid: str
+    dated: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +208,6 @@ class Sweep:
         self._watch = watch = publication.watch
         self._walk = plan(cursor)
         self._floor = self._walk.floor
-        self._moves = catch_up.moves(watch)
         self._oldest = Oldest(capacity)
         self._known: dict[str, Seen] = {}
         self._has_kept = False
@@ -214,8 +216,7 @@ class Sweep:
         self._stops_when_cut = cursor.catch_up is not None and catch_up.narrower(cursor.catch_up, watch) is not None
         self._rows_of_query = 0
         self._has_ended = False
-        self._top: Row = {}
-        self._last: Row = {}
+        self._top = self._last = Listed({}, "", None)
         self._neighbour: datetime | None = None
         self._newest: datetime | None = None
         self._shows_future = False
@@ -232,7 +233,8 @@ class Sweep:
     @property
     def now(self) -> datetime:
         """Twilio's time when the walk began, as far as clocks and rows tell."""
-        return whole(self.present.at_least(self._newest) if self.present else self._cursor.polled_at)
+        moment = self.present.at_least(self._newest) if self.present else self._cursor.polled_at
+        return moment.replace(microsecond=0)
 
     # --- which queries --------------------------------------------------------------------------------------------
     def queries(self) -> Iterator[Bounds]:
@@ -246,7 +248,7 @@ class Sweep:
             self._rows_of_query = 0
             yield bounds
             bounds = self._below_cap(bounds)
-        if self._moves and self.pages > 1 and self._walk.bounds.before is None:
+        if self._watch.moves and self.pages > 1 and self._walk.bounds.before is None:
             self._floor = max(self._walk.floor, self.now - SLACK)
             yield Bounds()
 
@@ -263,9 +265,9 @@ class Sweep:
         before = min(last, self.now + DAY) + SECOND
         return Bounds(bounds.since, before if bounds.before is None else min(before, bounds.before - SECOND))
 
-    def _order(self, row: Row) -> datetime:
-        created = self._created(row)
-        return self._sorted(row, created) or created
+    def _order(self, item: Listed) -> datetime:
+        created = self._created(item)
+        return self._sorted(item.row, created) or created
 
     # --- which rows -----------------------------------------------------------------------------------------------
     def read(self, rows: Sequence[Row], present: Present, odd: Sequence[Any] = ()) -> bool:
@@ -276,17 +278,21 @@ class Sweep:
         if self.present is None:
             self.present, self.began_at = present, time.monotonic()
         self.pages += 1
-        self._neighbour = self._neighbour or next(filter(None, map(self._dated, rows)), None)
-        for row in (*rows, *odd):
-            found = self._find(row)
+        shown = (*rows, *odd)
+        sids, dates = [*map(identity, shown)], [*map(self._watch.dated, shown)]
+        listed = [*map(Listed, shown, sids, dates)]
+        self._neighbour = self._neighbour or next(filter(None, dates), None)
+        for item in listed:
+            found = self._find(item)
             if found is not None:
                 self._oldest.add(found)
         if rows:
-            self._top = self._top if self._rows_of_query else rows[0]
-            self._last = rows[-1]
+            ordered = listed[: len(rows)]
+            self._top = self._top if self._rows_of_query else ordered[0]
+            self._last = ordered[-1]
             self._rows_of_query += len(rows)
             is_too_much = self._stops_when_cut and self._oldest.is_over
-            self._has_ended = is_too_much or all(self._is_below_floor(row) for row in rows)
+            self._has_ended = is_too_much or all(self._is_below_floor(item) for item in ordered)
         return not self._has_ended
 
     def gathered(self) -> Gathered:
@@ -294,25 +300,26 @@ class Sweep:
         found, is_cut = self._oldest.ordered(), self._oldest.is_cut
         return Gathered(found=found, now=self.now, is_cut=is_cut, known=self._known, has_kept=self._has_kept)
 
-    def _find(self, row: Any) -> Found | None:
+    def _find(self, item: Listed) -> Found | None:
         """The row as something to publish, None when it is not wanted or published already."""
-        sid = identity(row)
+        row, sid, _ = item
         seen = self._cursor.seen.get(sid)
         if seen is not None:
-            return self._again(row, sid, seen)
+            return self._again(item, seen)
         if sid in self._cursor.followed:
             return self._change(row, sid, self._cursor.followed[sid]) if self._is_live else None
-        created = self._created(row)
+        created = self._created(item)
         order = self._sorted(row, created) if self._walk.is_ordered else None
         if not self._walk.wants(created, sid, order) or not self._oldest.takes(created, sid):
             return None
         versioned = self._is_live or self._publication.changes
         return self._publication.found(row, sid, created, "created", versioned=versioned)
 
-    def _again(self, row: Any, sid: str, seen: Seen) -> Found | None:
+    def _again(self, item: Listed, seen: Seen) -> Found | None:
         """A row that the cursor remembers, as an update where it is one."""
+        row, sid, dated = item
         self._show(seen.created)
-        if self._is_live and self._dated(row) is None:
+        if self._is_live and dated is None:
             # Where such a row stands in the list tells nothing: it is remembered for as long as it is shown.
             seen = self._known[sid] = seen._replace(created=self.now)
         order = self._sorted(row, seen.created) if self._walk.is_ordered else None
@@ -338,18 +345,17 @@ class Sweep:
             return None
         return self._publication.found(row, sid, known.created, "updated")
 
-    def _is_below_floor(self, row: Row) -> bool:
-        seen = self._cursor.seen.get(identity(row))
+    def _is_below_floor(self, item: Listed) -> bool:
+        seen = self._cursor.seen.get(item.sid)
         if seen is not None and self._floor == self._walk.floor:
             return False
-        created = self._created(row) if seen is None else seen.created
-        return created < self._floor and (self._sorted(row, created) or created) < self._floor
+        created = self._created(item) if seen is None else seen.created
+        return created < self._floor and (self._sorted(item.row, created) or created) < self._floor
 
-    def _created(self, row: Any) -> datetime:
+    def _created(self, item: Listed) -> datetime:
         """When the row was created; one that does not say is dated by the row above it."""
-        dated = self._dated(row)
-        self._show(dated)
-        self._neighbour = dated or self._neighbour
+        self._show(item.dated)
+        self._neighbour = item.dated or self._neighbour
         return self._neighbour or self.now
 
     def _show(self, created: datetime | None) -> None:
@@ -361,16 +367,9 @@ class Sweep:
         elif self._newest is None or created > self._newest:
             self._newest = created
 
-    def _dated(self, row: Any) -> datetime | None:
-        """When the row says that it was created."""
-        try:
-            return whole(self._watch.created_at(row))
-        except _UNREADABLE:
-            return None
-
     def _sorted(self, row: Any, created: datetime) -> datetime | None:
         """The row's own sort time, None without one."""
-        if not self._moves:
+        if not self._watch.moves:
             return created
         written = row.get(self._watch.sorted_by[0]) if isinstance(row, dict) else None
         if not written:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -17,16 +17,12 @@ from connector.settings.watches import WatchSettings
 from connector.watcher import catch_up, following
 from connector.watcher import cursor as cursors
 from connector.watcher.advance import Advance, Found, Gathered, advance
-from connector.watcher.cursor import DAY, Cursor, Failing
-from connector.watcher.pace import Pace
-from connector.watcher.reading import LARGEST_PAGE, Reader, Source, Stopped
+from connector.watcher.cursor import DAY, Commit, Cursor, Failing
+from connector.watcher.reading import LARGEST_PAGE, Pace, Reader, Source, Stopped
 from connector.watcher.records import Publication, identity, refused
 from connector.watcher.report import Report
 from connector.watcher.requests import Moment, carry_out, start_anew
 from connector.watcher.walk import CAPACITY, Capacity, Row
-
-Commit = Callable[[Sequence[Record], Cursor | None], Awaitable[None]]
-"""Write all of this in one fenced transaction, or nothing: Unwritable. Raises Superseded and Unavailable, too."""
 
 LARGEST_WRITE = 5000  # rows in one transaction, whatever the limit is: it must end within its time
 ROWS_AT_A_STRETCH = 1000  # made records before the event loop has its turn
@@ -218,7 +214,6 @@ class Watcher:
                 raise
             return 0.0
         self._report.counted("published" if step.fresh else "idle")
-        self._report.recovered()
         if step.is_waiting:
             return 0.0
         return self._pace.after_poll(published=bool(step.fresh), took=time.monotonic() - began)
@@ -277,12 +272,11 @@ class Watcher:
         cursor = await self._catching_up_if_due(cursor)
         while True:
             sweep = await self._reader.walk(cursor, self._attention)
-            self._report.dated(self._reader.odd_date)
+            self._report.walked(is_capped=sweep.is_capped, off=self._reader.odd_date)
             if sweep.is_behind:
                 cursor = await self._turned_back(cursor, sweep.now)
                 continue
             gathered = sweep.gathered()
-            self._report.condition("Twilio shows a part of a second's records: set filters", holds=sweep.is_capped)
             smaller = cursor.catch_up and gathered.is_cut and catch_up.narrower(cursor.catch_up, self._watch)
             if not smaller:
                 return cursor, gathered
@@ -298,7 +292,8 @@ class Watcher:
     async def _catching_up_if_due(self, cursor: Cursor) -> Cursor:
         """The cursor, which begins to catch up when it is far back; that is written, so that it begins once."""
         now = self._reader.now
-        if not catch_up.is_due(cursor, self._watch, now=now, overlap=self._overlap):
+        is_recent = now - cursor.since <= catch_up.AFTER
+        if is_recent or not catch_up.is_due(cursor, self._watch, now=now, overlap=self._overlap):
             return cursor
         begun = catch_up.begin(cursor, self._watch, now=now, overlap=self._overlap)
         if begun is not cursor:
@@ -344,16 +339,17 @@ class Watcher:
         """Write the fresh rows and the cursor; the cursor alone when it was not written for long."""
         is_due = step.must_write or before.failing or time.monotonic() - self._report.written_at >= IDLE_WRITE_SECONDS
         step = replace(step, cursor=replace(step.cursor, failing=None)) if before.failing else step
+        dead_letters = 0
         if step.fresh or is_due:
-            with tracing.span(f"send {self._publication.topic}", kind="producer") as span:
-                span.note(messaging__system="kafka", messaging__batch__message_count=len(step.fresh))
+            attributes: tracing.Attributes = {
+                "messaging.system": "kafka",
+                "messaging.batch.message_count": len(step.fresh),
+            }
+            with tracing.span(f"send {self._publication.topic}", kind="producer", attributes=attributes):
                 records, dead_letters = await self._records(step.fresh)
                 await self._write(records, step.cursor)
-            if step.fresh:
-                self._report.published(step, dead_letters=dead_letters)
-        self._report.advanced(before, step)
         self.cursor, self._rest = step.cursor, step.rest
-        self._report.lagging(self._lag(step))
+        self._report.advanced(before, step, dead_letters=dead_letters, lag=self._lag(step))
 
     async def _records(self, fresh: Sequence[Found]) -> tuple[list[Record], int]:
         """The records, and how many of them are dead letters."""
@@ -406,6 +402,4 @@ class Watcher:
 
 def created_times(rows: Iterable[Row], watch: Watch) -> Iterable[tuple[str, datetime]]:
     """SID and creation time of the rows that tell both."""
-    for row in rows:
-        with suppress(LookupError, TypeError, ValueError):
-            yield identity(row), cursors.whole(watch.created_at(row))
+    return [(identity(row), created) for row in rows if (created := watch.dated(row)) is not None]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from connector.kafka import cursors
+from connector.watcher import cursor as cursors
 from tests.guarantees.windows import SESSION_SECONDS, Scene, scene, stopped
 from tests.running import headers_of, until, wait_for_records
 

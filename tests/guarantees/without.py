@@ -21,13 +21,13 @@ from connector.executor.dedupe import Dedupe
 from connector.executor.execution import Execution
 from connector.executor.lanes import Lanes
 from connector.executor.owner import Owner
-from connector.kafka import checkpoints, clients, cursors, journal
+from connector.kafka import checkpoints, clients, journal
 from connector.kafka.produce import Batcher
 from connector.kafka.publisher import Publisher
 from connector.kafka.transactions import Transactions
 from connector.twilio.client import TwilioClient
 from connector.twilio.clock import TwilioClock
-from connector.watcher import owner as watches
+from connector.watcher import cursor as cursors
 
 
 def _fencing() -> None:
@@ -92,7 +92,7 @@ def _cursor_in_the_transaction() -> None:
 
     def commit_to(transactions: Any, kafka: Any, name: str, partition: int, writing: asyncio.Lock) -> Any:
         async def commit(records: Sequence[Record], cursor: Any) -> None:
-            last = cursors.record(kafka.topic_prefix, name, cursor.to_json(), partition=partition)
+            last = cursors.record(kafka.topic_prefix, name, cursor, partition=partition)
             async with writing:
                 if records:
                     await transactions.write(records)
@@ -101,7 +101,7 @@ def _cursor_in_the_transaction() -> None:
 
         return commit
 
-    _replace(watches, commit_to=commit_to)
+    _replace(cursors, commit_to=commit_to)
 
 
 def _awaited_ack() -> None:
@@ -216,7 +216,7 @@ def taken_away(safeguard: str) -> Iterator[None]:
 
 def _holding() -> None:
     """Stop at a step: before an attempt is written, before it is sent, when a result or a replay is durable."""
-    begin, attempt, finish, commit_to = Execution._attempt, Owner.attempt, Owner.finish, watches.commit_to
+    begin, attempt, finish, commit_to = Execution._attempt, Owner.attempt, Owner.finish, cursors.commit_to
     open_request = TwilioClient._open
 
     def held_open(self: TwilioClient, outgoing: Any, *given: Any) -> Any:
@@ -256,7 +256,7 @@ def _holding() -> None:
     _replace(TwilioClient, _open=held_open)
     _replace(Replayer, _write=held_write)
     _replace(Owner, attempt=held_attempt, finish=held_finish)
-    _replace(watches, commit_to=held_commit_to)
+    _replace(cursors, commit_to=held_commit_to)
 
 
 def _stop_at(step: str, command_id: str | bytes | None) -> None:
