@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 # What the image has, for every platform and Python that it could have.
 LOCK := --no-header --no-annotate --universal --python-version 3.11 --generate-hashes --extra otel --extra store
 
-.PHONY: help install dev test check schemas docs dist pictures site bench peer chaos soak fuzz flood audit sbom constraints clean
+.PHONY: help install dev test check schemas openapi docs dist pictures site bench peer chaos soak fuzz flood audit sbom constraints clean
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -38,6 +38,9 @@ check: .venv/.tests  ## lint, types, layers, generated files
 
 schemas: .venv/.runtime  ## generate schemas/ from the models
 	@$(BIN)/twilio-kafka schemas export
+
+openapi: .venv/.tests  ## what call-api knows, from Twilio's documents; DIR=…/spec/json ORIGIN="repository commit, day"
+	@$(BIN)/python -m tests.contract.compact "$(DIR)" "$(ORIGIN)"
 
 docs: .venv/.tests  ## generate the tables in the documents and in the chart
 	@$(BIN)/python -m tests.documents.generate

@@ -228,6 +228,9 @@ def _odd_parameters() -> list[OddCommand]:
     }
     calls = {
         "another host": {"url": "//evil.example/"},
+        "a path of 900 kB": {"url": "/" + "x" * 900_000},
+        "a path of 400,000 segments": {"url": "/x" * 400_000},
+        "100,000 unknown parameters": {"url": "/v1/Alerts", "query": {f"P{number}": 1 for number in range(50_000)}},
         "credentials": {"url": "/", "headers": {"Authorization": "Basic eA=="}},
         "a header that ends the line": {"url": "/", "headers": {"X": "a\r\nHost: evil"}},
     }
@@ -238,9 +241,9 @@ def _odd_parameters() -> list[OddCommand]:
             for name, value in calls.items()
         ),
         OddCommand(
-            "call-api: a path of 900 kB",
+            "call-api: a path of 900 kB, unchecked",
             b"odd",
-            orjson.dumps({"url": "/" + "x" * 900_000}),
+            orjson.dumps({"url": "/" + "x" * 900_000, "strict": False}),
             command="call-api",
             outcomes=frozenset({"failed"}),
         ),

@@ -191,7 +191,25 @@ def test_a_dry_run_shows_the_record_and_whether_it_would_be_rejected(tmp_path: P
         "headers": {"id": "a"},
         "value": {"to": "+15557654321", "body": "Hello", "from": "+15551234567"},
         "problem": None,
+        "request": {
+            "host": "api",
+            "method": "POST",
+            "path": "/2010-04-01/Accounts/{AccountSid}/Messages.json",
+            "query": [],
+            "headers": [],
+            "form": [["To", "+15557654321"], ["From", "+15551234567"], ["Body", "Hello"]],
+        },
     }
+
+
+def test_a_dry_run_of_an_api_call_shows_its_request_or_the_nearest_path(tmp_path: Path) -> None:
+    call = ("send", "call-api", "--id", "a", "--dry-run", "-p", "method=POST", "-p", "body.Outcome=confirmed", "-p")
+    path = f"/2010-04-01/Accounts/{{AccountSid}}/Messages/SM{'a' * 32}/Feedback.json"
+    right = twilio_kafka(*call, f"url={path}", cwd=tmp_path)
+    wrong = twilio_kafka(*call, f"url={path.replace('Feedback', 'Feedbak')}", cwd=tmp_path)
+    assert (right.returncode, wrong.returncode) == (0, 1)
+    assert f"request  POST {path} at the host api\n  form   Outcome = confirmed\n" in right.stdout
+    assert "did you mean /2010-04-01/Accounts/{AccountSid}/Messages/{MessageSid}/Feedback.json?" in wrong.stderr
 
 
 @pytest.mark.parametrize(

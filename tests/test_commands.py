@@ -115,6 +115,7 @@ async def test_fields_that_twilio_has_added_pass_through_bundles(desk: Desk) -> 
 
 REFUSED: Mapping[str, dict[str, Any]] = {
     "another host": {"url": "https://evil.example.com/2010-04-01/Accounts.json"},
+    "a host of nobody's": {"url": f"{BASE}/Messages.json", "host": "evil.example.com"},
     "another host without a scheme": {"url": "//evil.example.com/x"},
     "a host behind a backslash": {"url": "/\\evil.example.com/x"},
     "other credentials": {"url": f"{BASE}/Messages.json", "headers": {"authorization": "Basic Zm9yZ2Vk"}},
@@ -133,8 +134,24 @@ async def test_call_api_cannot_leave_its_host_nor_carry_other_credentials(desk: 
     assert orjson.dumps(REFUSED[reason]) in [orjson.dumps(orjson.loads(letter.value)) for letter in letters]
 
 
+async def test_an_api_call_that_twilio_does_not_document_is_rejected_unless_it_says_so(desk: Desk) -> None:
+    wrong: list[dict[str, Any]] = [
+        {"url": f"{BASE}/Mesages.json"},
+        {"url": f"{BASE}/Messages.json", "query": {"DateSentAfter": "2026-11-24"}},
+        {"url": f"{BASE}/Messages.json", "method": "POST", "body": {"To": {"a": 1}}},
+    ]
+    before = desk.simulator.journal.total
+    results = [await desk.run("call-api", value) for value in wrong]
+    climbing = await desk.run("call-api", {"url": f"{BASE}/%2e%2e/Messages.json", "strict": False})
+    assert {one["outcome"] for one in (*results, climbing)} == {"rejected"}
+    assert desk.simulator.journal.total == before
+    sent = [await desk.run("call-api", {**value, "strict": False}) for value in wrong]
+    assert [one["outcome"] for one in sent] == ["failed", "succeeded", "failed"]
+    assert desk.simulator.journal.total == before + 3
+
+
 async def test_call_api_with_an_absolute_path_goes_to_the_connections_host(desk: Desk) -> None:
-    result = await desk.run("call-api", {"url": "/@evil.example.com/2010-04-01"})
+    result = await desk.run("call-api", {"url": "/@evil.example.com/2010-04-01", "strict": False})
     assert result["outcome"] == "failed"
     assert result["error"]["http_status"] == 404
     assert desk.simulator.journal.entries[-1].path == "/@evil.example.com/2010-04-01"

@@ -258,8 +258,8 @@ async def test_an_address_of_ours_that_names_another_command_is_refused_wherever
         ("place-call", call | {"twiml": f"<Response><Redirect>{forged}</Redirect></Response>"}),
         ("call-api", {"url": path, "method": "POST", "body": form}),
         ("call-api", {"url": path, "method": "POST", "body": urlencode(form)}),
-        ("call-api", {"url": path, "query": {"a": [{"b": forged}]}}),
-        ("call-api", {"url": f"{path}?{urlencode(form)}"}),
+        ("call-api", {"url": path, "query": {"a": [{"b": forged}]}, "strict": False}),
+        ("call-api", {"url": f"{path}?{urlencode(form)}", "strict": False}),
     ]
     async with executing(kafka, prefix, names_cause=ours) as running:
         for command, value in commands:

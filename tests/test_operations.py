@@ -161,7 +161,7 @@ def test_ending_a_call_may_be_repeated_and_redirecting_it_may_not(change: dict[s
 )
 def test_an_api_call_may_be_repeated_when_its_method_is_idempotent(method: str, expected: bool) -> None:  # noqa: FBT001 - a table
     row = operation("call-api")
-    assert row.may_repeat(row.parameters.model_validate({"url": "/x", "method": method})) is expected
+    assert row.may_repeat(row.parameters.model_validate({"url": "/x", "method": method, "strict": False})) is expected
 
 
 @pytest.mark.parametrize("resource", COMMANDS["delete"].operations)

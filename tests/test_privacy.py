@@ -76,12 +76,16 @@ SENT = [
     ("send-message", message(**{"from": NOBODY}), "failed"),
     (
         "call-api",
-        {"url": f"/2010-04-01/Accounts/{ACCOUNT_SID}/Messages/{BODY}.json", "query": {"To": CUSTOMER}},
+        {
+            "url": f"/2010-04-01/Accounts/{ACCOUNT_SID}/Messages/{BODY}.json",
+            "query": {"To": CUSTOMER},
+            "strict": False,
+        },
         "failed",
     ),
     (
         "call-api",
-        {"url": "/2010-04-01/Accounts.json", "method": "POST", "body": {"Body": BODY, "To": CUSTOMER}},
+        {"url": "/2010-04-01/Accounts.json", "method": "POST", "body": {"Body": BODY}, "strict": False},
         "failed",
     ),
     ("get", {"resource": "message", "sid": REFUSED_SID}, "failed"),
@@ -120,6 +124,11 @@ INVALID: list[tuple[str, Any]] = [
     ("call-api", {"url": "/2010-04-01/x", "headers": {"Authorization": PASSWORD}}),
     ("call-api", {"url": "/2010-04-01/x", "headers": {f"{BODY}\n": CUSTOMER}}),
     ("call-api", {"url": "/2010-04-01/x", "method": f"{BODY} text"}),
+    ("call-api", {"url": f"/2010-04-01/Accounts/{ACCOUNT_SID}/Messages/{BODY}.json"}),
+    ("call-api", {"url": f"/2010-04-01/{BODY}?To={quote(CUSTOMER)}"}),
+    ("call-api", {"url": f"/2010-04-01/Accounts/{ACCOUNT_SID}/Messages.json", "query": {"DateSent": CUSTOMER}}),
+    ("call-api", {"url": "/2010-04-01/Accounts.json", "method": "POST", "body": {f"{BODY} text": CUSTOMER}}),
+    ("call-api", {"url": "/2010-04-01/Accounts.json", "method": "POST", "body": f"{BODY} text={CUSTOMER}"}),
 ]
 """Commands that are rejected, each of them for the content of some field."""
 

@@ -4,7 +4,7 @@ import json
 import shlex
 import sys
 import uuid
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ from connector.cli.output import say, say_json, say_lines
 from connector.terminal import console
 
 if TYPE_CHECKING:
-    from connector.resources.rows import Command
+    from connector.resources.rows import Command, Request
     from connector.settings import KafkaSettings
 
 FINE = ("succeeded", "duplicate")
@@ -102,7 +102,7 @@ def send(
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="A further header, such as correlation-id=order-7.")
     ] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the result.")] = True,  # noqa: FBT002
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and show the record, send nothing.")] = False,  # noqa: FBT002
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check, show the request, send nothing.")] = False,  # noqa: FBT002
     timeout: Annotated[float, typer.Option(metavar="SECONDS", help="How long to wait for the result.")] = 30.0,
     output: FormatOption = Format.text,
 ) -> None:
@@ -204,29 +204,47 @@ def _moment(text: str | None) -> str | None:
 
 
 def _show(order: Order, prefix: str, output: Format) -> int:
-    """Print the record that would be sent; returns the exit code."""
+    """Print the record that would be sent, and the request that it means; returns the exit code."""
     from connector.errors import Rejected
     from connector.resources.parameters import parse
 
-    problem = None
+    problem = request = None
     try:
-        parse(order.command, order.raw)
+        operation, parameters = parse(order.command, order.raw)
+        request = operation.request(parameters)
     except Rejected as error:
         problem = str(error)
     topic = f"{prefix}.commands.{order.command.name}"
     if output is Format.json:
         record = {"topic": topic, "key": order.key, "headers": order.headers, "value": order.value, "problem": problem}
-        say_json(record)
+        say_json({**record, "request": request and _request(request)})
     else:
         rows = [
             ("topic", topic),
             ("key", order.key or "-"),
             *(("header", " = ".join(pair)) for pair in order.headers.items()),
         ]
-        for name, text in (*rows, ("value", order.raw.decode())):
+        for name, text in (*rows, ("value", order.raw.decode()), *_request_lines(request)):
             say(f"{name:<8} {text}")
         say(f"It would be rejected: {problem}" if problem else "It is valid. Nothing was sent.", err=bool(problem))
     return 1 if problem else 0
+
+
+def _request(request: "Request") -> dict[str, Any]:
+    """The request to Twilio, without credentials and the callback addresses that the connector adds."""
+    shown = {"host": request.host, "method": request.method, "path": request.path, "query": request.query}
+    body = {"body": request.body.decode()} if request.body is not None else {"form": request.form}
+    return {**shown, "headers": request.headers, **body}
+
+
+def _request_lines(request: "Request | None") -> Iterator[tuple[str, str]]:
+    if request is None:
+        return
+    yield "request", f"{request.method} {request.path} at the host {request.host}"
+    for name, pairs in (("query", request.query), ("header", request.headers), ("form", request.form or ())):
+        yield from ((f"  {name}", " = ".join(pair)) for pair in pairs)
+    if request.body is not None:
+        yield "  body", request.body.decode()
 
 
 async def _post(order: Order, kafka: "KafkaSettings") -> None:

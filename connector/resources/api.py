@@ -1,13 +1,20 @@
-"""`call-api`: any request to the connection's own host, with its credentials. Facts: 3.11."""
+"""`call-api`: any request to the connection's own hosts, with its credentials, as Twilio documents it. Facts: 3.11."""
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from itertools import islice
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, ValidationError, model_validator
+from pydantic_core import InitErrorDetails
 
+from connector.openapi import check
+from connector.openapi.paths import oddity
 from connector.resources.fields import Shape
-from connector.resources.rows import Operation, Pairs, Parameters, Request, wire_value
+from connector.resources.rows import Host, Operation, Pairs, Parameters, Request, wire_value
+
+# So many mistakes are told of one request; to look for all would take long.
+MOST_MISTAKES = 5
 
 # Ours or the transport's to say.
 REFUSED_HEADERS = (
@@ -36,6 +43,12 @@ def _sendable(headers: dict[str, str] | None) -> dict[str, str] | None:
     return headers
 
 
+def _path(url: str) -> str:
+    if (odd := oddity(url.partition("?")[0])) is not None:
+        raise ValueError(odd)
+    return url
+
+
 def _body(value: Any) -> Any:
     if not isinstance(value, dict | str | None):
         raise ValueError("is neither an object nor a text")  # noqa: TRY004 - pydantic reports ValueError
@@ -48,8 +61,10 @@ class CallApi(Parameters):
     url: Annotated[
         str,
         Shape(r"^/(?!/)[^\s\\#]*$", "a path such as /2010-04-01/Accounts.json: the host is the connection's"),
+        AfterValidator(_path),
         Field(description="Path, and query if any; {AccountSid} stands for the connection's account."),
     ]
+    host: Annotated[Host, Field(description="Which of Twilio's hosts: verify is verify.twilio.com.")] = "api"
     method: Annotated[Literal["GET", "POST", "PUT", "PATCH", "DELETE"], Field(description="HTTP method.")] = "GET"
     headers: Annotated[
         dict[str, str] | None,
@@ -70,6 +85,30 @@ class CallApi(Parameters):
         BeforeValidator(_body),
         Field(description="An object is sent as a form, a text as it is, with the given content-type; none with GET."),
     ] = None
+    strict: Annotated[
+        bool,
+        Field(description="Reject what Twilio's OpenAPI documents do not know; false sends it as it is, unchecked."),
+    ] = True
+
+    @model_validator(mode="after")
+    def _is_documented(self) -> Self:
+        if not self.strict:
+            return self
+        asked = check.Request(self.host, self.method, self.url, self.query or {}, self.headers or {}, self.body)
+        if found := list(islice(check.mistakes(asked), MOST_MISTAKES)):
+            raise _wrong(found)
+        return self
+
+
+def _wrong(found: list[check.Mistake]) -> ValidationError:
+    """The mistakes as pydantic tells them, the last one with the way around them."""
+    *most, last = found
+    told = [*most, last._replace(sentence=f'{last.sentence} ("strict": false sends it unchecked)')]
+    lines = [
+        InitErrorDetails(type="value_error", loc=(field,), input=None, ctx={"error": sentence})
+        for field, sentence in told
+    ]
+    return ValidationError.from_exception_data(CallApi.__name__, lines)
 
 
 def pairs(values: Mapping[str, Any]) -> Pairs:

@@ -101,7 +101,7 @@ def texts(parameters: Parameters) -> Iterable[tuple[str, str]]:
 
 
 def wire_value(value: Any) -> str:
-    """A parameter's value as Twilio reads it: booleans in lower case, times in UTC, objects as JSON."""
+    """A parameter's value as Twilio reads it: booleans in lower case, times in UTC, objects and lists as JSON."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -109,7 +109,7 @@ def wire_value(value: Any) -> str:
             return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         case date():
             return value.isoformat()
-        case dict():
+        case dict() | list():
             return orjson.dumps(value).decode()
         case _:
             return str(value)

@@ -152,6 +152,7 @@ def requests(rows: Furnished) -> list[Example]:
                     "method": method,
                     "headers": {"Content-Type": "application/json"},
                     "body": '{"a": 1}',
+                    "strict": False,
                 },
                 operation="",
                 method=method,
