@@ -16,7 +16,7 @@ from pathlib import Path
 
 import aiohttp
 
-from connector import baseline, telemetry, tracing
+from connector import baseline, memory, telemetry, tracing
 from connector.admin.security import Guard
 from connector.admin.server import AdminServer
 from connector.catalog import check_topics, command_schemas, flows_of, register_schemas
@@ -205,6 +205,7 @@ class App:
             reading = tasks.create_task(feed.run(), name="console-feed")
             measuring = tasks.create_task(telemetry.measure_loop(), name="loop-lag")
             sampling = tasks.create_task(health.run(), name="console-health")
+            trimming = tasks.create_task(memory.give_back(), name="memory")
             renewing = tasks.create_task(self.secrets.watch(), name="secret-files")
             members = [
                 tasks.create_task(membership.run(self.stop), name=f"{membership.role}-membership")
@@ -219,7 +220,7 @@ class App:
                 self.receiver.drain()
             await asyncio.gather(*members)
             await self._answer_the_last(until=closing)
-            for task in (probing, reading, measuring, sampling, renewing):
+            for task in (probing, reading, measuring, sampling, trimming, renewing):
                 task.cancel()
         log.info("stopped")
 

@@ -1,0 +1,38 @@
+"""What a burst has needed is given back to the system.
+
+glibc keeps freed memory between pieces that are in use: a command with half a million mistakes, or fifty answers of a
+megabyte, would stay in a process's size for good.
+"""
+
+import asyncio
+import ctypes
+import os
+import sys
+from pathlib import Path
+
+LOOK_SECONDS = 10.0
+# Below this, the page faults of taking it again cost more than it is worth.
+GROWN_BYTES = 16 * 1024**2
+
+STATM = Path("/proc/self/statm")
+
+
+async def give_back() -> None:
+    """Trim the heap whenever this process has grown, until cancelled; does nothing without Linux and glibc."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is None:
+        return
+    least = resident_bytes()
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        if resident_bytes() > least + GROWN_BYTES:
+            # Some milliseconds: in a thread, and ctypes lets go of the interpreter.
+            await asyncio.to_thread(trim, 0)
+            least = resident_bytes()
+        else:
+            least = min(least, resident_bytes())
+
+
+def resident_bytes() -> int:
+    """How much memory this process has resident."""
+    return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
