@@ -32,6 +32,7 @@ SECONDS = 600.0
 COMMANDS_PER_SECOND, ROWS_PER_SECOND = 20.0, 8.0
 LATE_SECONDS = 30.0
 SAMPLE_SECONDS = 2.0
+JUMP_MIB = 15.0
 # The messages of commands are not those that are watched.
 WATCHED = "+15550177001"
 # Memory is flat when the last third of a run needs no more than the one before, but for the ids of the window.
@@ -133,13 +134,20 @@ class Memory:
                 found.append(f"{process.name} {middle:.0f} -> {last:.0f} MiB")
         return found
 
+    def jumps(self) -> Iterator[str]:
+        """When a process took much memory at once."""
+        for (_, before), (at, after) in itertools.pairwise(self.samples):
+            for process, one, other in zip(self.playing.processes, before, after, strict=False):
+                if other.memory > one.memory + JUMP_MIB:
+                    yield f"{at:7.0f}   {process.name} {one.memory:.0f} -> {other.memory:.0f} MiB"
+
     def table(self) -> str:
         """A few moments, a process in each column."""
         step = max(1, len(self.samples) // 8)
         lines = ["seconds   MiB of each process, proportional / resident"]
         for at, used in [*self.samples[::step], self.samples[-1]]:
             lines.append(f"{at:7.0f}   " + "   ".join(f"{one.memory:.0f} / {one.resident:.0f}" for one in used))
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.jumps()])
 
 
 async def _times(playing: Stage, topics: Sequence[str]) -> dict[Position, float]:
