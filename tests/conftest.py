@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from connector.dev.broker import Broker, archive_classes
+from connector.dev.broker import QUICK, Broker, archive_classes
 from connector.simulator import Simulator
 from connector.twilio.client import TwilioClient
 from tests.callback_port import Port, opened
@@ -34,7 +34,7 @@ class _Background:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="embedded-kafka", daemon=True)
         self._thread.start()
-        self.broker = Broker()
+        self.broker = Broker(jvm=QUICK)
         self._start = asyncio.run_coroutine_threadsafe(self._begin(), self._loop)
 
     async def _begin(self) -> None:
