@@ -57,7 +57,7 @@ def test_the_data_is_what_the_script_makes_of_twilios_documents() -> None:
     (made,) = compact({"any_v1": extract}, "here").values()
     found = {item["name"]: spelled(item, json.loads(made)["values"]) for item in json.loads(made)["operations"]}
     files = [json.loads(file.read_text()) for file in DATA.glob("*.json")]
-    kept = {item["path"]: {} for data in files for item in data["operations"]}
+    kept: dict[str, dict[str, Any]] = {item["path"]: {} for data in files for item in data["operations"]}
     for data in files:
         for item in data["operations"]:
             kept[item["path"]][item["method"]] = spelled(item, data["values"])
@@ -129,7 +129,7 @@ def value_for(spec: Value) -> Any:
 def full(host: str, operation: Operation) -> dict[str, Any]:
     """A call of the operation with every parameter."""
     fields = {name: value_for(spec) for name, spec in operation.fields.items()}
-    value = {
+    value: dict[str, Any] = {
         "host": host,
         "method": operation.method,
         "url": path_of(operation),
