@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from confluent_kafka.admin import AdminClient
 from structlog.testing import capture_logs
@@ -21,8 +22,19 @@ from connector.dev.broker import QUICK, Broker, archive_classes
 from connector.simulator import Simulator
 from connector.twilio.client import TwilioClient
 from tests.callback_port import Port, opened
+from tests.examples import examples
 from tests.span_collector import Collector, collecting
 from tests.twilio_servers import connected
+
+# How long an example takes says how busy the machine is, nothing else.
+hypothesis.settings.register_profile(
+    "untimed",
+    max_examples=examples(200),
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    print_blob=True,
+)
+hypothesis.settings.load_profile("untimed")
 
 _numbers = itertools.count(1)
 

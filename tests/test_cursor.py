@@ -137,7 +137,7 @@ def versions(process: Process) -> dict[str, list[str]]:
 
 
 EXAMPLES = settings(
-    max_examples=examples(400), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=examples(400), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 

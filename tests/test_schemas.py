@@ -157,7 +157,7 @@ def attempts(draw: st.DrawFn, name: str) -> dict[str, Any]:
 def test_a_command_is_accepted_exactly_when_it_fits_its_schema(name: str) -> None:
     check = validator(DOCUMENTS[f"commands/{name}.json"])
 
-    @settings(max_examples=examples(150), deadline=None)
+    @settings(max_examples=examples(150))
     @given(attempts(name))
     def agree(value: dict[str, Any]) -> None:
         # What the text of an object must be, a schema cannot say.

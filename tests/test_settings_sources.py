@@ -389,7 +389,7 @@ def variables(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             yield "CONNECTOR_" + key.upper().replace(".", "__"), value
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=choices)
 def test_file_and_environment_give_the_same_settings(tmp_path: Path, values: dict[str, str]) -> None:
     escaped = {key: value.replace("${", "$${") for key, value in values.items()}
@@ -411,7 +411,6 @@ names = st.lists(
 values = st.sampled_from(["x", "1", "[]", "{}", "null", '[{"resource": "calls"}]', '{"default": null}', "{", "&a [*a]"])
 
 
-@settings(deadline=None)
 @given(
     environ=st.dictionaries(names | names.map(lambda name: f"{name}_FILE"), values | st.text(max_size=5), max_size=5)
 )

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.simulator import Simulator
@@ -202,7 +202,6 @@ ROWS = st.lists(st.tuples(st.integers(0, 5), st.sampled_from("ab"), st.integers(
 
 
 @given(rows=ROWS, moved=st.lists(st.integers(0, 39)), gone=st.lists(st.integers(0, 39)))
-@settings(deadline=None)
 def test_a_collection_keeps_its_indexes_sorted(
     rows: list[tuple[int, str, int]], moved: list[int], gone: list[int]
 ) -> None:
