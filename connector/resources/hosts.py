@@ -42,7 +42,7 @@ Product = Literal[
     "webhooks",
     "wireless",
 ]
-Host = Literal["api", "monitor"] | Product
+Host = Literal["api", "monitor", Product]
 
 PRODUCTS: tuple[Product, ...] = get_args(Product)
 HOSTS: tuple[Host, ...] = ("api", "monitor", *PRODUCTS)
