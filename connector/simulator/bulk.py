@@ -5,7 +5,7 @@ from dataclasses import fields
 from typing import Any
 
 from connector.simulator import rows as kinds
-from connector.simulator.collection import Collection, Row
+from connector.simulator.collection import Row
 from connector.simulator.state import State
 from connector.simulator.times import parse
 
@@ -24,6 +24,7 @@ TEMPLATES: dict[str, tuple[type[Row], str, dict[str, Any]]] = {
     "phone_numbers": (kinds.PhoneNumber, "PN", {"number": "+1555020{n}", "friendly_name": "bulk {n}"}),
     "applications": (kinds.Application, "AP", {"friendly_name": "bulk {n}"}),
     "caller_ids": (kinds.CallerId, "PN", {"number": "+1555030{n}", "friendly_name": "bulk {n}"}),
+    **{name: (kinds.Plain, prefix, {"name": "bulk-{n}"}) for name, prefix in kinds.PLAIN.items()},
 }
 
 # which dates a row that was not given them has, by the resource and its status; seconds after it was created
@@ -66,8 +67,7 @@ def fill(
     ]
     for row in built:
         row.visible_at = state.now() + visible_after if visible_after else 0.0
-    collection: Collection[Any] = getattr(state.stores[account_sid], resource)
-    collection.add_many(built)
+    state.stores[account_sid].rows_of(resource).add_many(built)
     return [row.sid for row in built]
 
 

@@ -64,12 +64,19 @@ def page_2010(request: Request, listing: Listing, rows: Collection[R], *fixed: t
     return Reply(body=body, name="TwilioResponse")
 
 
-def page_v1(request: Request, listing: Listing, rows: Collection[R], *, cap: int = 0, days: int = 0) -> Reply:
-    """Answer a list of a newer domain: `meta` with absolute URLs.
+def page_v1(
+    request: Request,
+    listing: Listing,
+    rows: Collection[R],
+    *fixed: tuple[str, object],
+    cap: int = 0,
+    days: int = 0,
+) -> Reply:
+    """Answer a list of a newer domain: `meta` with absolute URLs; `fixed` are equalities that the path implies.
 
     `cap` ends it after so many rows, `days` says how far back it reaches.
     """
-    page = _page(request, listing, rows, (), cap=cap, days=days)
+    page = _page(request, listing, rows, fixed, cap=cap, days=days)
 
     def url(link: str | None) -> str | None:
         return None if link is None else request.base_url + link

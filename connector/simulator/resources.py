@@ -9,6 +9,7 @@ from connector.simulator import (
     messages,
     notifications,
     phone_numbers,
+    plain,
     recordings,
     transcriptions,
 )
@@ -24,4 +25,5 @@ ROUTES = (
     *phone_numbers.ROUTES,
     *applications.ROUTES,
     *administration.ROUTES,
+    *plain.ROUTES,
 )

@@ -6,6 +6,20 @@ from typing import Any, ClassVar
 from connector.simulator.accounts import Account
 from connector.simulator.collection import Row
 
+# The lists that are only read, with the prefixes of their SIDs.
+PLAIN = {
+    "queues": "QU",
+    "queue_members": "CA",
+    "conferences": "CF",
+    "participants": "CA",
+    "usage_records": "UR",
+    "verification_attempts": "VL",
+    "conversations": "CH",
+    "conversation_messages": "IM",
+    "studio_flows": "FW",
+    "studio_executions": "FN",
+    "messaging_services": "MG",
+}
 FINAL_MESSAGE = frozenset({"delivered", "undelivered", "failed", "canceled", "read", "received"})
 
 
@@ -248,6 +262,17 @@ class Key(Row):
     """An API key as the API shows it; the secret is shown once."""
 
     friendly_name: str
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Plain(Row):
+    """A row of a list that is only read: what its template does not say."""
+
+    INDEXED: ClassVar[tuple[str, ...]] = ("parent",)
+
+    parent: str = ""
+    name: str = ""
+    status: str = ""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

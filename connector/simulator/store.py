@@ -6,6 +6,7 @@ from connector.simulator.accounts import Account
 from connector.simulator.addresses import formatted
 from connector.simulator.collection import Collection
 from connector.simulator.rows import (
+    PLAIN,
     Alert,
     Application,
     Call,
@@ -16,6 +17,7 @@ from connector.simulator.rows import (
     Message,
     Notification,
     PhoneNumber,
+    Plain,
     Recording,
     Transcription,
 )
@@ -40,6 +42,7 @@ class Store:
         self.caller_ids = Collection(CallerId)
         self.applications = Collection(Application)
         self.keys = Collection(Key)
+        self.plain = {name: Collection(Plain) for name in PLAIN}
         self.deleted_recordings: list[Recording] = []
         self.opted_out: set[tuple[str, str]] = set()  # (our number, recipient): answered STOP
         self.next_call_at = 0.0
@@ -97,11 +100,19 @@ class Store:
 
     def collections(self) -> list[Collection[Any]]:
         """Return the rows of every resource."""
-        return [value for value in vars(self).values() if isinstance(value, Collection)]
+        return list(self._named().values())
+
+    def rows_of(self, resource: str) -> Collection[Any]:
+        """Return the rows of a resource. Raises KeyError."""
+        return self._named()[resource]
+
+    def _named(self) -> dict[str, Collection[Any]]:
+        own = {name: value for name, value in vars(self).items() if isinstance(value, Collection)}
+        return own | self.plain
 
     def counts(self) -> dict[str, int]:
         """Return how many rows each resource has."""
-        return {name: len(value) for name, value in vars(self).items() if isinstance(value, Collection)}
+        return {name: len(value) for name, value in self._named().items()}
 
     def owned_numbers(self) -> frozenset[str]:
         """Return the phone numbers that may send."""
