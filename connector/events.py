@@ -131,7 +131,7 @@ class Series:
         *,
         source: str,
         type: str,  # noqa: A002 - CloudEvents' name
-        dataschema: str,
+        dataschema: str | None,
         extensions: Mapping[str, str | None],
         envelope: Envelope = "binary",
     ) -> None:

@@ -74,9 +74,16 @@ class Watch:
 
     `created` dates a row and never changes; `sorted_by` gives the sort key of the list: the first of these that is set.
     `since` and `before` are the wire names of the date filters on the sort key, which are trusted by day only unless
-    `seconds`; a filter with one of these wire names narrows the window. `version` are the fields whose change makes a
-    new version; a row is final when its `status` is in `final`. `cap` is how many rows one query yields at most.
-    `moves`: rows may lack a sort time at first and move up when they get it.
+    `seconds`; with `midnights` a day is written as a date-time. A filter with one of these wire names narrows the
+    window. `version` are the fields whose change makes a new version; a row is final when its `status` is in `final`.
+    `cap` is how many rows one query yields at most. `moves`: rows may lack a sort time at first and move up when they
+    get it.
+
+    `key` are the fields that name a row for good, in `fetch` by their names. `time` reads `created`, and with
+    `needs_time` a row without it is no event. Unless the list is `newest_first`, each poll reads all of it, or what
+    `since` lets through of it. `check` says what is wrong with a row, None for nothing. A list that is not
+    `is_standard` is watched, and has its topic, only where the configuration names it; `is_published`: our schemas
+    tell what its events hold.
     """
 
     resource: str
@@ -98,6 +105,14 @@ class Watch:
     cap: int | None = None
     host: Host = "api"
     operation: str = ""
+    midnights: bool = False
+    key: tuple[str, ...] = ("sid",)
+    time: Callable[[Any], datetime] = parse_time
+    needs_time: bool = False
+    newest_first: bool = True
+    check: Callable[[Mapping[str, Any]], str | None] | None = None
+    is_standard: bool = True
+    is_published: bool = True
     moves: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -109,9 +124,9 @@ class Watch:
         return self.resource
 
     @property
-    def dataschema(self) -> str:
-        """The address of the event's schema."""
-        return f"{SCHEMAS}/events/{self.topic}.json"
+    def dataschema(self) -> str | None:
+        """The address of the event's schema, None where there is none."""
+        return f"{SCHEMAS}/events/{self.topic}.json" if self.is_published else None
 
     @property
     def event_types(self) -> tuple[str, ...]:
@@ -121,18 +136,18 @@ class Watch:
 
     def created_at(self, row: Mapping[str, Any]) -> datetime:
         """When Twilio created the row. Raises ValueError or KeyError when the row does not say."""
-        return parse_time(row[self.created])
+        return self.time(row[self.created])
 
     def dated(self, row: Any) -> datetime | None:
         """When the row says that it was created, in whole seconds; None when it does not, whatever it is."""
         try:
-            return parse_time(row[self.created]).replace(microsecond=0)
+            return self.time(row[self.created]).replace(microsecond=0)
         except (LookupError, ValueError, TypeError, AttributeError, OverflowError):
             return None
 
     def sorted_at(self, row: Mapping[str, Any]) -> datetime:
         """The time by which Twilio sorts the row."""
-        return next(parse_time(row[name]) for name in (*self.sorted_by, self.created) if row.get(name))
+        return next(self.time(row[name]) for name in (*self.sorted_by, self.created) if row.get(name))
 
     def fingerprint(self, row: Mapping[str, Any]) -> str:
         """Eight hexadecimal digits that change when the row's version changes."""

@@ -95,7 +95,7 @@ class _Walk:
     def count(self, page: Page) -> None:
         """Take note of a page, and of whether it shows something new."""
         rows = page.rows
-        ends = (len(rows), rows[0].get("sid"), rows[-1].get("sid")) if rows else ()
+        ends = (len(rows), *(row.get("sid") or row for row in (rows[0], rows[-1]))) if rows else ()
         self._idle = self._idle + 1 if ends in ((), self._ends) else 0
         self._ends = ends
         self._pages += 1
@@ -129,7 +129,9 @@ async def _page(asked: Awaitable[Response], items: str) -> tuple[Page, str | Non
         raise _unreadable(response, "something that is not an object")
     rows = _rows(document, items)
     if rows is None:
-        raise _unreadable(response, f"an object without a list {items!r}")
+        lists = [name for name, value in document.items() if isinstance(value, list)]
+        known = f" (its lists: {', '.join(lists)[:80]})" if lists else ""
+        raise _unreadable(response, f"an object without a list {items!r}{known}")
     link = _next(document)
     if link is not None and (not isinstance(link, str) or len(link) > LONGEST_LINK):
         raise _unreadable(response, "a link to the next page that is not a link")

@@ -16,9 +16,10 @@ from connector.watcher import catch_up
 from connector.watcher.cursor import DAY, SECOND, CatchUp, Cursor, Position, Seen
 
 SEEN_LIMIT = 10_000
-"""Rows that a cursor remembers: they must fit into one record."""
+"""Rows that a cursor remembers, where SIDs name them: they must fit into one record."""
 LARGEST_WRITE_BYTES = 8 * 1024 * 1024
 """Of the rows of one transaction, which must end within its time; one row always goes."""
+LONGEST_SID = 40
 SHORTEST_OVERLAP = timedelta(seconds=5)
 FOLLOWED_LIMIT = 1_000
 FOLLOWED_FOR = 14 * DAY
@@ -162,11 +163,14 @@ def _live(cursor: Cursor, part: _Part, overlap: timedelta) -> Advance:
 
 
 def _fitting(seen: Mapping[str, Seen], since: datetime) -> datetime:
-    """The earliest start of the window with which the cursor is not overfull."""
-    if len(seen) <= SEEN_LIMIT:
+    """The earliest start of the window with which the cursor is not overfull: of longer names there are fewer."""
+    if len(seen) <= SEEN_LIMIT // 4:
+        return since
+    limit = SEEN_LIMIT * LONGEST_SID // max(LONGEST_SID, *map(len, seen))
+    if len(seen) <= limit:
         return since
     times = sorted(item.created for item in seen.values())
-    return max(since, times[-SEEN_LIMIT - 1] + SECOND)
+    return max(since, times[-limit - 1] + SECOND)
 
 
 def _leave(cursor: Cursor, since: datetime, part: _Part) -> Advance:

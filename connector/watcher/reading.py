@@ -16,7 +16,7 @@ from connector.twilio.clock import TwilioClock
 from connector.twilio.paging import Page, WalkInterrupted, pages
 from connector.watcher import catch_up
 from connector.watcher.cursor import Cursor, whole
-from connector.watcher.records import Publication
+from connector.watcher.records import Publication, fields_of, identity
 from connector.watcher.walk import CAPACITY, Bounds, Capacity, Present, Row, Sweep, date_filters
 
 LARGEST_PAGE = 1000  # above it Twilio answers 20007
@@ -196,7 +196,9 @@ class Reader:
         return answers
 
     async def _fetch_one(self, sid: str, answers: dict[str, Row | None]) -> None:
-        path = (self._watch.fetch or "").replace("{sid}", sid)
+        path = self._watch.fetch or ""
+        for name, value in fields_of(sid, self._watch.key).items():
+            path = path.replace(f"{{{name}}}", value)
         operation = self._watch.operation.replace("List", "Fetch", 1)
         try:
             row = await self._source.fetch(Request("GET", path, host=self._watch.host, operation=operation))
@@ -204,7 +206,7 @@ class Reader:
             if error.status == NOT_FOUND:
                 answers[sid] = None
             return
-        if isinstance(row, dict) and row.get("sid") == sid:
+        if isinstance(row, dict) and identity(row, self._watch.key) == sid:
             answers[sid] = row
 
     def _page_size(self, cursor: Cursor) -> int:

@@ -5,6 +5,7 @@ record when it is published.
 """
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,14 +20,17 @@ from connector.errors import InvalidRecord
 from connector.resources.fields import parse_time
 from connector.resources.rows import Watch
 from connector.resources.writing import Writer
-from connector.watcher.advance import Found, Kind, Written
+from connector.watcher.advance import LONGEST_SID, Found, Kind, Written
 
 LARGEST_ROW_BYTES = 1_000_000
 """With its headers, such a row still fits into a record of the largest size that Kafka takes by default."""
 KEPT_BYTES = 64 * 1024
 """What a dead letter keeps of a larger row."""
 SHORT_BYTES = 1024
-LONGEST_SID = 40
+SID = ("sid",)
+KEY_SEPARATOR = ":"
+# Of a key of several fields; what may stand in a URL and leads nowhere else. No number: those have a plus.
+_PART = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +71,23 @@ class Publication:
             )
         return Found(created, sid, kind, fingerprint, is_open, written)
 
+    def check_first(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Of a list whose rows need their time: raises InvalidRecord when none of these has what names and dates it.
+
+        Otherwise each of them would become a dead letter.
+        """
+        watch = self.watch
+        if not watch.needs_time or not rows:
+            return
+        if all(identity(row, watch.key).startswith("?") for row in rows):
+            named = " and ".join(watch.key)
+            raise InvalidRecord(f"None of the {len(rows)} rows on Twilio's first page has {named}: correct `key`.")
+        if all(watch.dated(row) is None for row in rows):
+            found = (
+                f"None of the {len(rows)} rows on Twilio's first page has a time in {watch.created} that can be read"
+            )
+            raise InvalidRecord(f"{found}: correct `created` or `created_format`.")
+
     def fingerprint(self, row: Any) -> str:
         """Changes when the row's version changes."""
         try:
@@ -78,14 +99,18 @@ class Publication:
         """Whether the row may still change: it is not final, or its price has not arrived."""
         if not isinstance(row, dict):
             return False
+        if self.watch.fetch is None:
+            return False
         return not self.watch.is_final(row) or ("price" in self.watch.version and row.get("price") is None)
 
     def _written(self, row: Any, kind: Kind) -> Written:
         """The row as it is kept until it is published. Raises InvalidRecord when it cannot become an event."""
         if not isinstance(row, dict):
             raise InvalidRecord(f"Twilio's list shows something that is not a {self.watch.noun}: it is not an object.")
-        if not is_sid(row.get("sid")):
-            raise InvalidRecord(f"Twilio's {self.watch.noun} has no SID that could name it.")
+        if identity(row, self.watch.key).startswith("?"):
+            named = "SID" if self.watch.key == SID else " and ".join(self.watch.key)
+            raise InvalidRecord(f"Twilio's {self.watch.noun} has no {named} that could name it.")
+        self._check(row)
         try:
             # A copy of its own size: the encoder's output keeps eight kilobytes.
             data = bytes(memoryview(self.writer.write(row)))
@@ -98,6 +123,15 @@ class Publication:
             raise InvalidRecord(f"Twilio's {self.watch.noun} has an account_sid that names no account.")
         foreign = "" if account == self.account_sid else account
         return Written(data, foreign, _updated_at(row) if kind == "updated" else None)
+
+    def _check(self, row: Mapping[str, Any]) -> None:
+        """What the list's own row demands. Raises InvalidRecord."""
+        watch = self.watch
+        if watch.needs_time and watch.dated(row) is None:
+            raise InvalidRecord(f"Twilio's {watch.noun} has no time in {watch.created} that can be read.")
+        problem = watch.check(row) if watch.check is not None else None
+        if problem is not None:
+            raise InvalidRecord(f"Twilio's {watch.noun} does not fit the schema: {problem}.")
 
     def records(self, fresh: Sequence[Found]) -> tuple[list[events.Record], int]:
         """The records of these rows, and how many of them are dead letters."""
@@ -140,10 +174,24 @@ class Publication:
         )
 
 
-def identity(row: Any) -> str:
-    """The row's SID; a row without one is known by its content."""
+def identity(row: Any, key: tuple[str, ...] = SID) -> str:
+    """What names the row: its SID, or the fields of the key; a row without them is known by its content."""
+    if key != SID:
+        return _composed(row, key) or "?" + digest(row, size=16)
     sid = row.get("sid") if isinstance(row, dict) else None
     return sid if is_sid(sid) else "?" + digest(row, size=16)
+
+
+def _composed(row: Any, key: tuple[str, ...]) -> str | None:
+    """The fields of the key, one after the other; None unless each of them can name something."""
+    values = [row.get(name) for name in key] if isinstance(row, dict) else [None]
+    names = [str(value) if isinstance(value, str | int) and not isinstance(value, bool) else "" for value in values]
+    return KEY_SEPARATOR.join(names) if all(map(_PART.fullmatch, names)) else None
+
+
+def fields_of(name: str, key: tuple[str, ...]) -> dict[str, str]:
+    """The fields that `identity` has made a name of."""
+    return dict(zip(key, name.split(KEY_SEPARATOR), strict=False))
 
 
 def is_sid(sid: object) -> TypeGuard[str]:

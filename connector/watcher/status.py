@@ -8,7 +8,8 @@ from typing import Any
 
 from connector.errors import InvalidRecord
 from connector.events import timestamp
-from connector.settings import RESOURCES, WatchSettings
+from connector.resources import WATCHES
+from connector.settings import WatchSettings
 from connector.watcher.cursor import Cursor
 
 BACKFILL = "backfill-"
@@ -167,7 +168,7 @@ def _status(name: str, watch: WatchSettings | None, found: Brief | None, now: da
 
 def _assumed(names: Iterable[str]) -> dict[str, WatchSettings]:
     """Watches by their cursors' names, which are those of their resources unless the configuration names another."""
-    resources = {name: next((resource for resource in RESOURCES if resource in name), None) for name in sorted(names)}
+    resources = {name: next((resource for resource in WATCHES if resource in name), None) for name in sorted(names)}
     return {
         name: WatchSettings(name=name, resource=resource, connection="default" if name == resource else "?")
         for name, resource in resources.items()

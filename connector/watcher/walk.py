@@ -138,12 +138,13 @@ class Walk:
     is_ordered: bool = True
 
 
-def plan(cursor: Cursor) -> Walk:
-    """The walk that a cursor asks for."""
+def plan(cursor: Cursor, watch: Watch) -> Walk:
+    """The walk that a cursor asks for. A list that does not begin with the newest is narrowed by its filter."""
     present = cursor.catch_up
     if present is None:
         since = cursor.since
-        return Walk(since - SLACK, Bounds(), lambda created, _sid, _order: created >= since, is_ordered=False)
+        bounds = Bounds() if watch.newest_first or watch.since is None else Bounds(since - SLACK)
+        return Walk(since - SLACK, bounds, lambda created, _sid, _order: created >= since, is_ordered=False)
     return _window(cursor, present) if present.phase == "windows" else _undated(cursor, present)
 
 
@@ -178,18 +179,21 @@ def date_filters(watch: Watch, bounds: Bounds) -> Pairs:
     """The wire filters that let at least the rows within the bounds through.
 
     Twilio documents days only, and `X<` may or may not include the day itself: a bound inside a day is moved outwards.
+    Of a time, "after" may or may not include its own second.
     """
     since, before = bounds
     pairs = []
     if since is not None and watch.since is not None:
-        pairs.append((watch.since, _wire(watch, since if watch.seconds else catch_up.day_before(since))))
+        is_given = watch.since in watch.filters.values()
+        low = since - SECOND if (watch.midnights or watch.seconds) and not is_given else since
+        pairs.append((watch.since, _wire(watch, low if watch.seconds else catch_up.day_before(low))))
     if before is not None and watch.before is not None:
         pairs.append((watch.before, _wire(watch, before if watch.seconds else catch_up.day_after(before))))
     return tuple(pairs)
 
 
 def _wire(watch: Watch, moment: datetime) -> str:
-    return wire_value(moment) if watch.seconds else moment.date().isoformat()
+    return wire_value(moment) if watch.seconds or watch.midnights else moment.date().isoformat()
 
 
 class Sweep:
@@ -206,7 +210,7 @@ class Sweep:
         self._cursor = cursor
         self._publication = publication
         self._watch = watch = publication.watch
-        self._walk = plan(cursor)
+        self._walk = plan(cursor, watch)
         self._floor = self._walk.floor
         self._oldest = Oldest(capacity)
         self._known: dict[str, Seen] = {}
@@ -279,7 +283,7 @@ class Sweep:
             self.present, self.began_at = present, time.monotonic()
         self.pages += 1
         shown = (*rows, *odd)
-        sids, dates = [*map(identity, shown)], [*map(self._watch.dated, shown)]
+        sids, dates = [identity(row, self._watch.key) for row in shown], [*map(self._watch.dated, shown)]
         listed = [*map(Listed, shown, sids, dates)]
         self._neighbour = self._neighbour or next(filter(None, dates), None)
         for item in listed:
@@ -292,7 +296,8 @@ class Sweep:
             self._last = ordered[-1]
             self._rows_of_query += len(rows)
             is_too_much = self._stops_when_cut and self._oldest.is_over
-            self._has_ended = is_too_much or all(self._is_below_floor(item) for item in ordered)
+            is_below = self._watch.newest_first and all(self._is_below_floor(item) for item in ordered)
+            self._has_ended = is_too_much or is_below
         return not self._has_ended
 
     def gathered(self) -> Gathered:
@@ -353,9 +358,9 @@ class Sweep:
         return created < self._floor and (self._sorted(item.row, created) or created) < self._floor
 
     def _created(self, item: Listed) -> datetime:
-        """When the row was created; one that does not say is dated by the row above it."""
+        """When the row was created; one that does not say is dated by the row above it, or is new without an order."""
         self._show(item.dated)
-        self._neighbour = item.dated or self._neighbour
+        self._neighbour = (item.dated or self._neighbour) if self._watch.newest_first else item.dated
         return self._neighbour or self.now
 
     def _show(self, created: datetime | None) -> None:

@@ -259,10 +259,11 @@ class Watcher:
 
     async def _first(self) -> Cursor:
         """A first cursor. Its page ends here: watches that start together wait for each other with their write."""
+        is_from_then = isinstance(self._settings.start, datetime)
+        page = await self._reader.top(1 if is_from_then and not self._watch.needs_time else LARGEST_PAGE)
+        self._publication.check_first(page.rows)
         if isinstance(self._settings.start, datetime):
-            await self._reader.top(1)
             return cursors.first(self._reader.now, since=cursors.whole(self._settings.start))
-        page = await self._reader.top(LARGEST_PAGE)
         return cursors.first(self._reader.now, present=created_times(page.rows, self._watch))
 
     async def _walked(self, cursor: Cursor) -> tuple[Cursor, Gathered]:
@@ -402,4 +403,4 @@ class Watcher:
 
 def created_times(rows: Iterable[Row], watch: Watch) -> Iterable[tuple[str, datetime]]:
     """SID and creation time of the rows that tell both."""
-    return [(identity(row), created) for row in rows if (created := watch.dated(row)) is not None]
+    return [(identity(row, watch.key), created) for row in rows if (created := watch.dated(row)) is not None]
