@@ -18,7 +18,7 @@ help:  ## what can be made
 
 .venv/.tests: .venv/.runtime
 	@echo "Installing what the tests need …"
-	@$(PIP) --editable '.[dev,otel,registry,store]' --group test --group lint
+	@$(PIP) --editable '.[dev,otel,registry,schema,store]' --group test --group lint
 	@touch $@
 
 install: .venv/.runtime  ## .venv with the connector

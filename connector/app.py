@@ -36,7 +36,7 @@ from connector.kafka.publisher import Publisher
 from connector.receiver.form import address, names_cause
 from connector.receiver.port import raise_file_limit
 from connector.receiver.receiver import Receiver
-from connector.resources import CALLBACKS, COMMANDS, WATCHES
+from connector.resources import CALLBACKS, COMMANDS
 from connector.secrets import Secrets
 from connector.settings import Connection, KafkaSettings, Loaded, Settings, WatchSettings, effective
 from connector.twilio.client import TwilioClient, open_session
@@ -330,7 +330,7 @@ def _watching(app: App) -> Membership:
 
 def watcher_of(watch: WatchSettings, client: TwilioClient, kafka: KafkaSettings, commit: Commit) -> Watcher:
     """The engine of a watch, or of a back-fill."""
-    row = WATCHES[watch.resource]
+    row = watch.row
     publication = Publication(
         name=watch.name,
         watch=row,

@@ -9,14 +9,23 @@ from connector.errors import TopicsUnfit, Unavailable
 from connector.kafka import acls, diagnosis, registry, rights, topics
 from connector.kafka.fitness import Topic
 from connector.resources import CALLBACKS, COMMANDS, WATCHES
+from connector.resources.rows import Watch
 from connector.settings import Loaded, Settings
+
+LISTED: Mapping[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object"}
+"""What our schemas tell of a list by configuration."""
 
 log = telemetry.logger(__name__)
 
 
+def watched_by(settings: Settings) -> list[Watch]:
+    """The lists that have a topic: the standard ones, and those that the configuration watches."""
+    return [*(row for row in WATCHES.values() if row.is_standard), *(watch.row for watch in settings.watches)]
+
+
 def topics_of(settings: Settings) -> list[Topic]:
     """Every topic that this configuration uses."""
-    events = dict.fromkeys([*(row.topic for row in WATCHES.values()), *(row.topic for row in CALLBACKS.values())])
+    events = dict.fromkeys([*(row.topic for row in watched_by(settings)), *(row.topic for row in CALLBACKS.values())])
     window = settings.commands.dedupe_window
     return topics.wanted(settings.kafka, events=events, commands=COMMANDS, dedupe_window=window)
 
@@ -25,7 +34,7 @@ def acls_of(settings: Settings, *, console: bool = True) -> list[acls.Acl]:
     """Every right on Kafka that this configuration needs."""
     uses = acls.Uses(
         roles=settings.roles,
-        watched=list(dict.fromkeys(WATCHES[watch.resource].topic for watch in settings.watches)),
+        watched=list(dict.fromkeys(watch.row.topic for watch in settings.watches)),
         callbacks=list(dict.fromkeys(row.topic for row in CALLBACKS.values())),
         commands=list(COMMANDS),
         every=[topic.name.removeprefix(f"{settings.kafka.topic_prefix}.") for topic in topics_of(settings)],
@@ -43,8 +52,9 @@ def rights_of(settings: Settings) -> list[acls.Acl]:
 def flows_of(settings: Settings) -> dict[str, str]:
     """Each topic that the console reads -> watched, callbacks, commands, results, or its own name."""
     prefix = settings.kafka.topic_prefix
-    events = dict.fromkeys([*(row.topic for row in CALLBACKS.values()), *(row.topic for row in WATCHES.values())])
-    watched = {f"{prefix}.{row.topic}" for row in WATCHES.values()}
+    rows = watched_by(settings)
+    events = dict.fromkeys([*(row.topic for row in CALLBACKS.values()), *(row.topic for row in rows)])
+    watched = {f"{prefix}.{row.topic}" for row in rows}
     flows = {"command": "commands", "result": "results", "event": "callbacks"}
     named = topics.names(prefix, events=events, commands=COMMANDS)
     return {
@@ -67,15 +77,18 @@ def schemas_of(settings: Settings) -> dict[str, Mapping[str, Any]]:
     """The JSON Schema of each topic of values that this configuration reads or writes."""
     from connector.schemas.documents import documents  # noqa: PLC0415 - a second of work, for a registry only
 
-    watched = [WATCHES[watch.resource].topic for watch in settings.watches if "watch" in settings.roles]
+    watched = [watch.row for watch in settings.watches if "watch" in settings.roles]
     called = [row.topic for row in CALLBACKS.values() if "callbacks" in settings.roles]
     commanded = [
         f"{kind}/{name}" for kind in ("commands", "results") for name in COMMANDS if "commands" in settings.roles
     ]
     found = documents()
-    paths = dict.fromkeys([*(f"events/{topic}" for topic in (*watched, *called)), *commanded])
+    topics = [*(row.topic for row in watched if row.is_published), *called]
+    paths = dict.fromkeys([*(f"events/{topic}" for topic in topics), *commanded])
     prefix = settings.kafka.topic_prefix
-    return {f"{prefix}.{path.removeprefix('events/').replace('/', '.')}": found[f"{path}.json"] for path in paths}
+    return {f"{prefix}.{row.topic}": LISTED for row in watched if not row.is_published} | {
+        f"{prefix}.{path.removeprefix('events/').replace('/', '.')}": found[f"{path}.json"] for path in paths
+    }
 
 
 async def register_schemas(settings: Settings) -> None:

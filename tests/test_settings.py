@@ -134,8 +134,8 @@ SENTENCES = [
     (
         "watches: [{}]",
         (
-            "FILE:1: watches.0.resource: is missing: give it (The list: alerts, calls, messages, "
-            "recordings or transcriptions)"
+            "FILE:1: watches.0.resource: is missing: give it (What is watched: alerts, calls, messages, "
+            "recordings, transcriptions; or list, any other, as the keys marked `list:` say)"
         ),
     ),
     (
@@ -733,6 +733,8 @@ def test_every_setting_is_described() -> None:
         ("connections", "default", "message_segments_per_second", "default"),
         ("connections", "default", "product_urls", "default"),
         ("connections", "default", "shared_keys", "default"),
+        ("watches", 0, "filters", "default"),
+        ("watches", 0, "final", "default"),
     }
     assert {path for path, description in described.items() if not description} == free
 

@@ -6,7 +6,7 @@ The breadth runs watchers against the simulator with a Kafka that fails by choic
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -22,11 +22,12 @@ from structlog.testing import capture_logs
 from connector.events import Record
 from connector.resources import WATCHES
 from connector.resources.rows import Request
+from connector.settings import WatchSettings
 from connector.simulator import Simulator
 from connector.watcher.cursor import Cursor
 from tests.running import configuration, running, until
 from tests.twilio_servers import connected
-from tests.watch_lives import BURSTS, CAP, DAYS, OLD, PER_BURST, ROWS, WITHIN, History, Ledger, living
+from tests.watch_lives import BURSTS, CAP, DAYS, OLD, PER_BURST, ROWS, WITHIN, History, Ledger, living, watched
 
 
 def holds_more_than(ledger: Ledger, count: int) -> bool:
@@ -34,6 +35,7 @@ def holds_more_than(ledger: Ledger, count: int) -> bool:
 
 
 SEEDS = {"messages": 11, "calls": 12, "recordings": 13, "alerts": 14}
+SEEDS |= {"queues": 15, "verification_attempts": 16, "conversations": 17}
 
 
 @pytest.mark.parametrize("resource", SEEDS)
@@ -55,7 +57,7 @@ async def test_10000_rows_are_published_exactly_once_oldest_first(resource: str)
         simulator.fault("bad-token", "List*", probability=0.05, times=5)
         start = datetime.now(UTC) - timedelta(days=DAYS + 1)
         chosen = {"limit": random.choice([93, 400, 1000]), "page_size": random.choice([67, 200, 1000])}
-        async with living(simulator, ledger, resource=resource, start=start, cap=CAP, **chosen):
+        async with living(simulator, ledger, start=start, cap=CAP, **watched(resource), **chosen):
             await until(lambda: len(ledger.sids) > OLD * 0.9, within=WITHIN)
             for _ in range(BURSTS):
                 history.burst(int(simulator.state.now()))
@@ -117,17 +119,29 @@ async def test_a_start_beyond_the_retention_is_clamped_with_one_warning(resource
 async def test_the_real_process_publishes_10000_rows_of_each_list_exactly_once_though_it_is_killed(
     kafka: str, prefix: str, tmp_path: Path
 ) -> None:
+    limits = {"messages": 5000, "calls": 1000, "recordings": 700, "alerts": 300}
+    await survive_a_kill(kafka, prefix, tmp_path, limits)
+
+
+async def test_the_real_process_publishes_lists_by_configuration_exactly_once_though_it_is_killed(
+    kafka: str, prefix: str, tmp_path: Path
+) -> None:
+    await survive_a_kill(kafka, prefix, tmp_path, {"queues": 900, "verification_attempts": 600, "conversations": 400})
+
+
+async def survive_a_kill(kafka: str, prefix: str, folder: Path, limits: Mapping[str, int]) -> None:
+    """10,000 rows of each list, while the process is killed and rows go on to come: each exactly once, in order."""
     start = datetime.now(UTC) - timedelta(days=DAYS + 1)
     common = {"interval": "200ms", "start": start.isoformat(), "overlap": "30s"}
-    limits = {"messages": 5000, "calls": 1000, "recordings": 700, "alerts": 300}
-    watches = [{"resource": resource, "limit": limit, **common} for resource, limit in limits.items()]
+    watches = [{**watched(resource), "limit": limit, **common} for resource, limit in limits.items()]
+    topics = {resource: WatchSettings(**watched(resource)).row.topic for resource in limits}
     async with Simulator(seed=5, settings={"auto_advance": False}) as simulator:
         random = Random(5)  # noqa: S311 - choices that can be repeated
         histories = {resource: History(simulator, resource, random) for resource in limits}
         for history in histories.values():
             history.old(int(simulator.state.now()))
         document = configuration(simulator, kafka=kafka, prefix=prefix, watches=watches, roles=["watch"])
-        async with running(document, tmp_path) as (process,), reading(kafka, prefix, list(limits)) as read:
+        async with running(document, folder) as (process,), reading(kafka, prefix, list(topics.values())) as read:
             await until(lambda: len(read) > OLD)
             await process.kill()
             await process.start()
@@ -135,11 +149,11 @@ async def test_the_real_process_publishes_10000_rows_of_each_list_exactly_once_t
                 for history in histories.values():
                     history.burst(int(simulator.state.now()))
                 await asyncio.sleep(0.1)
-            await until(lambda: len(read) >= 4 * ROWS, within=WITHIN)
+            await until(lambda: len(read) >= len(limits) * ROWS, within=WITHIN)
             polled = simulator.journal.total
             await until(lambda: simulator.journal.total > polled + 12)
     for resource, history in histories.items():
-        records = [record for record in read if record.topic == f"{prefix}.{resource}"]
+        records = [record for record in read if record.topic == f"{prefix}.{topics[resource]}"]
         assert Counter(record.key.decode() for record in records) == Counter(history.all)
         for partition in range(4):
             found = [record.key.decode() for record in records if record.partition == partition]

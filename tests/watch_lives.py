@@ -9,7 +9,6 @@ from typing import Any
 
 from connector.errors import Unavailable
 from connector.events import Record
-from connector.resources import WATCHES
 from connector.resources.rows import Request, Watch
 from connector.settings import WatchSettings
 from connector.simulator import Simulator
@@ -30,6 +29,39 @@ CAP = 600  # alerts that a query shows, instead of 10,000
 WITHIN = 60.0
 # What a row without a sort time of its own is, and the step that gives it one.
 UNSORTED = {"messages": ("queued", "sent", "sent"), "calls": ("queued", "start", "initiated")}
+
+
+# Lists by configuration, as docs/any-list.md writes them: in both dialects, with and without order and date filters.
+LISTS: dict[str, dict[str, Any]] = {
+    "queues": {
+        "resource": "list",
+        "name": "queues",
+        "path": "/2010-04-01/Accounts/{AccountSid}/Queues.json",
+        "items": "queues",
+    },
+    "verification_attempts": {
+        "resource": "list",
+        "name": "attempts",
+        "host": "verify",
+        "path": "/v2/Attempts",
+        "items": "attempts",
+        "order": "newest-first",
+        "date_filters": {"since": "DateCreatedAfter", "before": "DateCreatedBefore", "granularity": "second"},
+    },
+    "conversations": {
+        "resource": "list",
+        "name": "talks",
+        "host": "conversations",
+        "path": "/v1/Conversations",
+        "items": "conversations",
+        "date_filters": {"since": "StartDate", "before": "EndDate", "granularity": "midnight"},
+    },
+}
+
+
+def watched(resource: str) -> dict[str, Any]:
+    """The settings of a watch of what the simulator calls so."""
+    return LISTS.get(resource) or {"resource": resource.replace("_", "-")}
 
 
 @dataclass
@@ -100,7 +132,7 @@ async def living(
 ) -> AsyncIterator[None]:
     async with connected(simulator.url) as client:
         chosen = WatchSettings(**{"interval": "20ms", "overlap": "30s", **settings})
-        row = WATCHES[chosen.resource]
+        row = chosen.row
         if cap is not None and row.cap is not None:
             row = replace(row, cap=cap)
         life = Life(chosen, row, client, ledger, page_size)
@@ -163,4 +195,4 @@ class History:
     @property
     def there(self) -> Any:
         """What has not been deleted meanwhile, by SID."""
-        return getattr(self.simulator.state.stores[self.simulator.account_sid], self.resource).rows
+        return self.simulator.state.stores[self.simulator.account_sid].rows_of(self.resource).rows

@@ -13,7 +13,6 @@ from structlog.testing import capture_logs
 
 from connector.errors import Refused, TwilioError
 from connector.events import Record
-from connector.resources import WATCHES
 from connector.resources.rows import Request
 from connector.settings import WatchSettings
 from connector.twilio.clock import TwilioClock
@@ -132,7 +131,7 @@ def publication(settings: WatchSettings) -> Publication:
     """What the watch publishes."""
     return Publication(
         name=settings.name,
-        watch=WATCHES[settings.resource],
+        watch=settings.row,
         account_sid=ACCOUNT,
         prefix="t",
         changes=settings.emit == "changes",

@@ -174,7 +174,7 @@ def _item(shape: Shape, path: Path) -> Iterator[str]:
     lines = list(_lines(shape, path, "    "))
     opening = next(number for number, line in enumerate(lines) if line.startswith("    #") and line[5] != " ")
     for number, line in enumerate(lines):
-        text = line if line.startswith("    # ") else line.replace("#", "", 1)
+        text = line if line.startswith(("    # ", "      ")) else line.replace("#", "", 1)
         yield f"  - {text.lstrip()}" if number == opening else text
 
 

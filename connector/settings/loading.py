@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from connector.errors import ConfigurationError
 from connector.settings.document import MOST_CHARACTERS, read_document
 from connector.settings.environment import COMPANIONS, CONFIG, apply_environment, names_a_file, variable_for
+from connector.settings.lists import LIST, schema_findings
 from connector.settings.model import Settings
 from connector.settings.problems import examine
 from connector.settings.section import Finding, Path, Section, asked
@@ -80,6 +81,7 @@ def load_with_origins(
         found += asked(
             _no_connection(settings, need_connections=need_connections),
             *(_unreadable_file(settings, key) for key in ("ca_file", "cert_file", "key_file") if key not in told),
+            *(_unusable_schema(settings, position) for position in range(len(settings.__dict__.get("watches", ())))),
         )
         problems += [Problem(_place(tree, finding.path), finding.path, finding.sentence) for finding in found]
     if problems:
@@ -187,6 +189,13 @@ def _unreadable_file(settings: Settings, key: str) -> Iterator[Finding]:
     if file is not None and not os.access(file, os.R_OK):
         sentence = f"{str(file)!r} is not a file that can be read: correct the name or its rights"
         yield Finding(("kafka", "tls", key), sentence)
+
+
+def _unusable_schema(settings: Settings, position: int) -> Iterator[Finding]:
+    watch = settings.watches[position]
+    if watch.resource == LIST:
+        for path, sentence in schema_findings(watch.schema_file):
+            yield Finding(("watches", position, *path), sentence)
 
 
 def _place(tree: Node, path: Path) -> Origin:

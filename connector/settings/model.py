@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from connector.resources.hosts import PRODUCTS
 from connector.settings.connections import Connection, ConnectionName
 from connector.settings.kafka import KafkaSettings
+from connector.settings.lists import LIST
 from connector.settings.section import (
     Credential,
     Finding,
@@ -233,10 +234,21 @@ class Settings(Section):
         if names[watch.name] > 1:
             sentence = f"{watch.name!r} is the name of another watch: give each watch a name of its own"
             yield Finding(("watches", position, "name"), sentence)
+        if watch.resource == LIST:
+            yield from self._one_list_a_topic(position)
         if watch.connection not in self.connections:
             known = ", ".join(self.connections) or "there are none"
             sentence = f"{watch.connection!r} is not a connection: name one of connections ({known})"
             yield Finding(("watches", position, "connection"), sentence)
+
+    def _one_list_a_topic(self, position: int) -> Iterator[Finding]:
+        """A topic has rows of one kind; the same list of another account may share it."""
+        watch = self.watches[position]
+        for other in self.watches[:position]:
+            is_shared = other.resource == LIST and (other.topic or other.name) == (watch.topic or watch.name)
+            if is_shared and (other.host, other.path, other.key) != (watch.host, watch.path, watch.key):
+                sentence = f"{watch.topic or watch.name!r} is the topic of another list: give each list its own"
+                yield Finding(("watches", position, "topic" if watch.topic else "name"), sentence)
 
     def _open_address(self, path: Path, what: str) -> Iterator[Finding]:
         value: Any = self

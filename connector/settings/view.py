@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from connector.settings.lists import KEYS, LIST
 from connector.settings.loading import Loaded
 from connector.settings.section import Path
 from connector.settings.shape import Shape, root
@@ -13,7 +14,9 @@ from connector.settings.watches import FILTERS
 MASK = "********"
 
 _FILTERS = frozenset(name for names in FILTERS.values() for name in names)
-_UNFIT = {resource: _FILTERS.difference(names) for resource, names in FILTERS.items()}
+_UNFIT = {
+    resource: _FILTERS.difference(names).union(() if resource == LIST else KEYS) for resource, names in FILTERS.items()
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,22 +1,24 @@
 """The section `watches`: which lists of which connection are polled, how often, and with which filters."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, create_model
 
 from connector.resources import WATCHES
+from connector.resources.rows import Watch
+from connector.settings.lists import LIST, ListSettings, row_of, rules_of
 from connector.settings.section import Finding, Matches, Section, asked
 from connector.settings.units import Bound, Duration, Start
 
-RESOURCES: tuple[str, ...] = tuple(WATCHES)
-FILTERS: dict[str, tuple[str, ...]] = {name: tuple(row.filters) for name, row in WATCHES.items()}
+RESOURCES: tuple[str, ...] = (*WATCHES, LIST)
+FILTERS: dict[str, tuple[str, ...]] = {name: tuple(row.filters) for name, row in WATCHES.items()} | {LIST: ()}
 """What Twilio's list of a resource can be narrowed by."""
 
 
 def _known(resource: str) -> str:
-    if resource not in WATCHES:
+    if resource not in (*WATCHES, LIST):
         raise ValueError(f"{resource!r} is not a list that can be watched: write one of {', '.join(RESOURCES)}")
     return resource
 
@@ -42,10 +44,12 @@ def _of_resource(known: dict[str, Any]) -> str:
     return str(known["resource"])
 
 
-class WatchSettings(Section):
-    """One list that is polled."""
+class CommonSettings(Section):
+    """What every watch may say, and the filters of the lists that are built in."""
 
-    resource: Resource = Field(description=f"The list: {', '.join(RESOURCES[:-1])} or {RESOURCES[-1]}.")
+    resource: Resource = Field(
+        description=f"What is watched: {', '.join(WATCHES)}; or {LIST}, any other, as the keys marked `list:` say."
+    )
     name: WatchName = Field(
         default_factory=_of_resource, description="Unique name, which its cursor is kept under. Default: the resource."
     )
@@ -86,16 +90,27 @@ class WatchSettings(Section):
     start_date: Bound | None = Field(default=None, description="alerts: only from this date or date-time on.")
     end_date: Bound | None = Field(default=None, description="alerts: only up to this date or date-time.")
 
+
+class WatchSettings(ListSettings, CommonSettings):
+    """One list that is polled."""
+
     @property
-    def filters(self) -> dict[str, str | bool | datetime]:
+    def row(self) -> Watch:
+        """What is known of the list. Raises ConfigurationError when the schema of a list cannot be used."""
+        return row_of(self) if self.resource == LIST else WATCHES[self.resource]
+
+    @property
+    def filters(self) -> Mapping[str, str | bool | datetime]:
         """The filters that are set, by their names in the configuration."""
+        if self.resource == LIST:
+            return self.parameters
         values = ((name, getattr(self, _attribute(name))) for name in FILTERS[self.resource])
         return {name: value for name, value in values if value not in (None, False)}
 
     def findings(self) -> Iterator[Finding]:
         """Filters and modes that the resource's list has."""
         names = dict.fromkeys(name for names in FILTERS.values() for name in names)
-        return asked(*(self._filter(name) for name in names), self._changes(), self._dates())
+        return asked(*(self._filter(name) for name in names), self._changes(), self._dates(), *rules_of(self))
 
     def _filter(self, name: str) -> Iterator[Finding]:
         fitting = FILTERS[self.resource]
@@ -105,7 +120,7 @@ class WatchSettings(Section):
             yield Finding((name,), sentence)
 
     def _changes(self) -> Iterator[Finding]:
-        if not WATCHES[self.resource].version and self.emit == "changes":
+        if self.resource != LIST and not WATCHES[self.resource].version and self.emit == "changes":
             sentence = f"'changes' is nothing for {self.resource}, which never change: write created, or remove it"
             yield Finding(("emit",), sentence)
 
@@ -146,5 +161,6 @@ def default_watches(connections: Iterable[str]) -> tuple[WatchSettings, ...]:
             connection=connection,
         )
         for connection in connections
-        for resource in RESOURCES
+        for resource, row in WATCHES.items()
+        if row.is_standard
     )
