@@ -1,6 +1,7 @@
 """`twilio-kafka watches`: where each watch stands; pause, resume, rewind and re-scan it wherever it runs."""
 
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from connector.kafka.control import Answer
-    from connector.settings import Settings
+    from connector.settings import Settings, WatchSettings
+    from connector.trial import Trial
     from connector.watcher.status import Status
 
 COUNTING_SECONDS = 20.0
@@ -140,8 +142,10 @@ async def _published_since(settings: "Settings", name: str, begin: datetime) -> 
     from connector.resources import WATCHES
 
     await _check_name(settings, name)
+    rows = {watch.name: watch.row for watch in settings.watches}
     (resource,) = {status.resource for status in await _statuses(settings) if status.name == name}
-    topic, least, counted = f"{settings.kafka.topic_prefix}.{WATCHES[resource].topic}", timestamp(begin), 0
+    row = rows.get(name) or WATCHES[resource]
+    topic, least, counted = f"{settings.kafka.topic_prefix}.{row.topic}", timestamp(begin), 0
     wanted = ("ce_watch", name.encode())
     try:
         async with (
@@ -165,6 +169,49 @@ def rescan(
 ) -> None:
     """Poll now instead of at the next interval, and publish what is missing."""
     _ask(kafka_settings(config, kafka), name, "rescan", timeout=timeout, output=output)
+
+
+@app.command(
+    "try",
+    epilog=examples("twilio-kafka watches try connector.yaml", "twilio-kafka watches try lists.yaml --watch queues"),
+)
+def try_(
+    file: Annotated[Path, typer.Argument(help="A configuration with the watch, and its connection.")],
+    watch: Annotated[
+        str | None, typer.Option("--watch", help="Its name; left out: each list by configuration.")
+    ] = None,
+    output: FormatOption = Format.text,
+) -> None:
+    """Poll once without Kafka and tell what was understood; publish nothing.
+
+    Exit code 1 when the rows contradict the configuration.
+    """
+    from dataclasses import asdict
+
+    from connector import telemetry
+    from connector.settings import load
+    from connector.trial import told
+
+    settings: Settings = load(file)
+    telemetry.configure_logging(level="error")
+    chosen = [item for item in settings.watches if (item.name == watch if watch else item.resource == "list")]
+    if not chosen:
+        known = ", ".join(item.name for item in settings.watches) or "none"
+        raise typer.BadParameter(f"{file} has no such watch. It has: {known}.")
+    trials = run_async(_tried(settings, chosen))
+    if output is Format.json:
+        say_json([asdict(trial) for trial in trials], indent=2)
+    else:
+        for trial in trials:
+            for line in told(trial):
+                say(line)
+    raise typer.Exit(1 if any(trial.contradicted for trial in trials) else 0)
+
+
+async def _tried(settings: "Settings", chosen: "Sequence[WatchSettings]") -> "list[Trial]":
+    from connector.trial import try_watch
+
+    return [await try_watch(watch, settings.connections[watch.connection]) for watch in chosen]
 
 
 async def _statuses(settings: "Settings") -> "list[Status]":
