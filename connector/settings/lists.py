@@ -101,7 +101,7 @@ class DateFilters(Section):
     )
 
 
-class Listed(Bundle):
+class AnyRow(Bundle):
     """A row of a list by configuration, as Twilio wrote it."""
 
 
@@ -167,7 +167,7 @@ def row_of(watch: "WatchSettings") -> Watch:
         noun=watch.noun or topic,
         path=watch.path or "",
         items=watch.items or "",
-        bundle=Listed,
+        bundle=AnyRow,
         created=watch.created,
         sorted_by=(watch.created,),
         since=dates.since if dates else None,
