@@ -37,6 +37,7 @@ from connector.receiver.form import address, names_cause
 from connector.receiver.port import raise_file_limit
 from connector.receiver.receiver import Receiver
 from connector.resources import CALLBACKS, COMMANDS
+from connector.resources.rows import wire_value
 from connector.secrets import Secrets
 from connector.settings import Connection, KafkaSettings, Loaded, Settings, WatchSettings, effective
 from connector.twilio.client import TwilioClient, open_session
@@ -44,6 +45,7 @@ from connector.twilio.pacing import WHOLE, Pacing, Share
 from connector.twilio.signature import Keys
 from connector.watcher.cursor import Commit
 from connector.watcher.owner import WatchOwners
+from connector.watcher.parents import ChildSource
 from connector.watcher.reading import TwilioSource
 from connector.watcher.records import Publication
 from connector.watcher.watcher import Watcher
@@ -311,7 +313,7 @@ def _watching(app: App) -> Membership:
 
     def build(name: str, commit: Commit) -> Watcher:
         watch = by_name[name]
-        return watcher_of(watch, app.clients[watch.connection], kafka, commit)
+        return watcher_of(watch, app.clients[watch.connection], kafka, commit, parent=settings.parent_of(watch))
 
     app.watch_owners = WatchOwners(kafka, watches=list(by_name), build=build)
     topic = f"{kafka.topic_prefix}.cursors"
@@ -328,7 +330,22 @@ def _watching(app: App) -> Membership:
     )
 
 
-def watcher_of(watch: WatchSettings, client: TwilioClient, kafka: KafkaSettings, commit: Commit) -> Watcher:
+def source_of(watch: WatchSettings, client: TwilioClient, parent: WatchSettings | None) -> TwilioSource:
+    """Where the rows of a watch come from."""
+    if parent is None:
+        return TwilioSource(client, watch.row)
+    narrowed = tuple((parent.row.filters[name], wire_value(value)) for name, value in parent.filters.items())
+    return ChildSource(client, watch.row, parent.row, narrowed)
+
+
+def watcher_of(
+    watch: WatchSettings,
+    client: TwilioClient,
+    kafka: KafkaSettings,
+    commit: Commit,
+    *,
+    parent: WatchSettings | None = None,
+) -> Watcher:
     """The engine of a watch, or of a back-fill."""
     row = watch.row
     publication = Publication(
@@ -339,7 +356,7 @@ def watcher_of(watch: WatchSettings, client: TwilioClient, kafka: KafkaSettings,
         envelope=kafka.envelope,
         changes=watch.emit == "changes",
     )
-    return Watcher(watch, publication, TwilioSource(client, row), commit)
+    return Watcher(watch, publication, source_of(watch, client, parent), commit)
 
 
 def _executing(app: App) -> Membership:

@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from connector.app import client_of
+from connector.app import client_of, source_of
 from connector.events import BEGINNING, timestamp
 from connector.resources.rows import Request, Watch
 from connector.settings import Connection, WatchSettings
@@ -49,6 +49,10 @@ class _Noted:
         self._source = source
         self._trial = trial
 
+    def begin(self, since: datetime) -> None:
+        """A walk begins."""
+        self._source.begin(since)
+
     @property
     def clock(self) -> TwilioClock:
         """Twilio's."""
@@ -72,12 +76,13 @@ class _Noted:
         self._trial.asked.append(f"GET {request.host}: {request.path}{'?' if names else ''}{names}")
 
 
-async def try_watch(watch: WatchSettings, connection: Connection) -> Trial:
+async def try_watch(watch: WatchSettings, connection: Connection, *, parent: WatchSettings | None = None) -> Trial:
     """Read the first page as a poll would. Raises TwilioError, and InvalidRecord when no row can be named or dated."""
     row = watch.row
     trial = Trial(watch.name, row.topic)
     async with open_session() as session:
-        source = _Noted(TwilioSource(client_of(watch.connection, connection, session), row), trial)
+        client = client_of(watch.connection, connection, session)
+        source = _Noted(source_of(watch, client, parent), trial)
         publication = Publication(
             name=watch.name,
             watch=row,

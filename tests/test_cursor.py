@@ -479,9 +479,18 @@ def test_a_row_that_cannot_be_read_is_found_once_and_stops_nothing(odd: dict[str
 def test_filters_by_day_let_through_at_least_what_is_between_the_bounds() -> None:
     bounds = Bounds(datetime(2026, 3, 11, 15, 30, tzinfo=UTC), datetime(2026, 3, 13, 7, tzinfo=UTC))
     assert date_filters(MOVING, bounds) == (("DateSent>", "2026-03-11"), ("DateSent<", "2026-03-14"))
+    # "After" a time may leave that time out, unless the setting of that name means the same parameter.
     assert date_filters(PRECISE, bounds) == (
-        ("StartDate", "2026-03-11T15:30:00Z"),
+        ("StartDate", "2026-03-11T15:29:59Z"),
         ("EndDate", "2026-03-13T07:00:00Z"),
+    )
+    assert dict(date_filters(replace(PRECISE, filters={"start_date": "StartDate"}), bounds))["StartDate"] == (
+        "2026-03-11T15:30:00Z"
+    )
+    midnight = Bounds(datetime(2026, 3, 11, tzinfo=UTC), datetime(2026, 3, 13, 7, tzinfo=UTC))
+    assert date_filters(replace(PRECISE, seconds=False, midnights=True), midnight) == (
+        ("StartDate", "2026-03-10T00:00:00Z"),
+        ("EndDate", "2026-03-14T00:00:00Z"),
     )
 
 

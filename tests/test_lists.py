@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -15,6 +15,7 @@ import pytest
 import yaml
 from aiohttp import web
 
+from connector.app import source_of
 from connector.errors import ConfigurationError
 from connector.kafka import topics
 from connector.settings import Connection, WatchSettings, load
@@ -23,6 +24,8 @@ from connector.simulator import ACCOUNT_SID, AUTH_TOKEN, Simulator
 from connector.trial import told, try_watch
 from connector.watcher.reading import TwilioSource
 from connector.watcher.watcher import Watcher
+from tests.running import configuration, read_all, until, wait_for_records
+from tests.running import running as running_process
 from tests.twilio_servers import connected, serving
 from tests.watch_lives import LISTS
 from tests.watching import ACCOUNT, NOW, Kafka, Twilio, publication, running, sid, wait_for, watcher
@@ -291,6 +294,122 @@ async def test_pages_that_lead_nowhere_stop_the_watch_with_a_sentence(page: Mapp
         async with running(watch):
             await wait_for(lambda: watch.failing is not None and why in watch.failing.why)
     assert kafka.records == []
+
+
+# --- lists under parents ----------------------------------------------------------------------------------------------
+CONFERENCES: dict[str, Any] = {
+    "resource": "list",
+    "name": "rooms",
+    "path": "/2010-04-01/Accounts/{AccountSid}/Conferences.json",
+    "items": "conferences",
+    "emit": "changes",
+    "version": ["status"],
+    "final": {"status": ["completed"]},
+}
+PARTICIPANTS: dict[str, Any] = {
+    "resource": "list",
+    "name": "participants",
+    "parent": "rooms",
+    "path": "/2010-04-01/Accounts/{AccountSid}/Conferences/{parent}/Participants.json",
+    "items": "participants",
+    "key": ["conference_sid", "call_sid"],
+}
+
+
+@pytest.mark.parametrize(
+    ("keys", "sentence"),
+    [
+        ({"parent": "nothing"}, "parent: 'nothing' is no other watch: name one of watches (rooms)"),
+        ({"parent": "participants"}, "parent: 'participants' is no other watch"),
+        ({"path": "/2010-04-01/Participants.json"}, "path: does not hold {parent}: each list is under one"),
+        ({"parent": None}, "path: holds {parent}, which nothing stands for"),
+    ],
+)
+def test_a_parent_is_another_list_that_the_path_names(tmp_path: Path, keys: dict[str, Any], sentence: str) -> None:
+    child = {name: value for name, value in (PARTICIPANTS | keys).items() if value is not None}
+    (problem,) = problems(tmp_path, CONFERENCES, child)
+    assert sentence in problem
+
+
+def test_a_list_under_a_list_that_is_under_one_itself_is_refused(tmp_path: Path) -> None:
+    grandchild = {**PARTICIPANTS, "name": "more", "parent": "participants"}
+    assert any(
+        "is under a parent itself" in problem for problem in problems(tmp_path, CONFERENCES, PARTICIPANTS, grandchild)
+    )
+
+
+async def test_what_is_under_parents_is_published_once_and_a_final_parent_is_not_read_for_ever() -> None:
+    parent, child = (WatchSettings.model_validate({**keys, "interval": "20ms", "overlap": "1s"}) for keys in FAMILY)
+    kafka = Kafka()
+    async with Simulator(seed=1) as simulator, connected(simulator.url) as client:
+        open_, ended = simulator.fill("conferences", rows=[{"status": "in-progress"}, {"status": "in-progress"}])
+        old = simulator.fill("conferences", count=1, first=int(simulator.state.now()) - 86_400, status="completed")[0]
+        watch = Watcher(child, publication(child), source_of(child, client, parent), kafka.commit)
+
+        def asked(conference: str) -> int:
+            return sum(conference in entry.target for entry in simulator.journal.of("ListParticipant"))
+
+        async with running(watch):
+            await wait_for(lambda: watch.cursor is not None)
+            await asyncio.sleep(1.1)  # what was created within the second of the start may pass for older
+            sids = [
+                *simulator.fill("participants", count=3, step=0, parent=open_),
+                *simulator.fill("participants", count=2, step=0, parent=ended),
+            ]
+            store = simulator.state.stores[simulator.account_sid].rows_of("conferences")
+            store.rows[ended].status, store.rows[ended].updated = "completed", int(simulator.state.now())
+            await kafka.until(lambda: len(kafka.sids) >= len(sids))
+            await stops(lambda: asked(ended), while_=lambda: asked(open_))
+            sids += simulator.fill("participants", count=2, step=0, parent=open_)
+            await kafka.until(lambda: len(kafka.sids) >= len(sids))
+            polled = asked(open_)
+            await wait_for(lambda: asked(open_) > polled + 3)
+    assert sorted(name.partition(":")[2] for name in kafka.sids) == sorted(sids)
+    assert {name.partition(":")[0] for name in kafka.sids} == {open_, ended}
+    assert asked(old) <= 1  # the first page, before it is known from when on
+
+
+async def test_the_real_process_publishes_what_is_under_parents_once_though_it_is_killed(
+    kafka: str, prefix: str, tmp_path: Path
+) -> None:
+    start = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+    watches = [{**keys, "interval": "200ms", "start": start, "overlap": "30s", "limit": 50} for keys in FAMILY]
+    async with Simulator(seed=2) as simulator:
+        parents = simulator.fill("conferences", count=8, status="in-progress")
+
+        def more(count: int) -> list[str]:
+            return [
+                f"{parent}:{call}"
+                for parent in parents
+                for call in simulator.fill("participants", count=count, step=0, parent=parent)
+            ]
+
+        names = more(40)
+        document = configuration(simulator, kafka=kafka, prefix=prefix, watches=watches, roles=["watch"])
+        async with running_process(document, tmp_path) as (process,):
+            await wait_for_records(kafka, f"{prefix}.participants", 50)
+            await process.kill()
+            await process.start()
+            names += more(5)
+            records = await wait_for_records(kafka, f"{prefix}.participants", len(names))
+            polled = len(simulator.journal.of("ListParticipant"))
+            await until(lambda: len(simulator.journal.of("ListParticipant")) > polled + 30)
+            records = await read_all(kafka, f"{prefix}.participants")
+    assert sorted((record.key or b"").decode() for record in records) == sorted(names)
+
+
+FAMILY = (CONFERENCES, PARTICIPANTS)
+
+
+async def stops(count: Callable[[], int], *, while_: Callable[[], int]) -> None:
+    """Wait until the one does not grow any more while the other does."""
+    async with asyncio.timeout(30):
+        while True:
+            before, other = count(), while_()
+            while while_() <= other + 3:  # noqa: ASYNC110 - there is no event to wait for
+                await asyncio.sleep(0.02)
+            if count() == before:
+                return
 
 
 # --- a trial ----------------------------------------------------------------------------------------------------------

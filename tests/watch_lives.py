@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from random import Random
 from typing import Any
 
@@ -103,6 +104,9 @@ class Life:
     def clock(self) -> TwilioClock:
         """Twilio's."""
         return self.client.clock
+
+    def begin(self, since: datetime) -> None:
+        """A walk begins."""
 
     def pages(self, request: Request) -> AsyncIterator[Page]:
         query = {**dict(request.query), **({"PageSize": str(self.page_size)} if self.page_size else {})}

@@ -61,6 +61,9 @@ class Twilio:
     def _own(self) -> float:
         return (self.own or self.now).timestamp()
 
+    def begin(self, since: datetime) -> None:
+        """A walk begins."""
+
     async def pages(self, request: Request) -> AsyncIterator[Page]:
         size = int(dict(request.query)["PageSize"])
         for start in range(0, max(len(self.rows), 1), size):

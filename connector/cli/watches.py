@@ -211,7 +211,10 @@ def try_(
 async def _tried(settings: "Settings", chosen: "Sequence[WatchSettings]") -> "list[Trial]":
     from connector.trial import try_watch
 
-    return [await try_watch(watch, settings.connections[watch.connection]) for watch in chosen]
+    return [
+        await try_watch(watch, settings.connections[watch.connection], parent=settings.parent_of(watch))
+        for watch in chosen
+    ]
 
 
 async def _statuses(settings: "Settings") -> "list[Status]":

@@ -114,6 +114,10 @@ class ListSettings(Section):
     path: ListPath | None = Field(
         default=None, description="list: its path; {AccountSid} stands for the connection's account."
     )
+    parent: str | None = Field(
+        default=None,
+        description="list: the watch whose rows it is under; {parent} in its path stands for the key of each of them.",
+    )
     items: FieldName | None = Field(default=None, description="list: the name in Twilio's answer that holds the rows.")
     key: Annotated[tuple[FieldName, ...], Split] = Field(
         default=("sid",), description="list: the fields that name a row for good."
@@ -184,7 +188,7 @@ def row_of(watch: "WatchSettings") -> Watch:
         key=watch.key,
         time=FORMATS.get(watch.created_format) or _reader(watch.created_format),
         needs_time=True,
-        newest_first=watch.order == "newest-first",
+        newest_first=watch.order == "newest-first" and watch.parent is None,
         check=schema_check(watch.schema_file) if watch.schema_file else None,
         is_standard=False,
         is_published=False,
@@ -267,14 +271,15 @@ def _missing(watch: "WatchSettings") -> Iterator[Finding]:
 
 
 def _paths(watch: "WatchSettings") -> Iterator[Finding]:
-    places = {"path": (watch.path, set[str]()), "fetch": (watch.fetch, set(watch.key))}
+    places = {"path": (watch.path, {"parent"} if watch.parent else set[str]()), "fetch": (watch.fetch, set(watch.key))}
     for name, (path, known) in places.items():
         used = set(re.findall(_PLACE, path or ""))
         if unknown := sorted(used - {"{AccountSid}", *(f"{{{key}}}" for key in known)}):
             may = " and ".join(["{AccountSid}", *(f"{{{key}}}" for key in sorted(known))])
             yield Finding((name,), f"holds {unknown[0]}, which nothing stands for: write {may} only")
         elif path is not None and (left := sorted(known - {place[1:-1] for place in used})):
-            yield Finding((name,), f"does not hold {{{left[0]}}}: every field of the key is needed to find a row")
+            needed = "each list is under one" if name == "path" else "every field of the key is needed to find a row"
+            yield Finding((name,), f"does not hold {{{left[0]}}}: {needed}")
         if path and watch.host == "api" and path.startswith("/2010-04-01/") and not path.endswith(".json"):
             yield Finding((name,), "would be answered in XML: let it end in .json")
 

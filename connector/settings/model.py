@@ -236,10 +236,32 @@ class Settings(Section):
             yield Finding(("watches", position, "name"), sentence)
         if watch.resource == LIST:
             yield from self._one_list_a_topic(position)
+            yield from self._parent(position)
         if watch.connection not in self.connections:
             known = ", ".join(self.connections) or "there are none"
             sentence = f"{watch.connection!r} is not a connection: name one of connections ({known})"
             yield Finding(("watches", position, "connection"), sentence)
+
+    def parent_of(self, watch: WatchSettings) -> WatchSettings | None:
+        """The watch whose rows this one's list is under."""
+        return next((other for other in self.watches if other.name == watch.parent), None) if watch.parent else None
+
+    def _parent(self, position: int) -> Iterator[Finding]:
+        """A parent is a list of the same account whose rows one field names, and is under none itself."""
+        watch = self.watches[position]
+        parent = self.parent_of(watch)
+        if watch.parent is None:
+            return
+        place = ("watches", position, "parent")
+        if parent is None or parent is watch:
+            known = ", ".join(other.name for other in self.watches if other is not watch) or "there are none"
+            yield Finding(place, f"{watch.parent[:60]!r} is no other watch: name one of watches ({known})")
+        elif parent.connection != watch.connection:
+            yield Finding(place, f"{watch.parent!r} watches another connection: give both the same one")
+        elif parent.parent is not None:
+            yield Finding(place, f"{watch.parent!r} is under a parent itself: name a list that is under none")
+        elif len(parent.key) > 1:
+            yield Finding(place, f"{watch.parent!r} names its rows by several fields: {{parent}} stands for one alone")
 
     def _one_list_a_topic(self, position: int) -> Iterator[Finding]:
         """A topic has rows of one kind; the same list of another account may share it."""

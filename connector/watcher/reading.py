@@ -47,6 +47,9 @@ class Source(Protocol):
     def clock(self) -> TwilioClock:
         """Twilio's clock, as its answers tell it, and this machine's."""
 
+    def begin(self, since: datetime) -> None:
+        """A walk begins, for rows created since then."""
+
     def pages(self, request: Request) -> AsyncIterator[Page]:
         """Walk a list."""
 
@@ -61,6 +64,9 @@ class TwilioSource:
         self.clock = client.clock
         self._client = client
         self._items = watch.items
+
+    def begin(self, since: datetime) -> None:
+        """A walk begins; this list needs not to know."""
 
     def pages(self, request: Request) -> AsyncIterator[Page]:
         """Walk a list."""
@@ -155,6 +161,7 @@ class Reader:
 
     async def _walk(self, cursor: Cursor, stop: asyncio.Event) -> Sweep:
         sweep = Sweep(cursor, self._publication, capacity=self._capacity)
+        self._source.begin(cursor.since)
         page_size = self._page_size(cursor)
         for query in sweep.queries():
             since, before = bounds = self._narrowed(query)
