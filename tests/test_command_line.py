@@ -310,6 +310,19 @@ def test_a_signature_that_was_signed_is_verified_and_another_is_explained(tmp_pa
     )
 
 
+@pytest.mark.parametrize("given", ["http://hooks.example.com/cb", "https://hooks.example.com/cb/?x=1"])
+def test_a_signature_for_another_address_names_it(given: str, tmp_path: Path) -> None:
+    body = tmp_path / "body"
+    body.write_text("MessageSid=SM1")
+    right, common = "https://hooks.example.com/cb", ("--auth-token", "secret", "--body-file", str(body))
+    made = twilio_kafka("signature", "sign", "--url", right, *common).stdout.strip()
+    for url, named in ((given, True), ("https://other.example.com/cb", False), (right, False)):
+        verify = ("signature", "verify", "--url", url, *common, "--signature", made)
+        found = json.loads(twilio_kafka(*verify, "--format", "json").stdout)
+        assert (found["valid"], found["matching_url"]) == (url == right, right if named else None)
+        assert (f"It was signed for {right}:" in twilio_kafka(*verify).stdout) is named
+
+
 def test_a_shared_key_signs_and_verifies_with_sha256_also_from_a_file(tmp_path: Path) -> None:
     url = ("--url", "https://hooks.example.com/cb")
     file = tmp_path / "key"
@@ -496,7 +509,9 @@ def test_help_imports_nothing_that_is_heavy() -> None:
     assert "connector.cli.options" in loaded
     assert "connector.cli.send" not in loaded
     assert (
-        loaded & {"aiohttp", "aiokafka", "pydantic", "structlog", "prometheus_client", "connector.resources"} == set()
+        loaded
+        & {"aiohttp", "aiokafka", "pydantic", "rich.console", "structlog", "prometheus_client", "connector.resources"}
+        == set()
     )
 
 

@@ -1,15 +1,13 @@
 """The command line: `twilio-kafka`. One module for each command or group of them, imported when it is called."""
 
-import os
 import platform
 from importlib import import_module
 from typing import Annotated, Any, NamedTuple
 
 import typer
-from typer.core import TyperCommand
 
 from connector import __version__
-from connector.cli.options import Commands, Format, FormatOption, Group, examples
+from connector.cli.options import Command, Commands, Format, FormatOption, Group, examples
 from connector.cli.output import say, say_json, say_lines
 from connector.errors import ConnectorError, Unavailable
 from connector.terminal import visible_lines
@@ -68,7 +66,7 @@ class LazyGroup(Group):
     """Lists the commands from ENTRIES, and imports the module of the one that is called."""
 
     def __init__(self, *, commands: Any = None, **options: Any) -> None:
-        listed = {name: TyperCommand(name, help=entry.help) for name, entry in ENTRIES.items()}
+        listed = {name: Command(name, help=entry.help) for name, entry in ENTRIES.items()}
         super().__init__(commands={**listed, **(commands or {})}, **options)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -126,8 +124,6 @@ def version_(output: FormatOption = Format.text) -> None:
 
 def main() -> int:
     """Run the command line; what goes wrong is a sentence on standard error. Returns the exit code."""
-    if os.environ.get("NO_COLOR"):
-        _help_without_colour()
     try:
         code = app(prog_name="twilio-kafka", standalone_mode=False)
     except UsageProblem as error:
@@ -147,9 +143,3 @@ def main() -> int:
         say(f"{error.filename}: {error.strerror}: correct its name or its rights.", err=True)
         code = Unavailable.exit_code
     return int(code or 0)
-
-
-def _help_without_colour() -> None:
-    from typer import rich_utils
-
-    rich_utils.COLOR_SYSTEM = None

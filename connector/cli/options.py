@@ -1,5 +1,8 @@
 """Options and helpers that several commands share."""
 
+import os
+import re
+import sys
 from collections.abc import Callable, Coroutine, Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -12,6 +15,9 @@ from typer.core import TyperCommand, TyperGroup
 if TYPE_CHECKING:
     from connector.settings import KafkaSettings, Settings
 
+# At the beginning of a line of help.
+HEADING = re.compile(r"^[A-Z][a-z]+:", re.MULTILINE)
+
 Result = TypeVar("Result")
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -23,35 +29,44 @@ class Format(StrEnum):
     json = "json"
 
 
-def _without_switch_types(params: Any) -> Any:
-    """The parameters, with no type behind a switch: it takes no value."""
-    for param in params:
-        if getattr(param, "is_flag", False) and param.metavar is None:
-            param.metavar = ""
-    return params
+class _Brief:
+    """Help as short as it can be, in plain text: there at once, and whole in a pipe."""
 
-
-class Command(TyperCommand):
-    """A command whose help is as short as it can be."""
+    help: str | None
 
     def get_params(self, ctx: Any) -> Any:
-        """The parameters, as the help shows them."""
-        return _without_switch_types(super().get_params(ctx))
+        """The parameters, with no type behind a switch: it takes no value."""
+        params = super().get_params(ctx)  # type: ignore[misc]  # of the command that it is mixed into
+        for param in params:
+            if param.metavar is None and getattr(param, "is_flag", False):
+                param.metavar = ""
+        return params
+
+    def get_short_help_str(self, limit: int = 0) -> str:
+        """The first line of the help, whole."""
+        del limit
+        return (self.help or "").partition("\n")[0]
+
+    def get_help(self, ctx: Any) -> str:
+        """The help, its headings bold on a terminal that may be coloured."""
+        text: str = super().get_help(ctx)  # type: ignore[misc]  # the same
+        is_plain = bool(os.environ.get("NO_COLOR")) or not sys.stdout.isatty()
+        return text if is_plain else HEADING.sub("\x1b[1m\\g<0>\x1b[0m", text)
 
 
-class Group(TyperGroup):
-    """A group whose help is as short as it can be."""
+class Command(_Brief, TyperCommand):
+    """A command with brief help."""
 
-    def get_params(self, ctx: Any) -> Any:
-        """The parameters, as the help shows them."""
-        return _without_switch_types(super().get_params(ctx))
+
+class Group(_Brief, TyperGroup):
+    """A group with brief help."""
 
 
 class Commands(typer.Typer):
     """One command, or a group of them."""
 
     def __init__(self, *, add_completion: bool = False, cls: type[Group] = Group, **options: Any) -> None:
-        super().__init__(add_completion=add_completion, cls=cls, **options)
+        super().__init__(add_completion=add_completion, cls=cls, rich_markup_mode=None, **options)
 
     def command(self, name: str | None = None, **options: Any) -> Callable[[Decorated], Decorated]:
         """As typer's."""
@@ -118,7 +133,8 @@ def unknown(given: str, kind: str, known: Iterable[str]) -> typer.BadParameter:
 
 def examples(*lines: str) -> str:
     """The end of a command's help: what people type most."""
-    return "\n".join(["Examples:", *(f"  {line}" for line in lines)])
+    # The mark keeps click from filling these lines up.
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
 
 
 def moment(text: str) -> datetime:

@@ -1,8 +1,9 @@
 """`twilio-kafka signature`: compute and check X-Twilio-Signature, and see which string was signed."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import typer
 
@@ -66,10 +67,16 @@ def verify(
     keys = Keys.of(auth_token or (), {settings_of(header)[0]: shared_key} if shared_key else {})
     pairs, body = _content(body_file, content_type)
     verdict = explain(url, pairs, signature, keys, settings=header, body=body)
+    others = () if verdict.valid else _others(url)
+    matching = next(
+        (other for other in others if explain(other, pairs, signature, keys, settings=header, body=body).valid), None
+    )
     if output is Format.json:
-        say_json(_as_json(verdict))
+        say_json({**_as_json(verdict), "matching_url": matching})
     else:
         _print(verdict)
+        if matching:
+            say(f"It was signed for {matching}: that URL is the one that Twilio was given (callbacks.public_url).")
     raise typer.Exit(0 if verdict.valid else 1)
 
 
@@ -130,6 +137,16 @@ def _content(body_file: Path | None, content_type: str) -> tuple[list[tuple[str,
         except UnicodeDecodeError as error:
             raise typer.BadParameter(f"{body_file} is not a form in UTF-8: give its --content-type.") from error
     return [], raw
+
+
+def _others(url: str) -> Iterator[str]:
+    """Addresses that are taken for this one: of the other scheme, with or without the last slash or the query."""
+    parts = urlsplit(url)
+    bare = parts.path.rstrip("/")
+    for scheme in dict.fromkeys((parts.scheme, "https", "http")):
+        for path in dict.fromkeys((parts.path, bare, f"{bare}/")):
+            for query in dict.fromkeys((parts.query, "")):
+                yield urlunsplit((scheme, parts.netloc, path, query, ""))
 
 
 def _as_json(verdict: "Verdict") -> dict[str, object]:
