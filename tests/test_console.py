@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from connector.console import callbacks, commands, dead_letters, events
 from connector.events import now, timestamp
 from connector.simulator import Simulator
 from connector.twilio.signature import compute
@@ -21,6 +22,14 @@ from tests.running import configuration, headers_of, read_all, running, values, 
 PHONE = "+15551234567"
 BODY = "a body that nobody is to see"
 WATCHES = [{"resource": "messages", "interval": "300ms"}]
+
+
+SORTED = {
+    "commands": commands.SORTED,
+    "events": events.SORTED,
+    "callbacks": callbacks.SORTED,
+    "dead-letters": dead_letters.SORTED,
+}
 
 
 @pytest.fixture
@@ -99,6 +108,23 @@ async def test_what_is_not_in_memory_is_found_in_the_topics(console: Console, ka
     assert (timeline["link"], timeline["state"], timeline["whole"]) == ("old-1", "succeeded", True)
     position = "/".join(map(str, timeline["entries"][0]["position"].values()))
     assert sum("found" in line for line in await console.search(position, timeline="yes")) == 3
+
+
+async def test_lists_are_sorted_over_all_rows_before_they_are_cut(console: Console) -> None:
+    for number in range(3):
+        await console.send(message(), id=f"sorted-{2 - number}")
+    await console.until("commands", lambda found: found["total"] >= 3, text="sorted-")
+    for sort, first in (("id", "sorted-0"), ("-id", "sorted-2"), ("began", "sorted-2"), ("", "sorted-0")):
+        found = await console.get("commands", text="sorted-", sort=sort, limit="1")
+        assert [row["id"] for row in found["commands"]] == [first], sort
+        assert found["total"] == 3
+    for path in ("commands", "events", "callbacks", "dead-letters"):
+        async with console.session.get(f"{console.process.admin}/api/{path}", params={"sort": "nothing"}) as answer:
+            assert (answer.status, "sort must be one of" in (await answer.json())["error"]) == (422, True)
+    for path, names in SORTED.items():
+        for name in names:
+            assert await console.get(path, sort=name)
+            assert await console.get(path, sort=f"-{name}")
 
 
 async def test_a_search_for_hardly_anything_is_refused(console: Console) -> None:

@@ -1,13 +1,14 @@
 """The console's callbacks: what was delivered, why a check failed, and delivering once more."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
 from connector import privacy
 from connector.console.commands import entry_json, shown
-from connector.console.context import ConsoleContext, Json, answering, limit_of
+from connector.console.context import ConsoleContext, Json, answering, limit_of, ordered
 from connector.console.feed import Feed
 from connector.errors import InvalidRecord
 from connector.events import Position, timestamp
@@ -18,6 +19,15 @@ from connector.resources import CALLBACKS
 from connector.timeline import Entry
 from connector.twilio.delivery import deliver
 from connector.twilio.wire import SUCCESS
+
+
+def _text(row: Json, name: str) -> str:
+    return str(row.get(name) or "")
+
+
+SORTED: Mapping[str, Callable[[Json], Any]] = {
+    name: partial(_text, name=name) for name in ("at", "detail", "name", "sid", "state", "verdict")
+}
 
 
 class Callbacks:
@@ -40,7 +50,7 @@ class Callbacks:
         receiver = self._context.receiver
         requests = receiver.recent if receiver is not None else ()
         rows = callbacks(self._context.feed, requests, verdict=request.query.get("verdict", ""))
-        rows, total = rows[: limit_of(request)], len(rows)
+        rows, total = ordered(request, rows, SORTED)[: limit_of(request)], len(rows)
         return {"callbacks": rows, "total": total, "receives": receiver is not None, "live": self._context.feed.is_live}
 
     def _recent(self, request: web.Request) -> tuple[Receiver, RecentRequest]:

@@ -1,6 +1,6 @@
 """The console's commands: the latest ones, and one's whole timeline."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -8,7 +8,7 @@ import orjson
 from aiohttp import web
 
 from connector import privacy
-from connector.console.context import SHOWN, ConsoleContext, Json, answering, as_json, limit_of
+from connector.console.context import ConsoleContext, Json, answering, as_json, limit_of, ordered
 from connector.console.feed import Feed
 from connector.events import Position, Received, now, timestamp
 from connector.identity import texts
@@ -24,6 +24,15 @@ STATES: Mapping[str, tuple[str, ...]] = {
     "open": ("waiting", "in flight"),
 }
 """Groups of states that can be asked for by one name."""
+SORTED: Mapping[str, Callable[[Timeline], Any]] = {
+    "state": lambda timeline: timeline.state(now()),
+    "command": lambda timeline: timeline.command,
+    "id": lambda timeline: timeline.id,
+    "sid": lambda timeline: timeline.sid,
+    "began": lambda timeline: timeline.began,
+    "took": lambda timeline: timeline.updated - timeline.began,
+    "last": lambda timeline: timeline.last,
+}
 NOT_IN_MEMORY = "It is not among the latest in memory; the topics may hold it: search them."
 
 
@@ -43,8 +52,13 @@ class Commands:
     async def _commands(self, request: web.Request) -> Any:
         self._context.feed.look()
         query = {name: request.query.get(name, "") for name in ("state", "command", "text")}
-        rows = commands(self._context.feed, now(), limit=limit_of(request), **query)
-        return {**rows, "live": self._context.feed.is_live}
+        found = ordered(request, commands(self._context.feed, now(), **query), SORTED)
+        return {
+            "commands": [timeline_json(timeline, now()) for timeline in found[: limit_of(request)]],
+            "total": len(found),
+            "states": self._context.feed.timelines.counts(now()),
+            "live": self._context.feed.is_live,
+        }
 
     async def _timeline(self, request: web.Request) -> Any:
         self._context.feed.look()
@@ -61,10 +75,8 @@ class Commands:
         return timeline_detail(timeline, records, now())
 
 
-def commands(
-    feed: Feed, now: datetime, *, state: str = "", command: str = "", text: str = "", limit: int = SHOWN
-) -> Json:
-    """The latest commands in a state or a group of states, of a name, and with a text in id or SID."""
+def commands(feed: Feed, now: datetime, *, state: str = "", command: str = "", text: str = "") -> list[Timeline]:
+    """The commands in a state or a group of states, of a name, and with a text in id or SID, the latest first."""
     wanted = STATES.get(state, (state,))
     found = [
         timeline
@@ -73,9 +85,7 @@ def commands(
         and (not command or timeline.command == command)
         and (not text or text in timeline.id or text in timeline.sid)
     ]
-    latest = sorted(found, key=lambda timeline: timeline.began, reverse=True)[:limit]
-    rows = [timeline_json(timeline, now) for timeline in latest]
-    return {"commands": rows, "total": len(found), "states": feed.timelines.counts(now)}
+    return sorted(found, key=lambda timeline: timeline.began, reverse=True)
 
 
 def entry_json(entry: Entry) -> Json:

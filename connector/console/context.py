@@ -1,9 +1,9 @@
 """What the console's pages need of the process, and how they answer."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from aiohttp import ClientSession, web
@@ -17,6 +17,7 @@ from connector.receiver.receiver import Receiver
 from connector.settings import Row, Settings, parse_instant
 
 Json = dict[str, Any]
+Item = TypeVar("Item")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 BY = "console"
@@ -91,6 +92,19 @@ def moment_of(text: Any) -> datetime:
         return parse_instant(text)
     except ValueError as error:
         raise InvalidRecord("Give the time as 2026-01-31T00:00:00Z.") from error
+
+
+def ordered(request: web.Request, rows: Iterable[Item], keys: Mapping[str, Callable[[Item], Any]]) -> list[Item]:
+    """The rows in the order that a request asks for: `sort=NAME`, or `sort=-NAME` for the highest first.
+
+    Without it, and among equals, they stay as they are. Raises InvalidRecord.
+    """
+    given = request.query.get("sort", "")
+    if not given:
+        return list(rows)
+    if given.removeprefix("-") not in keys:
+        raise InvalidRecord(f"sort must be one of {', '.join(keys)}, with - in front for the highest first.")
+    return sorted(rows, key=keys[given.removeprefix("-")], reverse=given.startswith("-"))
 
 
 def limit_of(request: web.Request) -> int:

@@ -3,14 +3,15 @@
 import asyncio
 import re
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
+from operator import itemgetter
 from typing import Any
 
 from aiohttp import web
 
 from connector.conditions import Condition
-from connector.console.context import BY, ConsoleContext, Json, answering, body_of, limit_of
+from connector.console.context import BY, ConsoleContext, Json, answering, body_of, limit_of, ordered
 from connector.console.context import as_json as web_json
 from connector.console.streaming import streamed
 from connector.dead_letters import discard
@@ -25,6 +26,10 @@ from connector.resources.parameters import Mistake, mistakes
 
 PLACE = "/api/dead-letters/{partition:[0-9]{1,9}}/{offset:[0-9]{1,18}}"
 LONGEST_NOTE = 500
+SORTED: Mapping[str, Callable[[Json], Any]] = {
+    **{name: itemgetter(name) for name in ("at", "message", "size", "topic")},
+    "state": lambda row: _state(row),  # noqa: PLW0108 - defined below
+}
 GROUP = re.compile(r"[0-9a-f]{10}")
 
 
@@ -57,11 +62,13 @@ class DeadLetters:
         topics, verdicts = self._command_topics, self._context.feed.verdicts
         found = sorted(self._context.feed.letters.items(), key=lambda item: -item[1].milliseconds)
         rows = [as_json(letter, verdicts.get(place), replayable=letter.topic in topics) for place, letter in found]
-        group = request.query.get("group", "")
-        shown = [row for row in rows if not group or row["group"] == group]
+        group, state = request.query.get("group", ""), request.query.get("state", "all")
+        of_group = [row for row in rows if not group or row["group"] == group]
+        shown = [row for row in of_group if state in ("all", _state(row))]
         return {
-            "letters": shown[: limit_of(request)],
+            "letters": ordered(request, shown, SORTED)[: limit_of(request)],
             "total": len(shown),
+            "states": {"all": len(of_group), **Counter(map(_state, of_group))},
             "groups": groups(rows),
             "live": self._context.feed.is_live,
         }
@@ -172,6 +179,12 @@ async def _progress(portions: AsyncGenerator[Sequence[Outcome], None], total: in
 def timeline_of(letter: DeadLetter) -> str:
     """The timeline that a letter belongs to."""
     return letter.id or f"dead-letter/{letter.partition}/{letter.offset}"
+
+
+def _state(row: Json) -> str:
+    """What was decided about a letter, else open."""
+    verdict = row["verdict"]
+    return str(verdict["decision"]) if verdict else "open"
 
 
 def groups(rows: Iterable[Json]) -> list[Json]:

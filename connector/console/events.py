@@ -1,19 +1,25 @@
 """The console's events: what was published lately, by topic, state, number or code; errors by their code."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from aiohttp import web
 
 from connector.conditions import ENTRY_FIELDS, Condition
 from connector.console.commands import entry_json
-from connector.console.context import SHOWN, ConsoleContext, Json, answering, limit_of, moment_of
+from connector.console.context import ConsoleContext, Json, answering, limit_of, moment_of, ordered
 from connector.events import timestamp
 from connector.timeline import Entry, holds
 
 CHOICES = ("name", "state", "code", "connection")
 """Fields whose values the page offers."""
+SORTED: Mapping[str, Callable[[Entry], Any]] = {
+    **{name: attrgetter(name) for name in ("at", "ends", "name", "sid", "state")},
+    # 9999 before 30003.
+    "code": lambda entry: (len(entry.code), entry.code),
+}
 CODES = "https://www.twilio.com/docs/api/errors/"
 
 
@@ -34,9 +40,14 @@ class Events:
         since, until = (moment_of(query[name]) if query.get(name) else None for name in ("since", "until"))
         entries = list(self._context.feed.timelines.events)
         fitting = [entry for entry in entries if _is_within(entry, since, until)]
-        shown = [entry for entry in fitting if all(holds(condition, entry) for condition in conditions)]
+        shown = sorted(
+            (entry for entry in fitting if all(holds(condition, entry) for condition in conditions)),
+            key=lambda entry: entry.at,
+            reverse=True,
+        )
         return {
-            **events(shown, limit=limit_of(request)),
+            "events": [event_json(entry) for entry in ordered(request, shown, SORTED)[: limit_of(request)]],
+            "total": len(shown),
             "groups": groups(fitting),
             "choices": {name: choices(fitting, name) for name in CHOICES},
             "since": timestamp(min(entry.at for entry in entries)) if entries else None,
@@ -46,12 +57,6 @@ class Events:
 
 def _is_within(entry: Entry, since: datetime | None, until: datetime | None) -> bool:
     return (since is None or entry.at >= since) and (until is None or entry.at < until)
-
-
-def events(entries: Sequence[Entry], *, limit: int = SHOWN) -> Json:
-    """The latest of these events."""
-    latest = sorted(entries, key=lambda entry: entry.at, reverse=True)[:limit]
-    return {"events": [event_json(entry) for entry in latest], "total": len(entries)}
 
 
 def event_json(entry: Entry) -> Json:

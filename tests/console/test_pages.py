@@ -181,6 +181,32 @@ async def test_commands_are_filtered_by_outcome_and_text(live: Live) -> None:
         await expect(page.locator(ROW, has_text="rejected")).to_have_count(0)
 
 
+IN_ORDER = """(order) => {
+    const shown = [...document.querySelectorAll("tbody tr td:nth-child(2)")].map((cell) => cell.textContent);
+    const wanted = [...shown].sort();
+    if (order === "descending") wanted.reverse();
+    return new Set(shown).size > 1 && shown.join() === wanted.join();
+}"""
+
+
+async def test_a_column_sorts_all_rows_and_the_order_survives_back(live: Live) -> None:
+    async with live.page("commands") as page:
+        await _rows(page)
+        heading = page.get_by_role("columnheader", name="Command")
+        for order in ("ascending", "descending"):
+            await heading.get_by_role("button").click()
+            await expect(heading).to_have_attribute("aria-sort", order)
+            await page.wait_for_function(IN_ORDER, arg=order)
+        assert await violations(page) == []
+        await page.get_by_role("link", name="Overview").click()
+        await _flow(page)
+        await page.go_back()
+        await expect(heading).to_have_attribute("aria-sort", "descending")
+        await heading.get_by_role("button").click()
+        await expect(heading).to_have_attribute("aria-sort", "none")
+        assert "sort" not in page.url
+
+
 async def _refused(live: Live, page: Page) -> None:
     """Deliver a callback that nobody signed, and look at why it was refused."""
     answer = await page.request.post(

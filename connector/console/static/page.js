@@ -52,8 +52,9 @@ export function remember(path, values) {
   history.replaceState(history.state, "", `#/${path}${search ? `?${search}` : ""}`);
 }
 
-/** A table whose rows are kept while they are the same. `columns`: names; a row is made by `create` and `update`. */
-export function table(caption, columns) {
+/** A table whose rows are kept while they are the same. `columns`: names; a row is made by `create` and `update`.
+ * With `sorting` a column that has a `sort` is a button: `asked.sort` is that name, with - for the highest first. */
+export function table(caption, columns, sorting) {
   const names = columns.map((column) => (typeof column.name === "object" ? "" : (column.name ?? column)));
   const body = h("tbody", { role: "rowgroup" });
   // On a narrow screen a row is a card: each cell says its column, and the roles stay what they were.
@@ -66,7 +67,21 @@ export function table(caption, columns) {
   };
   new MutationObserver((changes) => changes.forEach((change) => change.addedNodes.forEach(label))).observe(body, { childList: true });
   const empty = h("p", { class: "empty", hidden: true });
-  const head = columns.map((column) => h("th", { scope: "col", role: "columnheader", class: column.class }, column.name ?? column));
+  const head = columns.map((column) => {
+    const isSorted = sorting && column.sort;
+    const name = isSorted ? h("button", { type: "button", class: "sort", on: { click: () => turn(column.sort) } }, column.name) : (column.name ?? column);
+    return h("th", { scope: "col", role: "columnheader", class: column.class }, name);
+  });
+  const mark = () => columns.forEach((column, index) => {
+    if (!sorting || !column.sort) return;
+    const order = { [column.sort]: "ascending", [`-${column.sort}`]: "descending" }[sorting.asked.sort] ?? "none";
+    head[index].setAttribute("aria-sort", order);
+  });
+  const turn = (name) => {
+    sorting.ask({ sort: { [name]: `-${name}`, [`-${name}`]: "" }[sorting.asked.sort] ?? name });
+    mark();
+  };
+  mark();
   const grid = h(
     "div",
     { class: "table", tabindex: "0", role: "region", "aria-label": caption },

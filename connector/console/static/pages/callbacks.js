@@ -6,7 +6,15 @@ import { identifier, pill, time } from "../format.js";
 import { choices, layout, paging, refreshing, remember, table } from "../page.js";
 import { timelineLink } from "../search.js";
 
-const COLUMNS = ["Verdict", "Kind", "State", "About", { name: "Ends", class: "wide" }, "At", { name: h("span", { class: "unseen" }, "Check") }];
+const COLUMNS = [
+  { name: "Verdict", sort: "verdict" },
+  { name: "Kind", sort: "name" },
+  { name: "State", sort: "state" },
+  { name: "About", sort: "sid" },
+  { name: "Ends", class: "wide", sort: "detail" },
+  { name: "At", sort: "at" },
+  { name: h("span", { class: "unseen" }, "Check") },
+];
 
 const key = (row) => (row.position ? `${row.position.topic}/${row.position.partition}/${row.position.offset}` : `refused/${row.number}`);
 
@@ -39,8 +47,13 @@ function update(element, entry) {
 }
 
 export function open({ query }) {
-  const asked = { verdict: query.get("verdict") ?? "" };
-  const { grid, body, note } = table("Callbacks", COLUMNS);
+  const asked = { verdict: query.get("verdict") ?? "", sort: query.get("sort") ?? "" };
+  const ask = (given) => {
+    Object.assign(asked, given);
+    remember("callbacks", asked);
+    reading.now();
+  };
+  const { grid, body, note } = table("Callbacks", COLUMNS, { asked, ask });
   const more = paging(() => reading.now());
   const reading = refreshing(() => get("callbacks", { ...asked, limit: more.limit() }), (data) => {
     keyed(body, data.callbacks, key, row, update);
@@ -48,11 +61,7 @@ export function open({ query }) {
     const idle = data.receives ? "None in the last five minutes." : "This process takes no callbacks (its roles leave them out).";
     note(data.callbacks.length, data.live ? idle : "Reading the last five minutes …");
   }, { every: true });
-  const verdicts = choices("Verdict", [["", "All"], ["stored", "Stored"], ["refused", "Refused here"]], asked.verdict, (value) => {
-    asked.verdict = value;
-    remember("callbacks", asked);
-    reading.now();
-  });
+  const verdicts = choices("Verdict", [["", "All"], ["stored", "Stored"], ["refused", "Refused here"]], asked.verdict, (verdict) => ask({ verdict }));
   const element = layout(
     { title: "Callbacks", lead: "Stored callbacks of every process; what was refused is known only to the process that refused it. Signatures of the last ones of this process can be looked at." },
     h("div", { class: "filters" }, verdicts.element),

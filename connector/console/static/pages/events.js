@@ -6,7 +6,14 @@ import { count, identifier, pill, plural, time, wholeMoment } from "../format.js
 import { layout, paging, refreshing, remember, table } from "../page.js";
 import { timelineLink } from "../search.js";
 
-const COLUMNS = ["At", "Record", "State", { name: "Ends", class: "wide" }, "SID", { name: "Code", class: "right" }];
+const COLUMNS = [
+  { name: "At", sort: "at" },
+  { name: "Record", sort: "name" },
+  { name: "State", sort: "state" },
+  { name: "Ends", class: "wide", sort: "ends" },
+  { name: "SID", sort: "sid" },
+  { name: "Code", class: "right", sort: "code" },
+];
 const GROUPS = ["Code", "What it says", { name: "Count", class: "right" }, { name: "First", class: "wide" }, "Last"];
 const FIELDS = [["name", "Topic"], ["state", "State"], ["code", "Code"], ["connection", "Connection"]];
 
@@ -26,8 +33,7 @@ function row(entry) {
 }
 
 export function open({ query }) {
-  const asked = Object.fromEntries([...FIELDS.map(([name]) => name), "ends", "sid", "since", "until"].map((name) => [name, query.get(name) ?? ""]));
-  const { grid, body, note } = table("Events", COLUMNS);
+  const asked = Object.fromEntries([...FIELDS.map(([name]) => name), "ends", "sid", "since", "until", "sort"].map((name) => [name, query.get(name) ?? ""]));
   const errors = table("Errors by code", GROUPS);
   const lead = h("p", { class: "quiet", role: "status" });
   const more = paging(() => reading.now());
@@ -37,6 +43,7 @@ export function open({ query }) {
     remember("events", asked);
     reading.now();
   };
+  const { grid, body, note } = table("Events", COLUMNS, { asked, ask });
   const selects = FIELDS.map(([name, label]) => h("select", { id: `by-${name}`, on: { change: (event) => ask({ [name]: event.target.value }) } }));
   const fill = (select, name, values) => {
     const wanted = { "": "any", ...Object.fromEntries(Object.entries(values).map(([value, number]) => [value, `${value} (${count(number)})`])) };
@@ -68,7 +75,7 @@ export function open({ query }) {
     errors.grid.hidden = data.groups.length === 0;
     FIELDS.forEach(([name], index) => fill(selects[index], name, data.choices[name]));
     more.show(data.total, data.events.length);
-    text(lead, data.since ? `${plural(data.total, "event")}${data.total > data.events.length ? `, the latest ${count(data.events.length)} shown` : ""}. In memory since ${wholeMoment(data.since)}.` : "");
+    text(lead, data.since ? `${plural(data.total, "event")}${data.total > data.events.length ? `, the ${asked.sort ? "first" : "latest"} ${count(data.events.length)} shown` : ""}. In memory since ${wholeMoment(data.since)}.` : "");
     const conditions = [...FIELDS.map(([name]) => name), "ends", "sid"].filter((name) => asked[name]).map((name) => `${name}='${asked[name]}'`).join(" ");
     further.hidden = conditions === "";
     further.href = `#/search?${new URLSearchParams({ text: conditions, within: "1440" })}`;

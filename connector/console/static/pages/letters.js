@@ -6,7 +6,14 @@ import { count, pill, plural, time } from "../format.js";
 import { choices, layout, paging, refreshing, remember, table } from "../page.js";
 
 const GROUPS = ["Reason", { name: "From", class: "wide" }, { name: "Open", class: "right" }, { name: "First", class: "wide" }, "Last", { name: h("span", { class: "unseen" }, "Actions") }];
-const COLUMNS = ["State", "Reason", { name: "From", class: "wide" }, { name: "Size", class: "right wide" }, "At", { name: h("span", { class: "unseen" }, "Replays") }];
+const COLUMNS = [
+  { name: "State", sort: "state" },
+  { name: "Reason", sort: "message" },
+  { name: "From", class: "wide", sort: "topic" },
+  { name: "Size", class: "right wide", sort: "size" },
+  { name: "At", sort: "at" },
+  { name: h("span", { class: "unseen" }, "Replays") },
+];
 const state = (letter) => letter.verdict?.decision ?? "open";
 const key = (letter) => `${letter.partition}/${letter.offset}`;
 const from = (letter) => (letter.topic || "Twilio").split(".").slice(-2).join(".");
@@ -39,11 +46,15 @@ function planned(action, plan, group) {
 }
 
 export function open({ query }) {
-  const asked = { state: query.get("state") ?? "open", group: query.get("group") ?? "" };
+  const asked = { state: query.get("state") ?? "open", group: query.get("group") ?? "", sort: query.get("sort") ?? "" };
   const keep = () => remember("dead-letters", { ...asked, state: asked.state === "open" ? "" : asked.state });
-  let all = [];
   const reasons = table("Open dead letters by reason", GROUPS);
-  const { grid, body, note } = table("Dead letters", COLUMNS);
+  const choose = (given) => {
+    Object.assign(asked, given);
+    keep();
+    reading.now();
+  };
+  const { grid, body, note } = table("Dead letters", COLUMNS, { asked, ask: choose });
   const lead = h("span", { class: "quiet" });
   const bar = h("progress", { max: "1", value: 0, "aria-label": "How much has been done" });
   const told = h("p", { role: "status" });
@@ -100,16 +111,10 @@ export function open({ query }) {
   };
   const reason = (group) => {
     const button = (action, name) => h("button", { type: "button", class: "small", on: { click: () => ask(action, group) } }, name, h("span", { class: "unseen" }, ` the letters with: ${group.message}`));
-    const choose = (event) => {
-      event.preventDefault();
-      asked.group = group.group;
-      keep();
-      reading.now();
-    };
     return h(
       "tr",
       null,
-      h("td", { class: "reason" }, h("a", { href: `#/dead-letters?group=${group.group}`, on: { click: choose } }, group.message || group.class || "No reason given")),
+      h("td", { class: "reason" }, h("a", { href: `#/dead-letters?group=${group.group}`, on: { click: (event) => { event.preventDefault(); choose({ group: group.group }); } } }, group.message || group.class || "No reason given")),
       h("td", { class: "wide" }, h("code", null, from(group))),
       h("td", { class: "right" }),
       h("td", { class: "wide" }),
@@ -122,30 +127,24 @@ export function open({ query }) {
     element.children[3].replaceChildren(time(group.first));
     element.children[4].replaceChildren(time(group.last));
   };
-  const draw = (live) => {
-    const shown = all.filter((letter) => asked.state === "all" || state(letter) === asked.state);
-    keyed(body, shown, key, row, update);
-    note(shown.length, live ? "None. Whatever cannot be read or validated would be here, with its reason." : "Reading …");
-  };
-  const everyReason = h("button", { type: "button", hidden: true, on: { click: () => { asked.group = ""; keep(); reading.now(); } } }, "All reasons");
+  const everyReason = h("button", { type: "button", hidden: true, on: { click: () => choose({ group: "" }) } }, "All reasons");
   const more = paging(() => reading.now());
-  const reading = refreshing(() => get("dead-letters", { group: asked.group, limit: more.limit() }), (data) => {
-    all = data.letters;
-    more.show(data.total, all.length);
+  const empty = (data) => {
+    if (!data.live) return "Reading …";
+    return data.states.all ? `None is ${asked.state}.` : "None. Whatever cannot be read or validated would be here, with its reason.";
+  };
+  const reading = refreshing(() => get("dead-letters", { ...asked, limit: more.limit() }), (data) => {
+    keyed(body, data.letters, key, row, update);
+    note(data.letters.length, empty(data));
+    more.show(data.total, data.letters.length);
     const open = data.groups.filter((group) => group.open);
     keyed(reasons.body, open, (group) => group.group, reason, updateReason);
     reasons.grid.hidden = open.length === 0;
     everyReason.hidden = !asked.group;
-    const of = (name) => all.filter((letter) => state(letter) === name).length;
-    filters.update({ all: all.length, open: of("open"), replayed: of("replayed"), discarded: of("discarded") });
-    text(lead, data.total > all.length ? `The latest ${all.length} of ${count(data.total)}.` : "");
-    draw(data.live);
+    filters.update({ open: 0, replayed: 0, discarded: 0, ...data.states });
+    text(lead, data.total > data.letters.length ? `${asked.sort ? "The first" : "The latest"} ${data.letters.length} of ${count(data.total)}.` : "");
   });
-  const filters = choices("State", [["open", "Open"], ["replayed", "Replayed"], ["discarded", "Discarded"], ["all", "All"]], asked.state, (value) => {
-    asked.state = value;
-    keep();
-    draw(true);
-  });
+  const filters = choices("State", [["open", "Open"], ["replayed", "Replayed"], ["discarded", "Discarded"], ["all", "All"]], asked.state, (value) => choose({ state: value }));
   const element = layout(
     { title: "Dead letters", lead: "Records that could not be read or validated. Their content is shown when you ask for it; replaying writes them to their topic again." },
     running,
