@@ -47,7 +47,9 @@ class Options:
 
 @dataclass
 class Times:
-    """What searches of one kind took: seconds to the first hit and to the end, CPU seconds without the traffic's,
+    """What searches of one kind took.
+
+    Seconds to the first hit and to the end, CPU seconds without the traffic's,
     MiB above the start.
     """
 
