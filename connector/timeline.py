@@ -159,7 +159,7 @@ class Joiner:
             sid=sid if privacy.SID.fullmatch(sid) else "",
             state=next((str(data[name]) for name in STATES if data.get(name)), ""),
             code=str(error.get("code") or data.get("error_code") or "")[:LONGEST_CODE],
-            error=privacy.sentence(str(error.get("message") or "")),
+            error=privacy.sentence(str(error.get("message") or data.get("error_message") or "")),
             correlation=_correlation(record, event),
             connection=self._connections.get(account[1], account[1]) if account else "",
             watch=str(event.extensions.get("watch") or ""),
@@ -274,7 +274,8 @@ class Timeline:
         """Take an entry in, once."""
         if any(known.position == entry.position for known in reversed(self.entries)):
             return
-        if entry.state and entry.at >= self.updated:
+        # What is told of a dead letter is where it failed.
+        if entry.state and entry.kind != "dead letter" and entry.at >= self.updated:
             self.last = entry.state
         self.updated = max(self.updated, entry.at)
         self.began = min(self.began, entry.at)

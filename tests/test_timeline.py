@@ -191,6 +191,27 @@ def test_what_is_read_before_its_result_belongs_to_the_command_as_well() -> None
     assert {(entry.name, entry.timeline) for entry in found.entries} == {("messages", "c-1"), ("send-message", "c-1")}
 
 
+def test_a_rejected_command_was_last_heard_of_as_rejected_and_not_of_where_it_failed() -> None:
+    reason = [("dlq.errors.topic", b"twilio.commands.get"), ("dlq.errors.stage", b"command"), ("id", b"c-1")]
+    result, letter = joined(
+        event("results.get", {"outcome": "rejected"}, causationid="c-1"),
+        Given("twilio.dead-letters", b"{}", reason, offset=9),
+    )
+    timelines = Timelines()
+    for entry in (result, letter):
+        timelines.add(entry)
+    found = timelines.find("c-1")
+    assert found is not None
+    assert (len(found.entries), found.last) == (2, "rejected")
+
+
+def test_what_a_message_s_error_says_is_told_with_its_code() -> None:
+    data = {"status": "undelivered", "error_code": 30003, "error_message": "Unreachable, +15557654321 is off"}
+    (entry,) = joined(event("messages", data))
+    assert entry.detail == "30003 Unreachable, …4321 is off"
+    assert groups([entry])[0]["error"] == "Unreachable, …4321 is off"
+
+
 def test_errors_are_grouped_by_their_code_with_the_address_of_twilio_s_page() -> None:
     undelivered = {"message_status": "undelivered", "error_code": 30003}
     refused = {**RESULT, "outcome": "failed", "error": {"code": 21610, "message": "Unsubscribed +15557654321"}}

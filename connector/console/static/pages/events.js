@@ -88,7 +88,7 @@ export function open({ query }) {
       { class: "fields narrow" },
       FIELDS.map(([name, label], index) => field(name, label, selects[index])),
       field("ends", "Number ends with", typed("ends", "4321")),
-      field("sid", "SID", typed("sid", "SM…, * for any text")),
+      field("sid", "SID", typed("sid", "SM…")),
       field("since", "From", moment("since")),
       field("until", "To", moment("until")),
     ),

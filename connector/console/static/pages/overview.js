@@ -107,10 +107,10 @@ export function open() {
           "a",
           { href: timelineLink(line.timeline, line.at) },
           h("span", { class: "quiet when" }, time(line.at)),
-          h("span", { class: `mark ${tone(line.state)}`, "aria-hidden": "true" }),
+          h("span", { class: `mark ${line.kind === "dead letter" ? "bad" : tone(line.state)}`, "aria-hidden": "true" }),
           h("span", { class: "what" }, line.kind === "event" ? line.name : `${line.kind} ${line.name}`),
-          h("span", { class: `word ${tone(line.state)}` }, line.state),
-          h("span", { class: "quiet ends" }, line.kind === "event" ? line.detail : ""),
+          h("span", { class: `word ${tone(line.state)}` }, line.kind === "dead letter" ? "" : line.state),
+          h("span", { class: "quiet ends" }, ["event", "dead letter"].includes(line.kind) ? line.detail : ""),
           h("span", { class: "quiet id" }, identifier(line.timeline)),
         ),
       ), () => {});

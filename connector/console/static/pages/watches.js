@@ -50,7 +50,7 @@ function card(refresh) {
       h("p", { class: "problem", hidden: true }),
       h("div", { class: "numbers" }),
       h("p", { class: "quiet answer" }),
-      h("div", { class: "actions start" }, button("pause", "Pause"), button("resume", "Resume"), button("rescan", "Scan now"), button("rewind", "Rewind …")),
+      h("div", { class: "actions start" }, button("pause", "Pause"), button("resume", "Resume"), button("rescan", "Scan now"), button("rewind", "Rewind …"), h("a", { class: "events" }, "Its events", h("span", { class: "unseen" }, ` of ${watch.name}`))),
     );
   };
 }
@@ -109,6 +109,7 @@ function update(element, watch, now) {
   ]);
   if (part(".numbers").textContent !== numbers.textContent) part(".numbers").replaceChildren(numbers);
   text(part(".answer"), watch.answer ? `Last asked: ${watch.answer.message}` : "");
+  part(".events").href = `#/events?name=${encodeURIComponent(watch.resource)}`;
   const isPaused = watch.state === "paused";
   part("[data-action=pause]").hidden = isPaused;
   part("[data-action=resume]").hidden = !isPaused;
