@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Locator, Page, Request, async_playwright, expect
 
 from connector.dev.demo import traffic
 from connector.events import Record
@@ -27,6 +27,7 @@ FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
 ]
+ROW = "tbody tr"
 WIDE: Any = {"width": 1360, "height": 900}
 NARROW: Any = {"width": 390, "height": 844}
 # A page that has not become so by then will not.
@@ -56,6 +57,11 @@ class Live:
     browser: Browser
     problems: list[str] = field(default_factory=list)
 
+    def _note_request(self, request: Request) -> None:
+        """No page may ask any other host for anything."""
+        if not request.url.startswith((self.process.admin, "data:")):
+            self.problems.append(f"asked for {request.url}")
+
     @contextlib.asynccontextmanager
     async def page(self, path: str = "") -> AsyncIterator[Page]:
         """A page of a new browser profile; what it reports as an error ends up in `problems`."""
@@ -64,6 +70,7 @@ class Live:
         try:
             page = await context.new_page()
             page.on("pageerror", lambda error: self.problems.append(str(error)))
+            page.on("request", self._note_request)
             page.on("console", lambda line: self.problems.append(line.text) if line.type == "error" else None)
             await page.goto(f"{self.process.admin}/#/{path}")
             yield page
@@ -71,7 +78,7 @@ class Live:
             await context.close()
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
 async def browser() -> AsyncIterator[Browser]:
     """Chromium, with a profile that is thrown away."""
     executable = chromium()
@@ -84,7 +91,7 @@ async def browser() -> AsyncIterator[Browser]:
         await browser.close()
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
 async def live(
     request: pytest.FixtureRequest, browser: Browser, kafka: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Live]:
@@ -113,7 +120,7 @@ async def _reject(process: Connector) -> None:
         await produce.send(process.settings.kafka, Record(topic, b"k", value, [("id", f"rejected-{number}".encode())]))
 
 
-@pytest_asyncio.fixture(loop_scope="module", autouse=True)
+@pytest_asyncio.fixture(loop_scope="package", autouse=True)
 async def no_errors(request: pytest.FixtureRequest) -> AsyncIterator[None]:
     """No page may report an error."""
     yield
@@ -121,6 +128,11 @@ async def no_errors(request: pytest.FixtureRequest) -> AsyncIterator[None]:
     if isinstance(found, Live):
         problems, found.problems = found.problems, []
         assert problems == []
+
+
+def letters(page: Page) -> Locator:
+    """The rows of single dead letters, not those of their reasons."""
+    return page.get_by_role("region", name="Dead letters", exact=True).locator(ROW)
 
 
 async def violations(page: Page) -> list[str]:

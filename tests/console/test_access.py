@@ -11,7 +11,7 @@ from connector.simulator import Simulator
 from tests.console.conftest import OUT, WATCHES, Live, violations
 from tests.running import configuration, running
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 TOKEN = "a-token-of-the-console"
 

@@ -12,7 +12,7 @@ from tests.console.conftest import Live
 from tests.producing import Message, produce
 from tests.running import Connector, configuration, running
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 RECORDS = 100_000
 TOPICS = ("messages", "message-status", "results.send-message", "dead-letters")

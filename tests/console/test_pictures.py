@@ -11,7 +11,7 @@ from rich.text import Text
 
 from tests.console.conftest import OUT, Live
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 COLUMNS = 108
 ROWS = 14

@@ -11,10 +11,10 @@ from connector.simulator import PHONE_NUMBER, Simulator
 from tests.console.conftest import NARROW, WIDE, violations
 from tests.running import until
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="package")
 async def page(browser: Browser) -> AsyncIterator[Page]:
     """A page of a new browser profile."""
     context = await browser.new_context(viewport=WIDE)
