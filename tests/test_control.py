@@ -3,8 +3,11 @@
 import asyncio
 import json
 import os
+import pty
+import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,23 @@ async def command_line(process: Connector, *arguments: str) -> tuple[int, str, s
     )
     output, problem = await running_process.communicate()
     return running_process.returncode or 0, output.decode(), problem.decode()
+
+
+def on_a_terminal(process: Connector, *arguments: str) -> str:
+    """What the command line prints on a terminal on which every question is answered with no."""
+    leader, follower = pty.openpty()
+    os.write(leader, b"n\n")
+    command = (sys.executable, "-m", "connector", *arguments, "-c", str(process.folder / f"{process.name}.yaml"))
+    written = b""
+    with subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower) as running_process:  # noqa: S603 - our own
+        os.close(follower)
+        # Linux's way to say that nobody has the terminal open any more is an error.
+        with suppress(OSError):
+            while chunk := os.read(leader, 65536):
+                written += chunk
+        running_process.wait(timeout=60)
+    os.close(leader)
+    return written.decode()
 
 
 async def listed(process: Connector) -> Mapping[str, Any]:
@@ -85,6 +105,13 @@ async def test_a_rewound_watch_publishes_again_with_the_same_ids(
         await started(process)
         receive(simulator, 2)
         await wait_for_records(kafka, f"{prefix}.messages", 2)
+        # Without --yes it says first how much would be published again, and asks.
+        code, _, problem = await command_line(process, "watches", "rewind", "messages", "--to", "1h")
+        assert (code, "--yes rewinds without asking" in problem) == (2, True)
+        asked = await asyncio.to_thread(on_a_terminal, process, "watches", "rewind", "messages", "--to", "1h")
+        assert "messages has published 2 events of what was created since" in asked
+        assert "Rewind? [y/N]" in asked
+
         code, output, problem = await command_line(process, "watches", "rewind", "messages", "--to", "1h", "--yes")
         assert code == 0, output + problem
         records = await wait_for_records(kafka, f"{prefix}.messages", 4)

@@ -127,7 +127,7 @@ def _confirm_rewind(settings: "Settings", name: str, begin: datetime) -> None:
     if not sys.stdin.isatty():
         raise typer.BadParameter("There is no terminal to ask on: --yes rewinds without asking.")
     counted, is_whole = run_async(_published_since(settings, name, begin), kafka=settings.kafka)
-    count = f"{counted:,} events" if is_whole else f"more than {counted:,} events"
+    count = f"{'' if is_whole else 'more than '}{counted:,} event{'' if counted == 1 else 's'}"
     say(f"{name} has published {count} of what was created since {_time(begin)}; it publishes them again.", err=True)
     typer.confirm("Rewind?", abort=True, err=True)
 
