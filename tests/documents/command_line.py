@@ -73,4 +73,4 @@ def _help(parameter: Any) -> str:
 
 
 def _examples(epilog: str | None) -> list[str]:
-    return [line.removeprefix("  ") for line in (epilog or "").splitlines()[1:]]
+    return [line.removeprefix("  ") for line in (epilog or "").splitlines()[2:]]
