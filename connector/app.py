@@ -25,10 +25,10 @@ from connector.console.context import ConsoleContext
 from connector.console.feed import Feed
 from connector.console.health import Health
 from connector.events import timestamp
+from connector.executor.command import Command
+from connector.executor.context import ExecutorContext
 from connector.executor.executor import Executor
 from connector.executor.media import object_store, topic_store
-from connector.executor.pending import Pending
-from connector.executor.process import Process
 from connector.kafka import checkpoints, journal
 from connector.kafka.ownership import Membership
 from connector.kafka.probe import Probe
@@ -86,7 +86,7 @@ def client_of(
     )
 
 
-def callback_url(settings: Settings, kind: str, command: Pending) -> str:
+def callback_url(settings: Settings, kind: str, command: Command) -> str:
     """Our URL for Twilio: the command's id and trace come back with every callback, the fragment asks for retries."""
     trace = tracing.traceparent() or command.traceparent
     return address(
@@ -365,7 +365,7 @@ def _executing(app: App) -> Membership:
     kafka, commands, public_url = settings.kafka, settings.commands, settings.callbacks.public_url
     group = f"{kafka.topic_prefix}-command"
     media = f"{kafka.topic_prefix}.recording-media"
-    process = Process(
+    process = ExecutorContext(
         kafka=kafka,
         group=group,
         commands=COMMANDS,

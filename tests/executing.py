@@ -14,9 +14,9 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from pydantic import SecretStr
 
 from connector.events import Record
+from connector.executor.context import ExecutorContext
 from connector.executor.executor import Executor
 from connector.executor.media import topic_store
-from connector.executor.process import Process
 from connector.kafka import clients, topics
 from connector.kafka.ownership import Membership
 from connector.resources import COMMANDS
@@ -48,7 +48,7 @@ def kafka_settings(kafka: str, prefix: str, *, partitions: int = 1) -> KafkaSett
 
 @dataclass
 class Executing:
-    """A running executor. `options` go to `Process`."""
+    """A running executor. `options` go to `ExecutorContext`."""
 
     kafka: KafkaSettings
     simulator: Simulator
@@ -58,7 +58,7 @@ class Executing:
     dedupe_window: timedelta = timedelta(hours=1)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     membership: Membership | None = None
-    process: Process | None = None
+    context: ExecutorContext | None = None
     _task: asyncio.Task[None] | None = None
 
     @property
@@ -83,7 +83,9 @@ class Executing:
         }
         options = {**given, **self.options}
         group = f"{self.prefix}-command"
-        self.process = Process(kafka=self.kafka, group=group, commands=COMMANDS, clients=self.clients, **options)
+        self.process = ExecutorContext(
+            kafka=self.kafka, group=group, commands=COMMANDS, clients=self.clients, **options
+        )
         executor = Executor(self.process, max_in_flight=options["max_in_flight"], dedupe_window=self.dedupe_window)
         self.stopping = asyncio.Event()
         self.membership = Membership(

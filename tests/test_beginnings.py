@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.executor.beginnings import Beginning, Found, beginnings
 from connector.executor.offsets import Commit, encode
+from connector.executor.restoring import Beginning, Found, beginnings
 from connector.kafka import checkpoints
 from connector.kafka.checkpoints import Checkpoint, Commits
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from connector.dev.broker import Broker
 from connector.events import Record, boot_seconds, now
 from connector.executor import doubt
+from connector.executor.command import command_of
 from connector.executor.doubt import ERROR_SECONDS
-from connector.executor.pending import pending
-from connector.executor.results import Answer, attempting, done
+from connector.executor.outcome import Outcome, attempting, done
 from connector.kafka import journal, reading
 from connector.kafka.journal import Entry
 from connector.kafka.transactions import Transactions
@@ -103,7 +103,7 @@ async def test_a_predecessor_whose_clock_was_wrong_by_hours_is_waited_for_second
     async with executing(kafka, prefix) as running:
         await running.stop()
         await running.send(message("never sent"), id="open")
-        command = pending(
+        command = command_of(
             topic=running.topic(f"commands.{SEND}"),
             partition=0,
             offset=0,
@@ -134,7 +134,7 @@ async def test_an_id_of_a_minute_ago_is_known_whichever_clock_is_wrong(
     """`ahead` is Twilio's clock against ours; the writer of the journal was `wrong` against Twilio's."""
     async with executing(kafka, prefix, simulated={"clock_ahead": ahead}) as running:
         await running.stop()
-        command = pending(
+        command = command_of(
             topic=running.topic(f"commands.{SEND}"),
             partition=0,
             offset=99,
@@ -145,7 +145,7 @@ async def test_an_id_of_a_minute_ago_is_known_whichever_clock_is_wrong(
             command=SEND,
         )
         at = now() + timedelta(seconds=ahead + wrong - 60)
-        entry = done(command, Answer("succeeded"))
+        entry = done(command, Outcome("succeeded"))
         await running.write(_entry_of(running, entry, at=at, ahead=-wrong if knew else None))
         await running.send(message("again"), id="seen")
         await running.start()
@@ -159,7 +159,7 @@ async def test_dates_that_were_wrong_make_no_id_look_old(kafka: str, prefix: str
     with taken_away(without):
         async with executing(kafka, prefix) as running:
             await running.stop()
-            command = pending(
+            command = command_of(
                 topic=running.topic(f"commands.{SEND}"),
                 partition=0,
                 offset=99,
@@ -170,7 +170,7 @@ async def test_dates_that_were_wrong_make_no_id_look_old(kafka: str, prefix: str
                 command=SEND,
             )
             at, ahead = now() - timedelta(seconds=60), -timedelta(days=30).total_seconds()
-            await running.write(_entry_of(running, done(command, Answer("succeeded")), at=at, ahead=ahead))
+            await running.write(_entry_of(running, done(command, Outcome("succeeded")), at=at, ahead=ahead))
             await running.send(message("again"), id="seen")
             await running.start()
             (result,) = await running.results(1)

@@ -16,7 +16,7 @@ from connector.console.timelines import Timelines
 from connector.dead_letters import reading as letters
 from connector.errors import InvalidRecord
 from connector.events import Position
-from connector.executor.pending import pending
+from connector.executor.command import command_of
 from connector.resources import COMMANDS
 from connector.timeline import MOST_ENTRIES, Entry
 
@@ -210,7 +210,7 @@ def test_replaying_a_letter_without_an_id_twice_is_recognised() -> None:
 
 def test_a_replay_runs_under_an_id_of_its_own_and_keeps_the_correlation() -> None:
     again = letters.replay(LETTER, TOPICS)
-    command = pending(
+    command = command_of(
         topic=again.topic,
         partition=0,
         offset=1,

@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 
 from connector.errors import NotExecuted, PerhapsExecuted, Refused, Rejected, Unacknowledged, Unwritable
 from connector.events import Record
-from connector.executor import results
+from connector.executor import outcome as results
 from connector.executor.answers import as_json, portion_of
+from connector.executor.command import command_of
 from connector.executor.finishing import Ending
-from connector.executor.pending import pending
-from connector.executor.results import Answer
-from connector.executor.withheld import withheld
+from connector.executor.outcome import Outcome, withheld
 from connector.kafka import journal
 from connector.resources import COMMANDS
 from connector.twilio.wire import decode, failure
@@ -48,7 +47,7 @@ ERRORS = st.builds(
 
 def ending(*, headers: Sequence[tuple[str, bytes | None]] = (), letter: bool = True, **more: Any) -> Ending:
     """The end of a command with these headers."""
-    command = pending(
+    command = command_of(
         topic="t.commands.send-message",
         partition=0,
         offset=5,
@@ -58,7 +57,7 @@ def ending(*, headers: Sequence[tuple[str, bytes | None]] = (), letter: bool = T
         milliseconds=0,
         command="send-message",
     )
-    answers = more.pop("answers", [Answer("rejected", error=results.error_of(Rejected("no")))])
+    answers = more.pop("answers", [Outcome("rejected", error=results.error_of(Rejected("no")))])
     error = Rejected("x" * 5_000) if letter else None
     return Ending(command=command, answers=answers, letter=error, prefix="t", group="g", envelope="binary", **more)
 
@@ -68,7 +67,7 @@ def size(record: Record) -> int:
 
 
 ANSWERS = st.builds(
-    lambda error, bundles: Answer(
+    lambda error, bundles: Outcome(
         "failed", bundles=bundles, error=results.error_of(error), request_id=error.request_id, sid=None
     ),
     ERRORS,
@@ -175,7 +174,7 @@ def test_whatever_twilio_answers_the_result_fits_its_schema(name: str, operation
         document = decode(dumps(row))
         portion = portion_of(operation.bundle, document)
         error = results.left_out(portion.left_out, portion.missing) if portion.missing else None
-        answer = Answer("succeeded", bundles=portion.bundles, sid=portion.sid, error=error)
+        answer = Outcome("succeeded", bundles=portion.bundles, sid=portion.sid, error=error)
         checked(name, answer)
 
     fits()
@@ -185,19 +184,19 @@ def test_whatever_twilio_answers_the_result_fits_its_schema(name: str, operation
 @given(st.integers(300, 599), st.binary(max_size=60) | ROWS.map(lambda value: dumps({"code": value, "message": value})))
 def test_whatever_twilio_refuses_with_the_result_fits_its_schema(status: int, body: bytes) -> None:
     error = failure(status, body, {"Twilio-Request-Id": "RQ\x00" + "x" * 900})
-    answer = Answer("failed", error=results.error_of(error), request_id=error.request_id)
+    answer = Outcome("failed", error=results.error_of(error), request_id=error.request_id)
     checked("send-message", answer)
     raw = orjson.dumps(error.body)
-    checked("call-api", Answer("failed", bundles=[raw], error=results.error_of(error)))
+    checked("call-api", Outcome("failed", bundles=[raw], error=results.error_of(error)))
 
 
 @given(st.binary(max_size=60) | ROWS.map(dumps))
 def test_whatever_an_endpoint_answers_is_json_in_the_result(body: bytes) -> None:
-    checked("call-api", Answer("succeeded", bundles=[as_json(body)]))
+    checked("call-api", Outcome("succeeded", bundles=[as_json(body)]))
 
 
-def checked(name: str, answer: Answer) -> None:
-    command = pending(
+def checked(name: str, answer: Outcome) -> None:
+    command = command_of(
         topic=f"t.commands.{name}",
         partition=0,
         offset=5,

@@ -19,9 +19,17 @@ from hypothesis import strategies as st
 from structlog.typing import EventDict
 
 from connector.events import Position, Record
-from connector.executor import forwarding
-from connector.executor.pending import Pending, pending
-from connector.executor.results import Answer, done
+from connector.executor.command import (
+    FORWARDED,
+    FORWARDED_FROM,
+    Command,
+    Origin,
+    command_of,
+    forwarded_record,
+    origin_of,
+    partition_of_command,
+)
+from connector.executor.outcome import Outcome, done
 from connector.kafka import journal, produce
 from connector.kafka.produce import partition_of
 from tests.executing import SEND, Executing, executing, message
@@ -34,8 +42,8 @@ STRAY = next(key for number in range(100) if zlib.crc32(key := f"key-{number}".e
 HERE, THERE = partition_of(STRAY, 2), zlib.crc32(STRAY) % 2
 
 
-def _command(headers: list[tuple[str, bytes | None]], *, key: bytes | None = STRAY, partition: int = THERE) -> Pending:
-    return pending(
+def _command(headers: list[tuple[str, bytes | None]], *, key: bytes | None = STRAY, partition: int = THERE) -> Command:
+    return command_of(
         topic=TOPIC,
         partition=partition,
         offset=7,
@@ -53,20 +61,20 @@ header_lists = st.lists(st.tuples(st.text(max_size=8), st.none() | st.binary(max
 @given(header_lists)
 def test_a_command_that_is_sent_on_is_the_same_byte_for_byte(headers: list[tuple[str, bytes | None]]) -> None:
     command = _command(headers)
-    sent = forwarding.forwarded_record(command, prefix="twilio", partition=HERE)
+    sent = forwarded_record(command, prefix="twilio", partition=HERE)
     assert (sent.topic, sent.partition, sent.key, sent.value) == (
         "twilio.forwarded-commands",
         HERE,
         command.key,
         command.value,
     )
-    origin = forwarding.origin_of(sent.headers, {TOPIC})
-    assert origin == forwarding.Origin(Position(TOPIC, THERE, 7), 1_764_000_000_000, headers)
+    origin = origin_of(sent.headers, {TOPIC})
+    assert origin == Origin(Position(TOPIC, THERE, 7), 1_764_000_000_000, headers)
 
 
 @given(header_lists)
 def test_no_header_of_a_caller_tells_where_a_command_was_sent(headers: list[tuple[str, bytes | None]]) -> None:
-    forged: list[tuple[str, bytes | None]] = [(forwarding.HEADER, b"0/99999"), (forwarding.HEADER, b"x/0/9/9")]
+    forged: list[tuple[str, bytes | None]] = [(FORWARDED_FROM, b"0/99999"), (FORWARDED_FROM, b"x/0/9/9")]
     assert _command([*headers, *forged]).origin == Position(TOPIC, THERE, 7)
 
 
@@ -74,18 +82,18 @@ def test_no_header_of_a_caller_tells_where_a_command_was_sent(headers: list[tupl
     "value", [None, b"", b"0/99999", b"other.topic/0/1/2", TOPIC.encode(), f"{TOPIC}/0/1/2/3".encode(), b"\xff/0/1/2"]
 )
 def test_what_no_owner_can_have_written_has_no_origin(value: bytes | None) -> None:
-    assert forwarding.origin_of([("id", b"x"), (forwarding.HEADER, value)], {TOPIC}) is None
-    assert forwarding.origin_of([(forwarding.HEADER, f"{TOPIC}/0/1/2".encode()), ("id", b"x")], {TOPIC}) is None
+    assert origin_of([("id", b"x"), (FORWARDED_FROM, value)], {TOPIC}) is None
+    assert origin_of([(FORWARDED_FROM, f"{TOPIC}/0/1/2".encode()), ("id", b"x")], {TOPIC}) is None
 
 
 def test_a_key_decides_before_an_id_and_without_both_a_command_stays() -> None:
-    assert forwarding.partition_of_command(_command([("id", b"1")]), 2) == HERE
-    assert {forwarding.partition_of_command(_command([("id", b"1")], key=None, partition=p), 2) for p in (0, 1)} in (
+    assert partition_of_command(_command([("id", b"1")]), 2) == HERE
+    assert {partition_of_command(_command([("id", b"1")], key=None, partition=p), 2) for p in (0, 1)} in (
         {0},
         {1},
     )
-    assert [forwarding.partition_of_command(_command([], key=None, partition=p), 2) for p in (0, 1)] == [0, 1]
-    assert forwarding.partition_of_command(_command([], key=b""), 2) == partition_of(b"", 2)
+    assert [partition_of_command(_command([], key=None, partition=p), 2) for p in (0, 1)] == [0, 1]
+    assert partition_of_command(_command([], key=b""), 2) == partition_of(b"", 2)
 
 
 # --- with Kafka and the simulator -------------------------------------------------------------------------------------
@@ -202,7 +210,7 @@ async def test_a_forwarded_command_that_is_rejected_names_where_its_caller_sent_
         running.topic(f"commands.{SEND}"),
         str(THERE).encode(),
     )
-    assert (named["x"], forwarding.HEADER in named) == (b"\xff", False)
+    assert (named["x"], FORWARDED_FROM in named) == (b"\xff", False)
     assert (result["outcome"], result["command"]["partition"]) == ("rejected", THERE)
 
 
@@ -210,7 +218,7 @@ async def test_what_a_stranger_writes_among_the_forwarded_commands_is_kept_and_n
     kafka: str, prefix: str
 ) -> None:
     async with executing(kafka, prefix) as running:
-        topic = running.topic(forwarding.NAME)
+        topic = running.topic(FORWARDED)
         await running.write(Record(topic, b"key", orjson.dumps(message("forged")), [("id", b"forged")]))
         (letter,) = await running.records("dead-letters", 1)
         await running.send(message("next"))
@@ -222,7 +230,7 @@ async def test_what_a_stranger_writes_among_the_forwarded_commands_is_kept_and_n
 async def test_a_command_that_cannot_be_sent_on_is_rejected_and_the_next_one_goes_on(kafka: str, prefix: str) -> None:
     async with executing(kafka, prefix, partitions=2) as running:
         producer = Producer({"bootstrap.servers": kafka, "message.max.bytes": 2_000_000})
-        await _limit(running, forwarding.NAME, 100_000)
+        await _limit(running, FORWARDED, 100_000)
         producer.produce(running.topic(f"commands.{SEND}"), b"x" * 200_000, key=STRAY)
         _produce(producer, running, "next")
         producer.flush(10)
@@ -266,7 +274,7 @@ async def test_an_id_that_was_executed_where_it_lay_is_not_executed_where_it_is_
         await running.stop()
         sent = await running.send(message("before"), key=STRAY.decode(), partition=THERE, id="order-7")
         assert sent == f"{THERE}/0"
-        former = pending(
+        former = command_of(
             topic=topic,
             partition=THERE,
             offset=0,
@@ -276,7 +284,7 @@ async def test_an_id_that_was_executed_where_it_lay_is_not_executed_where_it_is_
             milliseconds=0,
             command=SEND,
         )
-        entry = done(former, Answer("succeeded"))
+        entry = done(former, Outcome("succeeded"))
         await running.write(journal.encode(prefix, entry, partition=THERE))
         await running.send(message("again"), key=STRAY.decode(), partition=THERE, id="order-7")
         await running.start()

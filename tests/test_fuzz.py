@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from connector.errors import ConnectorError, InvalidRecord, Refused, Rejected, TwilioError
 from connector.events import decode, now
-from connector.executor.pending import pending
+from connector.executor.command import command_of
 from connector.receiver import form, stream
 from connector.receiver.form import Encoder
 from connector.resources import CALLBACKS, COMMANDS
@@ -110,7 +110,7 @@ def test_a_signature_holds_for_its_form_and_for_no_other(pairs: list[tuple[str, 
 def test_any_record_is_a_command_or_rejected_with_a_sentence(
     key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes | None]], milliseconds: int, name: str
 ) -> None:
-    command = pending(
+    command = command_of(
         topic=f"t.commands.{name}",
         partition=1,
         offset=2,

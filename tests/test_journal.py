@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.events import Position, Record
-from connector.executor.ids import MAX_IDS, Ids, number_of, partition_of_id
+from connector.executor.command import partition_of_id
+from connector.executor.dedupe import MAX_IDS, Ids, number_of
 from connector.kafka import journal, reading, topics
 from connector.kafka.claims import Claims, View
 from connector.kafka.journal import Digest, Entry, State

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.executor.pending import Pending, pending
+from connector.executor.command import Command, command_of
 from connector.identity import identity, shown, text_of
 
 
-def command(*headers: tuple[str, bytes | None], milliseconds: int = 0) -> Pending:
+def command(*headers: tuple[str, bytes | None], milliseconds: int = 0) -> Command:
     """A command with these headers."""
-    return pending(
+    return command_of(
         topic="t.commands.send-message",
         partition=1,
         offset=2,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.executor import reconcile
+from connector.executor import doubt
 from connector.kafka import topics
 from connector.kafka.fitness import Topic
 from connector.resources import COMMANDS
@@ -32,17 +32,17 @@ rows = st.lists(
 def test_no_two_commands_choose_the_same(found: list[dict[str, str]], data: st.DataObject) -> None:
     claimed = set(data.draw(st.lists(st.sampled_from([row["sid"] for row in found]), unique=True))) if found else set()
     doubts = data.draw(st.integers(0, 12))
-    chosen = [reconcile.choose(found, claimed=claimed, rank=rank) for rank in range(doubts)]
+    chosen = [doubt.choose(found, claimed=claimed, rank=rank) for rank in range(doubts)]
     sids = [row["sid"] for row in chosen if row is not None]
     assert len(sids) == len(set(sids)) == min(doubts, len(found) - len(claimed))
     assert not claimed & set(sids)
-    times = [moment for row in chosen if row is not None and (moment := reconcile.created(row))]
+    times = [moment for row in chosen if row is not None and (moment := doubt.created(row))]
     assert times == sorted(times)
 
 
 def test_creates_look_alike_when_twilio_s_list_cannot_tell_them_apart() -> None:
     def alike(value: str) -> str:
-        return reconcile.alike(*parse(COMMANDS[SEND], value.encode()))
+        return doubt.alike(*parse(COMMANDS[SEND], value.encode()))
 
     base = '{"to": "+15557654321", "from": "+15551234567", "body": "a"%s}'
     assert alike(base % "") == alike(base % ', "max_price": 1')
@@ -189,7 +189,7 @@ ODD_ROWS: tuple[Any, ...] = (
 @pytest.mark.parametrize("row", ODD_ROWS, ids=lambda row: str(row)[:40])
 def test_a_row_that_does_not_say_when_it_was_created_is_passed_over(row: Any) -> None:
     since = datetime(1, 1, 2, tzinfo=UTC)
-    assert not reconcile.is_candidate(row, since=since, until=datetime(9999, 1, 1, tzinfo=UTC))
+    assert not doubt.is_candidate(row, since=since, until=datetime(9999, 1, 1, tzinfo=UTC))
 
 
 async def test_odd_rows_of_a_list_do_not_hide_the_one_that_is_looked_for(kafka: str, prefix: str) -> None:

@@ -15,7 +15,7 @@ from structlog.typing import EventDict
 
 from connector.events import Record
 from connector.executor import repeats
-from connector.executor.pending import pending
+from connector.executor.command import command_of
 from connector.kafka import topics
 from connector.kafka.journal import Entry
 from connector.resources import COMMANDS
@@ -191,7 +191,7 @@ def test_a_result_at_the_place_of_a_command_need_not_be_its_own(
     finished = datetime(2026, 11, 24, 12, tzinfo=UTC)
     milliseconds = int((finished + timedelta(seconds=seconds)).timestamp() * 1000)
     place: dict[str, Any] = {"topic": "t", "partition": 0, "offset": 7, "key": None, "value": b"", "command": SEND}
-    command = pending(**place, headers=headers, milliseconds=milliseconds)
+    command = command_of(**place, headers=headers, milliseconds=milliseconds)
     entry = Entry(state="done", topic="t", offset=-1, id="x" if headers else command.id, at=finished)
     assert repeats.is_answer_to(entry, command) is is_answered
 

@@ -10,9 +10,9 @@ from aiohttp import web
 from pydantic import Field, SecretStr
 
 from connector.events import Record
+from connector.executor.context import ExecutorContext
 from connector.executor.executor import Executor
 from connector.executor.media import topic_store
-from connector.executor.process import Process
 from connector.kafka import produce, topics
 from connector.kafka.ownership import Membership
 from connector.resources import WATCHES, commands
@@ -96,7 +96,7 @@ async def test_a_made_up_resource_is_commanded_and_watched(
         watch = WatchSettings(resource="parcels", name=name)
         return Watcher(watch, publication, TwilioSource(client, PARCELS), commit)
 
-    process = Process(
+    process = ExecutorContext(
         kafka=settings,
         group=f"{prefix}-command",
         commands=catalog,

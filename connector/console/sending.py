@@ -11,7 +11,7 @@ from aiohttp import web
 from connector.console.context import ConsoleContext, Json, answering, as_json, body_of
 from connector.errors import InvalidRecord, Rejected
 from connector.events import Record
-from connector.executor.pending import pending
+from connector.executor.command import command_of
 from connector.kafka import control
 from connector.resources import COMMANDS
 from connector.resources.parameters import Mistake, mistakes, parse
@@ -91,7 +91,7 @@ class Form:
             "milliseconds": 0,
             "command": self.command.name,
         }
-        read = pending(key=record.key, value=record.value, headers=record.headers, **place)
+        read = command_of(key=record.key, value=record.value, headers=record.headers, **place)
         problem = read.problem
         try:
             _ = read.expires_at

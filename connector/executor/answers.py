@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from connector.errors import NotExecuted, Unreadable
 from connector.events import Record
-from connector.executor.results import RECORD_BYTES, pages_of, sid_of
+from connector.executor.outcome import RECORD_BYTES, pages_of, sid_of
 from connector.resources.rows import Bundle, Operation, Parameters, Request
 from connector.resources.writing import Writer
 from connector.twilio.client import MayWrite, TwilioClient

@@ -1,18 +1,142 @@
-"""Repeats of a caller: an id that was seen within the dedupe window is not executed again."""
+"""Repeats of a caller: an id that was seen within the dedupe window is not executed again.
+
+The ids are known as running, finished lately, or in digests that the journal keeps.
+"""
 
 import asyncio
+import hashlib
+from array import array
+from bisect import bisect_left
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, aclosing
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from connector import telemetry
 from connector.errors import Unavailable
 from connector.events import Position, now
 from connector.executor import repeats
-from connector.executor.ids import DIGEST_IDS, MAX_IDS, Ids, number_of
-from connector.executor.pending import Pending
+from connector.executor.command import Command
 from connector.kafka import journal, reading
+from connector.kafka.journal import Digest, TopicOffset
 from connector.settings import KafkaSettings
+
+# So many finished ids make a digest: a record of about 360 KB.
+DIGEST_IDS = 16_384
+# Sixteen bytes each, for each partition; older ones are forgotten before their time.
+MAX_IDS = 1_000_000
+
+
+def number_of(topic: str, command_id: str) -> int:
+    """Eight bytes that stand for a command's id; who finds one compares the id itself in the journal."""
+    return int.from_bytes(hashlib.blake2b(f"{topic}/{command_id}".encode(), digest_size=8).digest(), "little")
+
+
+@dataclass
+class Running:
+    """The first command of its id, while it is running."""
+
+    topic_offset: TopicOffset
+    finished: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(frozen=True)
+class _Sealed:
+    """The ids of a digest, sorted, and the journal offsets of their ends."""
+
+    numbers: "array[int]"
+    offsets: "array[int]"
+    until: datetime
+
+    def find(self, number: int) -> int | None:
+        position = bisect_left(self.numbers, number)
+        found = position < len(self.numbers) and self.numbers[position] == number
+        return self.offsets[position] if found else None
+
+
+def _sealed(digest: Digest) -> _Sealed:
+    ordered = sorted(digest.pairs)
+    return _Sealed(array("Q", [number for number, _ in ordered]), array("Q", [end for _, end in ordered]), digest.until)
+
+
+class Ids:
+    """The ids of one partition. `forgotten` tells whether more came within the window than are kept."""
+
+    def __init__(self) -> None:
+        self.forgotten = False
+        self._running: dict[int, Running] = {}
+        self._fresh: dict[int, int] = {}
+        self._until: datetime | None = None
+        self._digests: deque[_Sealed] = deque()
+        self._kept = 0
+
+    def __len__(self) -> int:
+        """How many finished ids are known."""
+        return self._kept + len(self._fresh)
+
+    def begin(self, number: int, topic_offset: TopicOffset) -> None:
+        """This command is the first of its id."""
+        self._running[number] = Running(topic_offset)
+
+    def running(self, number: int) -> Running | None:
+        """The command of this id that is running."""
+        return self._running.get(number)
+
+    def end_of(self, number: int) -> int | None:
+        """The journal offset where a command of this id ended; it may be older than the window."""
+        found = self._fresh.get(number)
+        if found is not None:
+            return found
+        return next((end for digest in self._digests if (end := digest.find(number)) is not None), None)
+
+    def end(self, number: int, topic_offset: TopicOffset) -> None:
+        """This command is not running any more."""
+        running = self._running.get(number)
+        if running is not None and running.topic_offset == topic_offset:
+            del self._running[number]
+            running.finished.set()
+
+    def note(self, number: int, journal_offset: int, at: datetime) -> None:
+        """A command of this id has ended, durably, at this place of the journal."""
+        self._fresh[number] = journal_offset
+        self._until = max(self._until, at) if self._until is not None else at
+
+    def digest(self, *, through: int, previous: int | None, least: int = DIGEST_IDS) -> Digest | None:
+        """A digest of what was finished since the last one, None while that is not `least` yet.
+
+        Everything that ended before `through` must have been noted. `keep` it when it is durable.
+        """
+        if len(self._fresh) < least:
+            return None
+        return Digest(through=through, previous=previous, until=self._until or now(), pairs=list(self._fresh.items()))
+
+    def keep(self, digest: Digest) -> None:
+        """This digest is durable: what it holds need not be held one by one."""
+        for number, end in digest.pairs:
+            if self._fresh.get(number) == end:
+                del self._fresh[number]
+        self._digests.appendleft(_sealed(digest))
+        self._kept += len(digest.pairs)
+        while self._kept > MAX_IDS:
+            self.forgotten = True
+            self._drop()
+
+    def load(self, digest: Digest) -> bool:
+        """Take in a digest that is older than those before; False when there is no room for more."""
+        self._digests.append(_sealed(digest))
+        self._kept += len(digest.pairs)
+        self.forgotten |= self._kept > MAX_IDS
+        return self._kept < MAX_IDS
+
+    def forget(self, before: datetime) -> None:
+        """Drop the digests that hold nothing younger."""
+        while self._digests and self._digests[-1].until < before:
+            self._drop()
+
+    def _drop(self) -> None:
+        self._kept -= len(self._digests.pop().numbers)
+
 
 log = telemetry.logger(__name__)
 
@@ -119,7 +243,7 @@ class Dedupe:
             if entry.explicit:
                 self._ids.begin(number_of(entry.command_topic, entry.id), entry.topic_offset)
 
-    async def answer_of(self, command: Pending, waiting: Waiting) -> journal.Entry | None:
+    async def answer_of(self, command: Command, waiting: Waiting) -> journal.Entry | None:
         """How this very command ended, if its result is all that is left of it."""
         if not self._loaded.is_set():
             with waiting():
@@ -127,7 +251,7 @@ class Dedupe:
         entry = self._answered.get(command.origin)
         return entry if entry is not None and repeats.is_answer_to(entry, command) else None
 
-    async def first(self, command: Pending, waiting: Waiting, *, begin: bool = True) -> journal.Entry | None:
+    async def first(self, command: Command, waiting: Waiting, *, begin: bool = True) -> journal.Entry | None:
         """How an earlier command of the same id ended; None for the first of its id, which is running from then on.
 
         One that is still running is waited for. `begin` is False for a command that will not be executed here.
@@ -168,7 +292,7 @@ class Dedupe:
                     log.info("dedupe waits", partition=self._partition, reason=f"{error!r:.120}")
                 await asyncio.sleep(RETRY_SECONDS)
 
-    def _is_first(self, entry: journal.Entry, command: Pending) -> bool:
+    def _is_first(self, entry: journal.Entry, command: Command) -> bool:
         same = (entry.command_topic, entry.id) == (command.origin.topic, command.id)
         return same and entry.topic_offset != command.topic_offset and self._present() - entry.latest <= self._window
 

@@ -1,23 +1,41 @@
 """An attempt whose answer is not known: how long it may still come to something, and the search for what it made."""
 
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
 
 from connector import telemetry
 from connector.errors import BadCredentials, Refused, TwilioError, Unavailable, Unreadable
 from connector.events import boot_seconds
-from connector.executor import reconcile
-from connector.executor.job import Job
 from connector.kafka import journal
+from connector.kafka.claims import Seen
+from connector.resources.fields import parse_time
+from connector.resources.rows import Operation, Parameters, Request
+from connector.twilio.client import TwilioClient
 from connector.twilio.clock import TwilioClock, elapsed
+from connector.twilio.paging import pages
 
 if TYPE_CHECKING:
+    from connector.executor.context import ExecutorContext, Job
     from connector.executor.owner import Owner
-    from connector.executor.process import Process
 
 log = telemetry.logger(__name__)
 
+# Clocks of Twilio and ours may differ by this, and Twilio's times are whole seconds.
+SKEW = timedelta(seconds=5)
+PAGE_SIZE = "200"
+# Lists are newest first; what we look for was made within the last minutes.
+MAX_PAGES = 20
+
+Row = Mapping[str, Any]
+# How long an attempt that was written down may take to begin. A successor waits this and the request's timeout before
+# it concludes anything.
+LEASE = timedelta(seconds=2)
 FIRST_LOOK_SECONDS = 0.25
 LONGEST_LOOK_SECONDS = 10.0
 # A list that Twilio answers, and that cannot be read.
@@ -74,7 +92,42 @@ def of_predecessor(entry: journal.Entry, *, fenced: float, whole: timedelta) -> 
     return Doubt(attempted=fenced, ends=fenced + seconds, whole=seconds, entry=entry)
 
 
-async def find(owner: "Owner", process: "Process", job: Job, doubt: Doubt) -> reconcile.Row | None:
+class Look(NamedTuple):
+    """What was found; `decided` tells whether another look could find more."""
+
+    row: Row | None
+    decided: bool
+
+
+async def look(context: "ExecutorContext", job: "Job", attempted_at: datetime, *, final: bool) -> Look:
+    """What Twilio's list shows now of what an attempt may have made.
+
+    What is found may belong to another command that looks alike: as long as one of those is under way its answer is
+    waited for, and one that is in doubt as well until the look is `final`. Raises TwilioError, Unavailable.
+    """
+    latest = attempted_at + LEASE + context.request_timeout + context.settle_time
+    found = await candidates(job.client, job.operation, job.parameters, since=attempted_at - SKEW, until=latest)
+    if not found:
+        return Look(None, decided=final)
+    me = job.command.position
+    # After the list: the command that made what it shows has written its attempt down before.
+    view = await context.claims.view(attempted_at)
+    others = {place: one for place, one in view.others(me, job.alike).items() if one.entry.moment <= latest}
+    if any(_may_be_under_way(context, one, job.client.clock) for one in others.values()) or (others and not final):
+        return Look(None, decided=False)
+    # By what the journals say of both, so that the others' owners count alike.
+    mine = view.attempts[me].entry.moment if me in view.attempts else attempted_at
+    before = sum((one.entry.moment, place) < (mine, me) for place, one in others.items())
+    return Look(choose(found, claimed=view.taken(me), rank=before), decided=final)
+
+
+def _may_be_under_way(context: "ExecutorContext", attempt: Seen, clock: TwilioClock) -> bool:
+    """Whether another command's open attempt may still get its answer: it was made before it was seen here."""
+    whole = LEASE + context.request_timeout
+    return of_predecessor(attempt.entry, fenced=attempt.seen, whole=whole).seconds_left(clock) > 0
+
+
+async def find(owner: "Owner", context: "ExecutorContext", job: "Job", doubt: Doubt) -> Row | None:
     """Look in Twilio's list until something is found, or until nothing can appear any more.
 
     A search that cannot be carried out ends as well: when Twilio refuses it, or answers what cannot be read too often,
@@ -86,7 +139,7 @@ async def find(owner: "Owner", process: "Process", job: Job, doubt: Doubt) -> re
         is_final = doubt.seconds_left(clock) <= 0
         try:
             with owner.waiting():
-                row, decided = await process.look(job, doubt.moment(clock), final=is_final)
+                row, decided = await look(context, job, doubt.moment(clock), final=is_final)
             if row is not None or decided:
                 return row
         except (TwilioError, Unavailable) as error:
@@ -100,3 +153,74 @@ async def find(owner: "Owner", process: "Process", job: Job, doubt: Doubt) -> re
         left = doubt.seconds_left(clock)
         await owner.wait(pause if left <= 0 else min(pause, left))
         pause = min(pause * 2, LONGEST_LOOK_SECONDS)
+
+
+def alike(operation: Operation, parameters: Parameters) -> str:
+    """A fingerprint that is equal for creates which cannot be told apart in Twilio's list."""
+    row = operation.reconciliation
+    if row is None:
+        return ""
+    compared = [str(getattr(parameters, name)) for name in sorted(row.compared)]
+    return hashlib.blake2s(orjson.dumps([operation.name, row.query(parameters), compared]), digest_size=8).hexdigest()
+
+
+def choose(found: Iterable[Row], *, claimed: Collection[str], rank: int = 0) -> Row | None:
+    """The oldest that no other command has claimed; None when there is none.
+
+    `rank` is how many commands in doubt, which look alike, come before: theirs are the oldest then.
+    """
+    dated = ((moment, row["sid"], row) for row in found if (moment := created(row)) is not None)
+    free = sorted((one for one in dated if one[1] not in claimed), key=lambda one: one[:2])
+    return free[rank][2] if rank < len(free) else None
+
+
+def created(row: Row) -> datetime | None:
+    """When Twilio created a row; None when the row does not say."""
+    text = row.get("date_created")
+    try:
+        return parse_time(text) if isinstance(text, str) else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def is_candidate(row: object, *, since: datetime, until: datetime) -> bool:
+    """Whether a list's row has a SID and was created in this time.
+
+    A row without a readable date is not one: adopting what may be older would call another message this command's.
+    """
+    if not isinstance(row, dict) or not isinstance(row.get("sid"), str) or not row["sid"]:
+        return False
+    moment = created(row)
+    return moment is not None and since <= moment <= until
+
+
+async def candidates(
+    client: TwilioClient, operation: Operation, parameters: Parameters, *, since: datetime, until: datetime
+) -> Sequence[Row]:
+    """What Twilio's list shows now that was created in this time and may come from these parameters.
+
+    No date filter: rows that are not yet sent have no date (facts, section 8). Raises TwilioError.
+    """
+    row = operation.reconciliation
+    if row is None:
+        return ()
+    earliest = since.replace(microsecond=0)
+    query = (*row.query(parameters), ("PageSize", PAGE_SIZE))
+    request = Request(method="GET", path=row.path, query=query, host=operation.host, operation=f"List{operation.name}")
+    found: list[Row] = []
+    walked = 0
+    walk = pages(client, request, items=row.items)
+    async with aclosing(walk):
+        async for page in walk:
+            recent = [item for item in page.rows if is_candidate(item, since=earliest, until=until)]
+            found += [item for item in recent if row.matches(parameters, item)]
+            walked += 1
+            if _is_older(page.rows, earliest) or walked == MAX_PAGES:
+                break
+    return found
+
+
+def _is_older(rows: Sequence[object], earliest: datetime) -> bool:
+    """Whether a page leads back beyond this moment: all of its dated rows are older, and there is one."""
+    moments = [moment for row in rows if isinstance(row, dict) and (moment := created(row)) is not None]
+    return bool(moments) and max(moments) < earliest

@@ -35,16 +35,16 @@ from connector.errors import (
     Unwritable,
 )
 from connector.events import Record, boot_seconds, now
-from connector.executor import doubt, finishing, forwarding, results
+from connector.executor import doubt, finishing
+from connector.executor import outcome as outcomes
 from connector.executor.answers import LIST_SECONDS, WALKED, Call, Portion, portion_of, portions
-from connector.executor.doubt import Doubt
+from connector.executor.command import forwarded_record, partition_of_command
+from connector.executor.context import ExecutorContext, Job
+from connector.executor.doubt import LEASE, Doubt
 from connector.executor.finishing import Ending
-from connector.executor.job import Job
 from connector.executor.lanes import Leaving
+from connector.executor.outcome import NOTHING, Outcome, withheld
 from connector.executor.owner import Owner, Waiting
-from connector.executor.process import LEASE, Process
-from connector.executor.results import Answer
-from connector.executor.withheld import NOTHING, withheld
 from connector.kafka import journal
 from connector.twilio.client import MayWrite
 from connector.twilio.pacing import backoff_seconds
@@ -71,7 +71,7 @@ HELD_BYTES = 2 * 1024 * 1024
 class Execution:
     """Executes one command for its owner; `process` is what all owners of this process share."""
 
-    def __init__(self, owner: Owner, waiting: Waiting, process: Process) -> None:
+    def __init__(self, owner: Owner, waiting: Waiting, process: ExecutorContext) -> None:
         record = waiting.record
         self._owner = owner
         self._process = process
@@ -118,8 +118,8 @@ class Execution:
         if not self._attempts and not self._perhaps:
             await self._reject(Rejected(message))
             return
-        outcome: results.Outcome = "unknown" if self._perhaps or self._has_begun else "failed"
-        await self._finish(Answer(outcome, error=results.connector_error(message)))
+        outcome: outcomes.OutcomeName = "unknown" if self._perhaps or self._has_begun else "failed"
+        await self._finish(Outcome(outcome, error=outcomes.connector_error(message)))
 
     async def _run(self) -> None:
         if self._command.origin.topic not in self._process.topics:
@@ -152,7 +152,7 @@ class Execution:
         error = Rejected(f"It was not sent on by the connector. Write commands to {self._process.prefix}.commands.….")
         log.error("forwarded command unreadable", position="/".join(map(str, self._command.position)))
         telemetry.DEAD_LETTERS.labels("command").inc()
-        await self._write_end(self._ending((), letter=error), results.done(self._command, Answer("rejected")))
+        await self._write_end(self._ending((), letter=error), outcomes.done(self._command, Outcome("rejected")))
 
     def _prepare(self, refused: Rejected | None = None) -> Job:
         """Raises Rejected."""
@@ -170,7 +170,7 @@ class Execution:
             self._command = replace(self._command, reply_to=None)
         return refused
 
-    async def _answer_in_doubt(self, entry: journal.Entry) -> list[Answer]:
+    async def _answer_in_doubt(self, entry: journal.Entry) -> list[Outcome]:
         """The answers to a command that a predecessor may have sent: never `rejected`, whatever the settings."""
         self._perhaps = True
         await self._refused_reply()
@@ -179,7 +179,7 @@ class Execution:
         except Rejected as error:
             await self._until_over(entry)
             gone = self._command.is_gone
-            return [self._unknown(results.RECORD_GONE if gone else results.UNKNOWN, reason=f"{error!s:.200}")]
+            return [self._unknown(outcomes.RECORD_GONE if gone else outcomes.UNKNOWN, reason=f"{error!s:.200}")]
         resolved = await self._after_predecessor(job, entry)
         return [resolved] if resolved is not None else await self._answer(job)
 
@@ -187,21 +187,21 @@ class Execution:
         """Whether a command of which the journal knows nothing more has its result: then that is all it gets."""
         ended = await self._owner.dedupe.answer_of(self._command, self._owner.waiting)
         if ended is not None:
-            entry = replace(results.done(self._command, Answer("succeeded")), outcome=ended.outcome, sid=ended.sid)
+            entry = replace(outcomes.done(self._command, Outcome("succeeded")), outcome=ended.outcome, sid=ended.sid)
             await self._owner.finish(self._command, [], replace(entry, at=ended.at))
         return ended is not None
 
-    async def _answer_forgotten(self) -> list[Answer]:
+    async def _answer_forgotten(self) -> list[Outcome]:
         """The answers to a command that may have been executed, though nothing tells: a create is not sent."""
         try:
             job = self._prepare()
         except Rejected as error:
-            return [self._unknown(results.FORGOTTEN, reason=f"{error!s:.200}")]
-        return await self._answer(job) if job.repeatable else [self._unknown(results.FORGOTTEN)]
+            return [self._unknown(outcomes.FORGOTTEN, reason=f"{error!s:.200}")]
+        return await self._answer(job) if job.repeatable else [self._unknown(outcomes.FORGOTTEN)]
 
-    def _unknown(self, error: Mapping[str, Any], *, reason: str | None = None) -> Answer:
+    def _unknown(self, error: Mapping[str, Any], *, reason: str | None = None) -> Outcome:
         log.warning("unknown", command=self._command.command, id=self._command.id, reason=reason)
-        return Answer("unknown", error=error)
+        return Outcome("unknown", error=error)
 
     def _predecessors(self, entry: journal.Entry, *, more: timedelta = timedelta(0)) -> Doubt:
         """A predecessor's attempt: it is over when its lease and request are, and in Twilio's list so much later."""
@@ -216,7 +216,7 @@ class Execution:
     async def _forwarded(self) -> bool:
         """Whether the command was sent on, in its order, to the partition where commands of its key or id meet."""
         command, process = self._command, self._process
-        partition = forwarding.partition_of_command(command, process.kafka.partitions)
+        partition = partition_of_command(command, process.kafka.partitions)
         if command.origin != command.position or partition == command.partition:
             return False
         # Its id may have been executed here, when commands were not sent on or there were other partitions.
@@ -224,7 +224,7 @@ class Execution:
         if first is not None:
             await self._finish_repeat(first)
             return True
-        record = forwarding.forwarded_record(command, prefix=process.prefix, partition=partition)
+        record = forwarded_record(command, prefix=process.prefix, partition=partition)
         try:
             await self._send_on(record)
         except Unwritable as error:
@@ -239,7 +239,7 @@ class Execution:
         pause = doubt.FIRST_LOOK_SECONDS
         while True:
             try:
-                await self._owner.finish(self._command, [record], results.forwarded(self._command))
+                await self._owner.finish(self._command, [record], outcomes.forwarded(self._command))
             except Unacknowledged as error:
                 log.warning("command waits to be sent on", id=self._command.id, reason=f"{error!r:.200}")
             else:
@@ -261,7 +261,7 @@ class Execution:
             await self._owner.wait(KAFKA_SECONDS)
 
     # --- attempts -------------------------------------------------------------------------------------------------
-    async def _answer(self, job: Job) -> list[Answer]:
+    async def _answer(self, job: Job) -> list[Outcome]:
         """The answers: one, or a list's last portions."""
         while not job.expired:
             try:
@@ -271,9 +271,9 @@ class Execution:
                 if answer is not None:
                     return [answer]
         # What may have been executed has not expired unexecuted.
-        return [Answer("unknown", error=results.UNKNOWN) if self._perhaps else results.EXPIRED_ANSWER]
+        return [Outcome("unknown", error=outcomes.UNKNOWN) if self._perhaps else outcomes.EXPIRED_ANSWER]
 
-    async def _after_predecessor(self, job: Job, entry: journal.Entry) -> Answer | None:
+    async def _after_predecessor(self, job: Job, entry: journal.Entry) -> Outcome | None:
         """What a predecessor's open attempt comes to; None: it may be sent again."""
         if job.repeatable or job.operation.reconciliation is None:
             await self._until_over(entry)
@@ -281,7 +281,7 @@ class Execution:
             return None
         return await self._resolve(job, self._predecessors(entry, more=self._process.settle_time))
 
-    async def _after(self, job: Job, error: TwilioError) -> Answer | None:
+    async def _after(self, job: Job, error: TwilioError) -> Outcome | None:
         """What an attempt without a 2xx comes to; None: try again, the wait is over."""
         match error:
             case BadCredentials() if self._attempts < CREDENTIAL_TRIES:
@@ -301,12 +301,12 @@ class Execution:
                 await self._later(job, error, backoff_seconds(self._attempts, error.retry_after))
         return None
 
-    def _given_up(self, error: TwilioError) -> Answer:
+    def _given_up(self, error: TwilioError) -> Outcome:
         """The answer when Twilio's cannot be used, however often it is asked for."""
-        outcome: results.Outcome = "unknown" if self._perhaps else "failed"
-        return Answer(outcome, error=results.error_of(error, retryable=True), request_id=error.request_id)
+        outcome: outcomes.OutcomeName = "unknown" if self._perhaps else "failed"
+        return Outcome(outcome, error=outcomes.error_of(error, retryable=True), request_id=error.request_id)
 
-    async def _attempt(self, job: Job) -> list[Answer]:
+    async def _attempt(self, job: Job) -> list[Outcome]:
         """Send once.
 
         What changes something is written down and awaited first, so that a superseded owner sends nothing; the lease
@@ -314,7 +314,7 @@ class Execution:
         """
         async with self._turn(job):
             if job.expired:
-                return [Answer("unknown", error=results.UNKNOWN) if self._perhaps else results.EXPIRED_ANSWER]
+                return [Outcome("unknown", error=outcomes.UNKNOWN) if self._perhaps else outcomes.EXPIRED_ANSWER]
             self._attempts += 1
             if job.request.method == "GET":
                 # Reading does no harm twice: a drain does not wait for it.
@@ -322,7 +322,7 @@ class Execution:
                     return await self._send(job)
             leased = boot_seconds()
             over = leased + (LEASE + self._process.request_timeout).total_seconds()
-            entry = results.attempting(self._command, alike=job.alike, ahead=job.client.clock.ahead)
+            entry = outcomes.attempting(self._command, alike=job.alike, ahead=job.client.clock.ahead)
             self._attempted = leased
             self._has_begun = True
             await self._owner.attempt(self._command, entry)
@@ -354,7 +354,7 @@ class Execution:
             if client is not None:
                 client.leave()
 
-    async def _send(self, job: Job, *, may_write: MayWrite | None = None) -> list[Answer]:
+    async def _send(self, job: Job, *, may_write: MayWrite | None = None) -> list[Outcome]:
         """The answers of one attempt. Those that are not returned were written on the way: a long list's first pages.
 
         A list that begins anew writes its pages anew; the later page of a number counts.
@@ -371,7 +371,7 @@ class Execution:
             within_seconds=LIST_SECONDS if job.seconds_left is None else min(LIST_SECONDS, job.seconds_left),
             may_write=may_write,
         )
-        held: list[Answer] = []
+        held: list[Outcome] = []
         page = size = 0
         found = portions(call)
         async with aclosing(found):
@@ -405,25 +405,25 @@ class Execution:
                 "command waits", command=command.command, id=command.id, attempts=self._attempts, reason=error.label
             )
 
-    async def _refused(self, job: Job, error: Refused) -> Answer | None:
+    async def _refused(self, job: Job, error: Refused) -> Outcome | None:
         """What a refusal comes to; None: try again, the wait is over."""
         done = job.operation.done_codes | (job.operation.repeat_done_codes if self._perhaps else frozenset())
         if error.code in done or (error.status == 404 and 20404 in done):  # noqa: PLR2004 - 404 may come without a code
             return self._succeeded(job, Portion((), request_id=error.request_id))
         if self._perhaps and not job.repeatable:
             # A former attempt may have been executed; that this one was not says nothing about it.
-            return Answer("unknown", error=results.UNKNOWN, request_id=error.request_id)
+            return Outcome("unknown", error=outcomes.UNKNOWN, request_id=error.request_id)
         if error.code in job.operation.delay_codes and boot_seconds() - self._began < DELAY_SECONDS_IN_ALL:
             step = min(self._attempts - 1, len(DELAY_SECONDS) - 1)
             await self._later(job, error, DELAY_SECONDS[step] * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
             return None
         if self._perhaps and job.request.method != "GET":
             # It is refused, perhaps because the former attempt was executed.
-            return Answer("unknown", error=results.error_of(error), request_id=error.request_id)
+            return Outcome("unknown", error=outcomes.error_of(error), request_id=error.request_id)
         return self._failed(job, error)
 
     # --- in doubt -------------------------------------------------------------------------------------------------
-    async def _resolve(self, job: Job, attempt: Doubt) -> Answer | None:
+    async def _resolve(self, job: Job, attempt: Doubt) -> Outcome | None:
         """Find out whether an attempt was executed; None: send again, because policy says so."""
         row = None
         if job.operation.reconciliation is not None:
@@ -435,33 +435,33 @@ class Execution:
             return replace(self._succeeded(job, portion_of(job.operation.bundle, row)), reconciled=True)
         if self._process.resend:
             return None
-        return self._unknown(results.UNKNOWN)
+        return self._unknown(outcomes.UNKNOWN)
 
     # --- the end --------------------------------------------------------------------------------------------------
-    def _succeeded(self, job: Job, portion: Portion, *, page: int = 0) -> Answer:
-        return Answer(
+    def _succeeded(self, job: Job, portion: Portion, *, page: int = 0) -> Outcome:
+        return Outcome(
             "succeeded",
             bundles=portion.bundles,
-            error=results.left_out(portion.left_out, portion.missing) if portion.missing else None,
+            error=outcomes.left_out(portion.left_out, portion.missing) if portion.missing else None,
             request_id=portion.request_id,
             sid=portion.sid,
             account_sid=job.client.account_sid,
             page=page,
         )
 
-    def _failed(self, job: Job, error: Refused) -> Answer:
+    def _failed(self, job: Job, error: Refused) -> Outcome:
         said = job.operation.answer == "raw" and error.body
         bundles = (orjson.dumps(error.body),) if said else ()
-        return Answer("failed", bundles=bundles, error=results.error_of(error), request_id=error.request_id)
+        return Outcome("failed", bundles=bundles, error=outcomes.error_of(error), request_id=error.request_id)
 
     async def _reject(self, error: Rejected) -> None:
         telemetry.DEAD_LETTERS.labels("command").inc()
-        await self._finish(Answer("rejected", error=results.error_of(error)), letter=error)
+        await self._finish(Outcome("rejected", error=outcomes.error_of(error)), letter=error)
 
-    def _complete(self, answer: Answer, *, last: bool) -> Answer:
-        return replace(results.fitting(answer), attempts=self._attempts, started_at=self._started, last=last)
+    def _complete(self, answer: Outcome, *, last: bool) -> Outcome:
+        return replace(outcomes.fitting(answer), attempts=self._attempts, started_at=self._started, last=last)
 
-    def _ending(self, answers: Sequence[Answer], *, letter: Rejected | None = None) -> Ending:
+    def _ending(self, answers: Sequence[Outcome], *, letter: Rejected | None = None) -> Ending:
         process = self._process
         return Ending(
             command=self._command,
@@ -473,18 +473,18 @@ class Execution:
             withheld=self._withheld,
         )
 
-    async def _write_pages(self, answers: Sequence[Answer]) -> None:
+    async def _write_pages(self, answers: Sequence[Outcome]) -> None:
         """Write the first pages of a long list. Where they cannot be replied with, the last ones are not either."""
         ending = self._ending([self._complete(answer, last=False) for answer in answers])
         await finishing.write(ending, self._owner.write)
         if not ending.is_replying:
             self._command = replace(self._command, reply_to=None)
 
-    async def _finish(self, *answers: Answer, letter: Rejected | None = None) -> None:
+    async def _finish(self, *answers: Outcome, letter: Rejected | None = None) -> None:
         """Write the result, all pages of it, the journal's entry and a dead letter: all of them, or none."""
         command = self._command
         *pages, answer = answers
-        entry = results.done(command, answer, ahead=self._process.clock_of(command).ahead)
+        entry = outcomes.done(command, answer, ahead=self._process.clock_of(command).ahead)
         found = [self._complete(page, last=False) for page in pages]
         ending = self._ending([*found, self._complete(answer, last=True)], letter=letter)
         with tracing.span(f"send {self._process.prefix}.results.{command.command}", kind="producer") as span:

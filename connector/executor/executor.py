@@ -3,10 +3,10 @@
 from datetime import timedelta
 from functools import partial
 
-from connector.executor import forwarding
+from connector.executor.command import FORWARDED
+from connector.executor.context import ExecutorContext
 from connector.executor.execution import Execution
 from connector.executor.owner import Owner, Waiting
-from connector.executor.process import Process
 from connector.kafka.ownership import Assignment
 
 # Commands that are read and not finished, of the whole process: the more, the longer the others of a partition go on
@@ -18,8 +18,8 @@ IN_FLIGHT_BYTES = 4096
 class Executor:
     """Executes the commands of `topics`: those that callers write to, and the one through which they are sent on."""
 
-    def __init__(self, process: Process, *, max_in_flight: int, dedupe_window: timedelta) -> None:
-        self.topics = {**process.topics, f"{process.prefix}.{forwarding.NAME}": forwarding.NAME}
+    def __init__(self, process: ExecutorContext, *, max_in_flight: int, dedupe_window: timedelta) -> None:
+        self.topics = {**process.topics, f"{process.prefix}.{FORWARDED}": FORWARDED}
         self._process = process
         # What is in flight must be held in any case.
         self._hold = max(HELD_BYTES // len(self.topics), max_in_flight * IN_FLIGHT_BYTES) // process.kafka.partitions

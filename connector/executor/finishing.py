@@ -13,10 +13,9 @@ from connector.dead_letters.record import REPLAY_COUNT, dead_letter
 from connector.dead_letters.record import TOPIC as DEAD_LETTERS
 from connector.errors import Rejected, Unacknowledged, Unwritable
 from connector.events import Envelope, Headers, Record
-from connector.executor import results
-from connector.executor.pending import SPRING, TEXTS, Pending
-from connector.executor.results import Answer
-from connector.executor.withheld import NOTHING, Withheld
+from connector.executor import outcome as outcomes
+from connector.executor.command import SPRING, TEXTS, Command
+from connector.executor.outcome import NOTHING, Outcome, Withheld
 
 log = telemetry.logger(__name__)
 
@@ -44,8 +43,8 @@ class Ending:
     Each reduction makes a record smaller. The last ones have some kilobytes, whatever the command holds.
     """
 
-    command: Pending
-    answers: Sequence[Answer]
+    command: Command
+    answers: Sequence[Outcome]
     prefix: str
     group: str
     envelope: Envelope
@@ -67,7 +66,7 @@ class Ending:
         found: list[Record] = []
         for answer in self.answers:
             result = self._result(answer)
-            reply = results.reply_record(self.command, result) if self.is_replying else None
+            reply = outcomes.reply_record(self.command, result) if self.is_replying else None
             found += [result, reply] if reply else [result]
         if self.letter is not None and self.letter_form != NONE:
             found.append(self._letter(self.letter))
@@ -94,11 +93,11 @@ class Ending:
             self.result_form = min(self.result_form + 1, LAST)
         return "dead letter left out" if self.letter_form == NONE else "dead letter reduced"
 
-    def _result(self, answer: Answer) -> Record:
+    def _result(self, answer: Outcome) -> Record:
         form = {"prefix": self.prefix, "envelope": self.envelope, "withheld": self.withheld}
-        answer = answer if self.result_form == WHOLE else results.least(answer)
-        record = results.result_record(self.command, answer, **form)  # type: ignore[arg-type]  # one for each parameter
-        return results.last_resort(self.command, record) if self.result_form == LAST else record
+        answer = answer if self.result_form == WHOLE else outcomes.least(answer)
+        record = outcomes.result_record(self.command, answer, **form)  # type: ignore[arg-type]  # one for each parameter
+        return outcomes.last_resort(self.command, record) if self.result_form == LAST else record
 
     def _letter(self, error: BaseException) -> Record:
         """The dead letter of a command that is never sent: as it came, without a stranger's headers, or its reasons."""
@@ -120,7 +119,7 @@ class Ending:
         )
 
 
-def _needed(command: Pending) -> Headers:
+def _needed(command: Command) -> Headers:
     """The last of each header that the command needs."""
     named = {name: raw or b"" for name, raw in command.headers if name in NEEDED_HEADERS}
     return [(name, raw) for name, raw in named.items() if len(raw) <= LONGEST_NEEDED]
@@ -150,7 +149,7 @@ async def write(ending: Ending, write_records: Write) -> None:
         await asyncio.sleep(pause)
 
 
-def note(command: Pending, answer: Answer, *, attempts: int, clock: float) -> None:
+def note(command: Command, answer: Outcome, *, attempts: int, clock: float) -> None:
     """Count and log the end of a command that was read at `clock` (monotonic seconds)."""
     exemplar = tracing.exemplar()
     _finished(command.command, answer.outcome).inc(1, exemplar)

@@ -18,12 +18,11 @@ from connector import telemetry
 from connector.errors import Unavailable, Unwritable
 from connector.events import Record, boot_seconds, now
 from connector.executor import offsets, restoring
+from connector.executor.command import Command, LostRecord, lost_record
 from connector.executor.dedupe import Dedupe
 from connector.executor.lanes import Lanes, Leaving
-from connector.executor.lost_records import LostRecord, lost_record
 from connector.executor.media import MediaWriter
 from connector.executor.offsets import Progress
-from connector.executor.pending import Pending
 from connector.executor.restoring import Restored
 from connector.executor.writer import Writer
 from connector.kafka import checkpoints, journal, reading
@@ -286,16 +285,16 @@ class Owner:
         with self._lanes.waiting():
             await asyncio.sleep(seconds)
 
-    def open_attempt(self, command: Pending) -> journal.Entry | None:
+    def open_attempt(self, command: Command) -> journal.Entry | None:
         """A predecessor's attempt, whose answer is not known."""
         attempt = self._attempts.get(command.topic_offset)
         return attempt.entry if attempt is not None else None
 
-    def is_doubtful(self, command: Pending) -> bool:
+    def is_doubtful(self, command: Command) -> bool:
         """Whether the command may have been executed, though nothing that is left says so."""
         return command.offset < self._checkpoint.doubtful.get(command.topic, 0)
 
-    async def attempt(self, command: Pending, entry: journal.Entry) -> None:
+    async def attempt(self, command: Command, entry: journal.Entry) -> None:
         """Make the attempt durable. Raises Superseded when the partition has another owner: do not send."""
         # Until it is known where it stands: not before the present end. An earlier attempt of it stays open meanwhile.
         self._attempts.setdefault(command.topic_offset, _Attempt(entry, self._writer.end))
@@ -309,7 +308,7 @@ class Owner:
         record = journal.encode(self._kafka.topic_prefix, entry, partition=self.assignment.partition)
         await self._writer.write([record], applied)
 
-    async def withdraw(self, command: Pending) -> None:
+    async def withdraw(self, command: Command) -> None:
         """Make it durable that the open attempt has certainly done nothing: the successor just tries again."""
         attempt = self._attempts.get(command.topic_offset)
         if attempt is None:
@@ -327,7 +326,7 @@ class Owner:
         """Make records durable that end no command. Raises Superseded, Unwritable."""
         await self._writer.write(records)
 
-    async def finish(self, command: Pending, records: Sequence[Record], entry: journal.Entry) -> None:
+    async def finish(self, command: Command, records: Sequence[Record], entry: journal.Entry) -> None:
         """Make result and journal entry durable together; then the command is finished.
 
         Raises Superseded, and Unwritable when Kafka refuses a record for what it is: nothing is written then.

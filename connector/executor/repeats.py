@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from connector.events import Position
-from connector.executor.pending import Pending
+from connector.executor.command import Command
 from connector.kafka import reading
 from connector.kafka.journal import Entry
 from connector.settings import KafkaSettings
@@ -21,7 +21,7 @@ SPREAD = timedelta(seconds=2)
 MOST_RECORDS = 20_000
 
 
-async def first_bundles(kafka: KafkaSettings, command: Pending, first: Entry) -> Sequence[bytes]:
+async def first_bundles(kafka: KafkaSettings, command: Command, first: Entry) -> Sequence[bytes]:
     """The bundles of the result of the first command of an id, if they are still there. Raises Unavailable.
 
     Of a list that took several records they are those of the last one.
@@ -36,7 +36,7 @@ async def first_bundles(kafka: KafkaSettings, command: Pending, first: Entry) ->
     return ()
 
 
-def is_answer_to(entry: Entry, command: Pending) -> bool:
+def is_answer_to(entry: Entry, command: Command) -> bool:
     """Whether this result, which names the command's position, is its own.
 
     The position may have been another command's, in a topic that was created anew since.

@@ -24,7 +24,7 @@ from aiokafka.structs import OffsetAndMetadata
 from connector.dev.broker import Broker
 from connector.events import Record
 from connector.executor import offsets
-from connector.executor.ids import Ids, number_of
+from connector.executor.dedupe import Ids, number_of
 from connector.executor.offsets import Commit
 from connector.kafka import journal
 from connector.kafka.journal import Entry

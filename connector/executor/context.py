@@ -4,51 +4,64 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
-from typing import NamedTuple
 
 from connector import telemetry
 from connector.errors import ConnectorError, Rejected
 from connector.events import Envelope, now
-from connector.executor import forwarding, reconcile, repeats
+from connector.executor import repeats
 from connector.executor.answers import Store
-from connector.executor.doubt import of_predecessor
-from connector.executor.job import Job
-from connector.executor.lost_records import LostRecord
-from connector.executor.pending import SPRING_PARTITION, Pending, pending
-from connector.executor.results import Answer
+from connector.executor.command import FORWARDED, SPRING_PARTITION, Command, LostRecord, command_of, origin_of
+from connector.executor.doubt import alike
+from connector.executor.outcome import Outcome
 from connector.kafka import journal
-from connector.kafka.claims import Claims, Seen
+from connector.kafka.claims import Claims
 from connector.kafka.ownership import RawRecord
+from connector.resources import rows
 from connector.resources.models import texts
 from connector.resources.parameters import fill_callbacks, parse
-from connector.resources.rows import Command, Parameters
+from connector.resources.rows import Operation, Parameters, Request
 from connector.settings import KafkaSettings
 from connector.twilio.client import TwilioClient
 from connector.twilio.clock import TwilioClock
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Operation, parameters, connection and request of a command; `alike` is what Twilio's list would tell apart."""
+
+    command: Command
+    operation: Operation
+    parameters: Parameters
+    client: TwilioClient
+    request: Request
+    expires_at: datetime | None
+    repeatable: bool
+    alike: str
+
+    @property
+    def expired(self) -> bool:
+        """Whether it is not to be executed any more."""
+        return self.expires_at is not None and self.client.clock.now() >= self.expires_at
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long it is to be waited for at the most; None: as long as it takes."""
+        return None if self.expires_at is None else (self.expires_at - self.client.clock.now()).total_seconds()
+
 
 REQUEST_TIMEOUT = timedelta(seconds=10)
 LEARNING_SECONDS = 10.0
 
 log = telemetry.logger(__name__)
 
-# How long an attempt that was written down may take to begin. A successor waits this and the request's timeout before
-# it concludes anything.
-LEASE = timedelta(seconds=2)
 
-CallbackUrl = Callable[[str, Pending], str]
+CallbackUrl = Callable[[str, Command], str]
 
 
-class Look(NamedTuple):
-    """What was found; `decided` tells whether another look could find more."""
-
-    row: reconcile.Row | None
-    decided: bool
-
-
-class Process:
+class ExecutorContext:
     """Shared by the owners.
 
     `callback_url(kind, command)` is our URL for Twilio; None where Twilio cannot reach us. `names_cause` tells of a
@@ -60,7 +73,7 @@ class Process:
         *,
         kafka: KafkaSettings,
         group: str,
-        commands: Mapping[str, Command],
+        commands: Mapping[str, rows.Command],
         clients: Mapping[str, TwilioClient],
         callback_url: CallbackUrl | None,
         names_cause: Callable[[str], bool] | None = None,
@@ -87,12 +100,12 @@ class Process:
         self._names_cause = names_cause
         self._reply_topics = tuple(reply_topics)
         self.topics = {f"{self.prefix}.commands.{name}": name for name in commands}
-        self._behind: dict[str, Counter[int]] = {name: Counter() for name in (*commands, forwarding.NAME)}
+        self._behind: dict[str, Counter[int]] = {name: Counter() for name in (*commands, FORWARDED)}
         self._misplaced: set[str] = set()
         self._own_clock = TwilioClock("")
 
     # --- time -----------------------------------------------------------------------------------------------------
-    def clock_of(self, command: Pending) -> TwilioClock:
+    def clock_of(self, command: Command) -> TwilioClock:
         """Twilio's clock as the command's connection knows it, else any that is known, else ours."""
         client = self._clients.get(command.connection)
         clocks = [client.clock] if client is not None else []
@@ -117,16 +130,16 @@ class Process:
         telemetry.COMMAND_LAG.labels(command).set(self._behind[command].total())
 
     # --- reading --------------------------------------------------------------------------------------------------
-    def read(self, record: RawRecord | LostRecord, name: str) -> Pending:
+    def read(self, record: RawRecord | LostRecord, name: str) -> Command:
         """The command of a record; `name` is that of its topic. One that was sent on names its origin."""
         command = self._read(record, name)
         if isinstance(record, LostRecord):
             return replace(command, id=record.entry.id, explicit=record.entry.explicit, is_gone=True)
         return command
 
-    def _read(self, record: RawRecord | LostRecord, name: str) -> Pending:
-        origin = forwarding.origin_of(record.headers, self.topics) if name == forwarding.NAME else None
-        return pending(
+    def _read(self, record: RawRecord | LostRecord, name: str) -> Command:
+        origin = origin_of(record.headers, self.topics) if name == FORWARDED else None
+        return command_of(
             topic=record.topic,
             partition=record.partition,
             offset=record.offset,
@@ -138,7 +151,7 @@ class Process:
             origin=origin.position if origin else None,
         )
 
-    def note_forwarded(self, command: Pending) -> None:
+    def note_forwarded(self, command: Command) -> None:
         """Say once for each topic that its commands take a detour, and how they need not."""
         if command.key is not None and command.topic not in self._misplaced:
             self._misplaced.add(command.topic)
@@ -150,7 +163,7 @@ class Process:
             )
 
     # --- preparing ------------------------------------------------------------------------------------------------
-    def prepare(self, command: Pending, refused: Rejected | None = None) -> Job:
+    def prepare(self, command: Command, refused: Rejected | None = None) -> Job:
         """The job of a command; `refused` is what is wrong with its reply topic.
 
         Raises Rejected with one sentence when it is not to be sent.
@@ -164,7 +177,7 @@ class Process:
             log.exception("command unreadable", command=command.command, id=command.id)
             raise Rejected(f"{command.command}: cannot be read ({type(error).__name__}).") from error
 
-    def _job(self, command: Pending, refused: Rejected | None) -> Job:
+    def _job(self, command: Command, refused: Rejected | None) -> Job:
         if command.problem is not None:
             raise Rejected(command.problem)
         expires_at = command.expires_at
@@ -184,7 +197,7 @@ class Process:
             request=operation.request(parameters),
             expires_at=expires_at,
             repeatable=operation.may_repeat(parameters),
-            alike=reconcile.alike(operation, parameters),
+            alike=alike(operation, parameters),
         )
 
     def _check_addresses(self, parameters: Parameters) -> None:
@@ -198,19 +211,19 @@ class Process:
                     "out, they are the connector's to set."
                 )
 
-    def is_reading(self, command: Pending) -> bool:
+    def is_reading(self, command: Command) -> bool:
         """Whether nothing that this command may ask for changes anything."""
         operations = self._commands[command.command].operations.values()
         return all(operation.method == "GET" and operation.repeats is None for operation in operations)
 
-    def _client(self, command: Pending) -> TwilioClient:
+    def _client(self, command: Command) -> TwilioClient:
         client = self._clients.get(command.connection)
         if client is None:
             known = ", ".join(sorted(self._clients))
             raise Rejected(f"header connection: {command.connection[:60]!r} is not configured; known: {known}.")
         return client
 
-    async def refused_reply(self, command: Pending, partitions_of: Callable[[str], Awaitable[int]]) -> Rejected | None:
+    async def refused_reply(self, command: Command, partitions_of: Callable[[str], Awaitable[int]]) -> Rejected | None:
         """Why nothing may be written to the reply topic that the command names, if it names one. Raises Unavailable."""
         topic, partition = command.reply_to, command.reply_partition
         if topic is None:
@@ -230,37 +243,8 @@ class Process:
             return Rejected(f"header {SPRING_PARTITION}: topic {topic[:120]!r} has {count} partitions, from 0.")
         return None
 
-    # --- in doubt -------------------------------------------------------------------------------------------------
-    async def look(self, job: Job, attempted_at: datetime, *, final: bool) -> Look:
-        """What Twilio's list shows now of what an attempt may have made.
-
-        What is found may belong to another command that looks alike: as long as one of those is under way its answer is
-        waited for, and one that is in doubt as well until the look is `final`. Raises TwilioError, Unavailable.
-        """
-        latest = attempted_at + LEASE + self.request_timeout + self.settle_time
-        found = await reconcile.candidates(
-            job.client, job.operation, job.parameters, since=attempted_at - reconcile.SKEW, until=latest
-        )
-        if not found:
-            return Look(None, decided=final)
-        me = job.command.position
-        # After the list: the command that made what it shows has written its attempt down before.
-        view = await self.claims.view(attempted_at)
-        others = {place: one for place, one in view.others(me, job.alike).items() if one.entry.moment <= latest}
-        if any(self._may_be_under_way(one, job.client.clock) for one in others.values()) or (others and not final):
-            return Look(None, decided=False)
-        # By what the journals say of both, so that the others' owners count alike.
-        mine = view.attempts[me].entry.moment if me in view.attempts else attempted_at
-        before = sum((one.entry.moment, place) < (mine, me) for place, one in others.items())
-        return Look(reconcile.choose(found, claimed=view.taken(me), rank=before), decided=final)
-
-    def _may_be_under_way(self, attempt: Seen, clock: TwilioClock) -> bool:
-        """Whether another command's open attempt may still get its answer: it was made before it was seen here."""
-        whole = LEASE + self.request_timeout
-        return of_predecessor(attempt.entry, fenced=attempt.seen, whole=whole).seconds_left(clock) > 0
-
     # --- repeats --------------------------------------------------------------------------------------------------
-    async def first_answer(self, command: Pending, first: journal.Entry) -> Answer:
+    async def first_answer(self, command: Command, first: journal.Entry) -> Outcome:
         """The answer to a command whose id was seen before: with the first result's bundles. Raises Unavailable."""
         bundles = await repeats.first_bundles(self.kafka, command, first)
-        return Answer("duplicate", bundles=bundles, sid=first.sid)
+        return Outcome("duplicate", bundles=bundles, sid=first.sid)

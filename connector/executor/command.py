@@ -1,15 +1,27 @@
-"""A command record, read: its headers understood, its value left as it is. Pure."""
+"""A command: all that is read from its record, once; where it belongs, and what stands for a record that is gone. Pure.
 
+Commands that lie in another partition than the one of their key or id are sent on, in their order, through a topic that
+only owners of partitions write. So what tells that a command was sent on, and from where, is nothing that a caller can
+write: on a command topic the same header means nothing.
+
+Records go when their retention is over, or with their topic. Whether such a command was executed, its value cannot tell
+any more; but what its attempt left in the journal answers it, its key goes on, and its id stays known.
+"""
+
+import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from connector.dead_letters.record import REPLAY_COUNT
 from connector.errors import Rejected
-from connector.events import Position, moment_of
+from connector.events import Headers, Position, Record, moment_of
 from connector.identity import by_name, identity, shown, text_of
-from connector.kafka.journal import TopicOffset
+from connector.kafka.journal import Entry, TopicOffset
+from connector.kafka.produce import partition_of
+from connector.kafka.topics import FORWARDED_COMMANDS
 
 RawHeaders = Sequence[tuple[str, bytes | None]]
 
@@ -39,7 +51,7 @@ TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}.{0,
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
+class Command:
     """A command that waits for its turn. `command` is its name, `id` its own or `topic/partition/offset`.
 
     `echoed` are the headers that its result repeats; `origin` is where its caller wrote it, which differs from where it
@@ -105,7 +117,7 @@ class Pending:
             raise Rejected(f"header expires-at: {self.expires_text[:40]!r} is out of range.") from error
 
 
-def pending(
+def command_of(
     *,
     topic: str,
     partition: int,
@@ -116,7 +128,7 @@ def pending(
     milliseconds: int,
     command: str,
     origin: Position | None = None,
-) -> Pending:
+) -> Command:
     """Read a record. The last header of a name counts. Never raises.
 
     `milliseconds` is its timestamp; `origin` is where its caller wrote it, if it was sent on.
@@ -130,7 +142,7 @@ def pending(
     command_id = own if own and len(own) <= LONGEST_ID else "/".join(map(str, origin))
     problem = _too_long(id=own, correlation_id=correlation_id) or _problem(named)
     traceparent = text_of(named.get("traceparent", b"")) or ""
-    return Pending(
+    return Command(
         topic=topic,
         partition=partition,
         offset=offset,
@@ -190,3 +202,101 @@ def _partition(raw: bytes) -> int | None:
         return int(raw)
     number = int.from_bytes(raw, "big", signed=True) if len(raw) == INT_BYTES else -1
     return number if number >= 0 else None
+
+
+FORWARDED = FORWARDED_COMMANDS
+"""The topic without its prefix, and what its commands are counted as until it is read which they are."""
+FORWARDED_FROM = "forwarded-from"
+_ORIGIN = re.compile(rb"([A-Za-z0-9._-]{1,249})/([0-9]{1,9})/([0-9]{1,18})/(-?[0-9]{1,18})")
+
+
+def partition_of_id(command_id: str, partitions: int) -> int:
+    """The partition where commands without a key and with this id meet, so that a repeat is recognised."""
+    return int.from_bytes(hashlib.blake2b(command_id.encode(), digest_size=8).digest(), "big") % partitions
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The record as its caller wrote it: its position, its timestamp in milliseconds, and its headers."""
+
+    position: Position
+    milliseconds: int
+    headers: RawHeaders
+
+
+def partition_of_command(command: Command, count: int) -> int:
+    """The partition, of `count`, where this command belongs.
+
+    Commands of one key meet in the partition that Kafka's default partitioner (murmur2) gives it, whatever partitioner
+    their producers have; those of one id and without a key in that of the id. Any other stays where it is.
+    """
+    if command.key is not None:
+        return partition_of(command.key, count)
+    return partition_of_id(command.id, count) if command.explicit else command.partition
+
+
+def forwarded_record(command: Command, *, prefix: str, partition: int) -> Record:
+    """The command byte for byte, for the owner of that partition; the last header says where it came from."""
+    origin = origin_text(command.position, command.milliseconds).encode()
+    # Kafka knows headers without a value, and they are kept as they are.
+    headers: list[tuple[str, bytes]] = [*command.headers, (FORWARDED_FROM, origin)]  # type: ignore[list-item]
+    return Record(f"{prefix}.{FORWARDED}", command.key, command.value, headers, partition=partition)
+
+
+def origin_text(position: Position, milliseconds: int) -> str:
+    """Where and when a caller wrote a record, as `origin_of` reads it."""
+    return "/".join(map(str, (*position, milliseconds)))
+
+
+def origin_of(headers: RawHeaders, topics: Container[str]) -> Origin | None:
+    """Where a record of the forwarded commands came from; None when no owner can have written it."""
+    name, value = headers[-1] if headers else ("", None)
+    found = _ORIGIN.fullmatch(value or b"") if name == FORWARDED_FROM else None
+    if found is None or (topic := found[1].decode()) not in topics:
+        return None
+    position = Position(topic, int(found[2]), int(found[3]))
+    return Origin(position, int(found[4]), headers[:-1])
+
+
+# Of key and headers together, so that an entry stays small.
+LARGEST_TRACES = 2048
+PAIR_LENGTH = 2
+
+
+@dataclass(frozen=True, slots=True)
+class LostRecord:
+    """Stands for the record of an attempt: without its value."""
+
+    entry: Entry
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    headers: Headers
+    value: bytes | None = None
+
+
+def traces(command: Command) -> Mapping[str, Any]:
+    """What an attempt keeps of a command beside its id: members of a journal entry. What is too large is left out."""
+    left = LARGEST_TRACES
+    headers: list[tuple[str, str]] = []
+    for name, raw in command.headers:
+        if name in RESULT_HEADERS and raw is not None and len(raw) <= left:
+            left -= len(raw)
+            headers.append((name, raw.decode("latin-1")))
+    has_key = command.key is not None and len(command.key) <= left
+    return {
+        "headers": headers or None,
+        "key_text": command.key.decode("latin-1") if command.key is not None and has_key else None,
+    }
+
+
+def lost_record(entry: Entry, partition: int) -> LostRecord:
+    """What stands for the record of an attempt."""
+    pairs = [tuple(pair) for pair in entry.headers or () if len(pair) == PAIR_LENGTH]
+    headers = [(str(name), str(text).encode("latin-1", "replace")) for name, text in pairs]
+    if entry.sent_to is not None:
+        headers.append((FORWARDED_FROM, entry.sent_to.encode()))
+    key = entry.key_text.encode("latin-1", "replace") if entry.key_text is not None else None
+    return LostRecord(entry, entry.topic, partition, entry.offset, int(entry.at.timestamp() * 1000), key, headers)

@@ -1,8 +1,13 @@
-"""What a finished command leaves: result, reply and journal entry, as records. Pure."""
+"""What a command came to, and what that leaves: result, reply and journal entry, as records. Pure.
 
-from collections.abc import Mapping, Sequence
+Our own credentials are kept out of what an endpoint answers: one may echo the headers of its request.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Literal
 
 import orjson
@@ -11,14 +16,63 @@ from connector import tracing
 from connector.bounds import MESSAGE_BYTES, WORD_BYTES, bounded, listed
 from connector.errors import Rejected, TwilioError
 from connector.events import Envelope, Event, Record, encode, now, timestamp
-from connector.executor.forwarding import origin_text
-from connector.executor.lost_records import traces
-from connector.executor.pending import SPRING, Pending
-from connector.executor.withheld import NOTHING, Withheld
+from connector.executor.command import SPRING, Command, origin_text, traces
 from connector.kafka import journal
 from connector.privacy import SID
 
-Outcome = Literal["succeeded", "failed", "rejected", "expired", "duplicate", "unknown"]
+MASK = b"***"
+# Shorter ones are placeholders of a test or a simulator: they would be found everywhere.
+SHORTEST = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """What must not be in a result, however it is escaped there."""
+
+    pattern: re.Pattern[bytes] | None = None
+
+    def out_of(self, document: bytes) -> bytes:
+        """The JSON document with a mask in place of each secret."""
+        return document if self.pattern is None else self.pattern.sub(MASK, document)
+
+
+NOTHING = Withheld()
+
+
+@lru_cache(maxsize=64)
+def withheld(secrets: frozenset[str]) -> Withheld:
+    """These secrets."""
+    found = sorted((secret for secret in secrets if len(secret) >= SHORTEST), key=len, reverse=True)
+    return Withheld(re.compile(b"|".join(map(_anyhow, found)))) if found else NOTHING
+
+
+def _anyhow(secret: str) -> bytes:
+    """A pattern of the secret as it is, and with its characters escaped as in JSON, URLs or HTML.
+
+    What pads Base64 at its end says nothing, and may be missing.
+    """
+    return b"".join(_character(character) for character in secret.rstrip("="))
+
+
+@lru_cache(maxsize=256)
+def _character(character: str) -> bytes:
+    if character.isascii() and character.isalnum():
+        return character.encode()
+    return b"(?:" + b"|".join(_ways(character)) + b")"
+
+
+def _ways(character: str) -> Iterable[bytes]:
+    number = ord(character)
+    percent = "".join(f"%{byte:02x}" for byte in character.encode())
+    yield re.escape(character.encode())
+    yield re.escape(b"\\" + character.encode())
+    yield rb"\\u(?i:%04x)" % number
+    yield b"(?i:" + percent.encode() + b")"
+    yield b"&#0*%d;" % number
+    yield b"&#[xX]0*(?i:%x);" % number
+
+
+OutcomeName = Literal["succeeded", "failed", "rejected", "expired", "duplicate", "unknown"]
 
 RESULT_TYPE = "twilio.command.result.v1"
 # Every record of results stays below this; what a list or an answer may hold of it, beside all else.
@@ -31,10 +85,10 @@ LARGEST_CODE = 999_999_999
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Outcome:
     """What a command came to. `bundles` are JSON; `sid` is the one that it made, `account_sid` whose it is."""
 
-    outcome: Outcome
+    outcome: OutcomeName
     bundles: Sequence[bytes] = ()
     error: Mapping[str, Any] | None = None
     attempts: int = 0
@@ -78,7 +132,7 @@ def _number(number: object) -> int | None:
 
 
 EXPIRED = _error("expired", "The command's expires-at passed before it could be executed.", retryable=True)
-EXPIRED_ANSWER = Answer("expired", error=EXPIRED)
+EXPIRED_ANSWER = Outcome("expired", error=EXPIRED)
 RECORD_GONE = _error(
     "in-doubt",
     "The request may have been sent. Its answer is lost, and so is the command's record, so that nothing can be looked "
@@ -95,7 +149,7 @@ UNKNOWN = _error(
 )
 
 
-def fitting(answer: Answer) -> Answer:
+def fitting(answer: Outcome) -> Outcome:
     """The answer, without what no record could hold: the body of a call-api, say."""
     size = sum(len(bundle) for bundle in answer.bundles)
     if len(answer.bundles) != 1 or size <= RECORD_BYTES:
@@ -125,7 +179,7 @@ def sid_of(row: object) -> str | None:
 
 
 def result_record(
-    command: Pending, answer: Answer, *, prefix: str, envelope: Envelope, withheld: Withheld = NOTHING
+    command: Command, answer: Outcome, *, prefix: str, envelope: Envelope, withheld: Withheld = NOTHING
 ) -> Record:
     """The result on its topic; what is `withheld` is not in it."""
     finished = now()
@@ -171,7 +225,7 @@ def result_record(
     return record if size_of(record) <= LARGEST_RECORD else replace(record, key=None)
 
 
-def reply_record(command: Pending, result: Record) -> Record | None:
+def reply_record(command: Command, result: Record) -> Record | None:
     """The result once more, on the reply topic where one was named."""
     if command.reply_to is None:
         return None
@@ -184,35 +238,35 @@ def size_of(record: Record) -> int:
     return len(record.key or b"") + len(record.value or b"") + headers
 
 
-def least(answer: Answer) -> Answer:
+def least(answer: Outcome) -> Outcome:
     """The answer without bundles."""
     size = sum(len(bundle) for bundle in answer.bundles)
     return replace(answer, bundles=(), error=answer.error or (too_large(size) if size else None))
 
 
-def last_resort(command: Pending, result: Record) -> Record:
+def last_resort(command: Command, result: Record) -> Record:
     """The result in some kilobytes, which any topic takes: it has a key, and headers of ours alone."""
     key = command.key if command.key is not None and len(command.key) <= LONGEST_KEY else command.id.encode()
     headers = [(name, raw) for name, raw in result.headers if name not in SPRING]
     return replace(result, key=key, headers=headers)
 
 
-def forwarded(command: Pending) -> journal.Entry:
+def forwarded(command: Command) -> journal.Entry:
     """The journal entry of a command that is executed elsewhere."""
-    return replace(done(command, Answer("succeeded")), outcome="forwarded")
+    return replace(done(command, Outcome("succeeded")), outcome="forwarded")
 
 
-def attempting(command: Pending, *, alike: str, ahead: float | None = None) -> journal.Entry:
+def attempting(command: Command, *, alike: str, ahead: float | None = None) -> journal.Entry:
     """The journal entry that precedes a create; `ahead` is what is known of Twilio's clock."""
     return _entry(command, state="attempting", alike=alike, ahead=ahead, **traces(command))
 
 
-def done(command: Pending, answer: Answer, *, ahead: float | None = None) -> journal.Entry:
+def done(command: Command, answer: Outcome, *, ahead: float | None = None) -> journal.Entry:
     """The journal entry that goes with the final result; `ahead` is what is known of Twilio's clock."""
     return _entry(command, state="done", outcome=answer.outcome, sid=answer.sid, ahead=ahead)
 
 
-def _entry(command: Pending, **more: Any) -> journal.Entry:
+def _entry(command: Command, **more: Any) -> journal.Entry:
     was_sent_on = command.origin != command.position
     return journal.Entry(
         topic=command.topic,
