@@ -27,7 +27,7 @@ from connector.console.health import Health
 from connector.events import timestamp
 from connector.executor.command import Command
 from connector.executor.context import ExecutorContext
-from connector.executor.executor import Executor
+from connector.executor.execution import Executor
 from connector.executor.media import object_store, topic_store
 from connector.kafka import checkpoints, journal
 from connector.kafka.ownership import Membership

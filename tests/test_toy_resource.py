@@ -11,7 +11,7 @@ from pydantic import Field, SecretStr
 
 from connector.events import Record
 from connector.executor.context import ExecutorContext
-from connector.executor.executor import Executor
+from connector.executor.execution import Executor
 from connector.executor.media import topic_store
 from connector.kafka import produce, topics
 from connector.kafka.ownership import Membership

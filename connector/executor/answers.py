@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from connector.errors import NotExecuted, Unreadable
 from connector.events import Record
-from connector.executor.outcome import RECORD_BYTES, pages_of, sid_of
+from connector.executor.outcome import RECORD_BYTES, pages_of
+from connector.privacy import SID
 from connector.resources.rows import Bundle, Operation, Parameters, Request
 from connector.resources.writing import Writer
 from connector.twilio.client import MayWrite, TwilioClient
@@ -81,6 +82,12 @@ def fitted(model: type[Bundle] | None, row: Any) -> tuple[bytes | None, str]:
         mistakes = error.errors(include_url=False, include_context=False, include_input=False)
         fields = dict.fromkeys(str(item["loc"][0]) for item in mistakes if item["loc"])
         return None, f"{sid_of(row) or 'a row'} does not fit its schema ({', '.join(fields)})"
+
+
+def sid_of(row: object) -> str | None:
+    """The SID of one of Twilio's rows."""
+    sid = row.get("sid") if isinstance(row, dict) else None
+    return sid if isinstance(sid, str) and SID.fullmatch(sid) else None
 
 
 def portion_of(model: type[Bundle] | None, row: Any, *, request_id: str | None = None) -> Portion:

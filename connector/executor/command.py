@@ -54,9 +54,9 @@ TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}.{0,
 class Command:
     """A command that waits for its turn. `command` is its name, `id` its own or `topic/partition/offset`.
 
-    `echoed` are the headers that its result repeats; `origin` is where its caller wrote it, which differs from where it
-    lies when it was sent on; `milliseconds` is when. `problem` says why it is rejected without looking at its value.
-    `is_gone`: its record does not exist any more.
+    `echoed` are the headers that its result repeats. `origin` is where its caller wrote it, `milliseconds` when; it
+    differs from where it lies (`position`, and `topic_offset` within its partition) when it was sent on. `problem` says
+    why it is rejected without looking at its value. `is_gone`: its record does not exist any more.
     """
 
     topic: str
@@ -77,18 +77,10 @@ class Command:
     expires_text: str | None
     traceparent: str | None
     origin: Position
+    position: Position
+    topic_offset: TopicOffset
     problem: str | None = None
     is_gone: bool = False
-
-    @property
-    def topic_offset(self) -> TopicOffset:
-        """Which record it is, within its partition."""
-        return (self.topic, self.offset)
-
-    @property
-    def position(self) -> Position:
-        """Which record it is, in all of Kafka."""
-        return Position(self.topic, self.partition, self.offset)
 
     @property
     def received(self) -> datetime:
@@ -138,7 +130,8 @@ def command_of(
     own = _replayed(given, named.get(REPLAY_COUNT))
     correlation_id = _first(named, "correlation-id", "ce_correlationid", SPRING_CORRELATION)
     correlation_id = correlation_id or (given if own != given else None)
-    origin = origin or Position(topic, partition, offset)
+    position = Position(topic, partition, offset)
+    origin = origin or position
     command_id = own if own and len(own) <= LONGEST_ID else "/".join(map(str, origin))
     problem = _too_long(id=own, correlation_id=correlation_id) or _problem(named)
     traceparent = text_of(named.get("traceparent", b"")) or ""
@@ -161,6 +154,8 @@ def command_of(
         expires_text=_first(named, "expires-at"),
         traceparent=traceparent if TRACEPARENT.fullmatch(traceparent) else None,
         origin=origin,
+        position=position,
+        topic_offset=(topic, offset),
         problem=problem,
     )
 

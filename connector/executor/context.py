@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 
@@ -13,6 +13,7 @@ from connector.errors import ConnectorError, Rejected
 from connector.events import Envelope, now
 from connector.executor import repeats
 from connector.executor.answers import Store
+from connector.executor.attempts import Job
 from connector.executor.command import FORWARDED, SPRING_PARTITION, Command, LostRecord, command_of, origin_of
 from connector.executor.doubt import alike
 from connector.executor.outcome import Outcome
@@ -22,35 +23,10 @@ from connector.kafka.ownership import RawRecord
 from connector.resources import rows
 from connector.resources.models import texts
 from connector.resources.parameters import fill_callbacks, parse
-from connector.resources.rows import Operation, Parameters, Request
+from connector.resources.rows import Parameters
 from connector.settings import KafkaSettings
 from connector.twilio.client import TwilioClient
 from connector.twilio.clock import TwilioClock
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """Operation, parameters, connection and request of a command; `alike` is what Twilio's list would tell apart."""
-
-    command: Command
-    operation: Operation
-    parameters: Parameters
-    client: TwilioClient
-    request: Request
-    expires_at: datetime | None
-    repeatable: bool
-    alike: str
-
-    @property
-    def expired(self) -> bool:
-        """Whether it is not to be executed any more."""
-        return self.expires_at is not None and self.client.clock.now() >= self.expires_at
-
-    @property
-    def seconds_left(self) -> float | None:
-        """How long it is to be waited for at the most; None: as long as it takes."""
-        return None if self.expires_at is None else (self.expires_at - self.client.clock.now()).total_seconds()
-
 
 REQUEST_TIMEOUT = timedelta(seconds=10)
 LEARNING_SECONDS = 10.0
@@ -105,6 +81,12 @@ class ExecutorContext:
         self._own_clock = TwilioClock("")
 
     # --- time -----------------------------------------------------------------------------------------------------
+    def ahead(self, command: Command) -> float | None:
+        """By how many seconds Twilio's clock is ahead of ours, as far as that is known."""
+        client = self._clients.get(command.connection)
+        ahead = client.clock.ahead if client is not None else None
+        return ahead if ahead is not None else self.clock_of(command).ahead
+
     def clock_of(self, command: Command) -> TwilioClock:
         """Twilio's clock as the command's connection knows it, else any that is known, else ours."""
         client = self._clients.get(command.connection)
@@ -204,7 +186,8 @@ class ExecutorContext:
         """Raise Rejected for an address of ours that would have Twilio sign that another command caused a callback."""
         if self._names_cause is None:
             return
-        for name, text in texts(parameters):
+        given = [*texts(parameters)]
+        for name, text in given:
             if self._names_cause(text):
                 raise Rejected(
                     f"{name} holds an address of the connector's with command, correlation or traceparent: leave them "

@@ -298,10 +298,11 @@ class Dedupe:
 
     def finished(self, entry: journal.Entry, journal_offset: int) -> None:
         """A command has ended, durably. One that was never sent leaves its id free."""
-        number = number_of(entry.command_topic, entry.id)
-        if entry.names_id:
-            self._ids.note(number, journal_offset, entry.latest)
-        self._ids.end(number, entry.topic_offset)
+        topic, place, latest = entry.command_topic, entry.topic_offset, entry.latest if entry.names_id else None
+        number = number_of(topic, entry.id)
+        if latest is not None:
+            self._ids.note(number, journal_offset, latest)
+        self._ids.end(number, place)
 
     def due(self, end: int) -> journal.Digest | None:
         """The digest that is to be written now; everything before `end` has been noted."""

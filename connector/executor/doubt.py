@@ -21,7 +21,8 @@ from connector.twilio.clock import TwilioClock, elapsed
 from connector.twilio.paging import pages
 
 if TYPE_CHECKING:
-    from connector.executor.context import ExecutorContext, Job
+    from connector.executor.attempts import Job
+    from connector.executor.context import ExecutorContext
     from connector.executor.owner import Owner
 
 log = telemetry.logger(__name__)

@@ -3,8 +3,9 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Histogram
 
@@ -16,6 +17,10 @@ from connector.events import Envelope, Headers, Record
 from connector.executor import outcome as outcomes
 from connector.executor.command import SPRING, TEXTS, Command
 from connector.executor.outcome import NOTHING, Outcome, Withheld
+from connector.kafka import journal
+
+if TYPE_CHECKING:
+    from connector.executor.attempts import Attempts
 
 log = telemetry.logger(__name__)
 
@@ -125,7 +130,69 @@ def _needed(command: Command) -> Headers:
     return [(name, raw) for name, raw in named.items() if len(raw) <= LONGEST_NEEDED]
 
 
-async def write(ending: Ending, write_records: Write) -> None:
+async def finish(attempts: "Attempts", *found: Outcome, letter: Rejected | None = None) -> None:
+    """Write the result, all pages of it, the journal's entry and a dead letter: all of them, or none."""
+    command, outcome = attempts.command, found[-1]
+    name = command.command
+    entry = outcomes.done(command, outcome, ahead=attempts.context.ahead(command))
+    with tracing.span(f"send {attempts.context.prefix}.results.{name}", kind="producer") as span:
+        span.note(messaging__system="kafka", twilio_kafka__outcome=outcome.outcome, twilio__sid=outcome.sid)
+        await write_end(attempts, found, entry, letter=letter)
+    exemplar = tracing.exemplar() if tracing.enabled else None
+    _finished(name, outcome.outcome).inc(1, exemplar)
+    _duration(name).observe(time.monotonic() - attempts.clock, exemplar)
+    log.info(
+        "command finished",
+        command=name,
+        id=command.id,
+        outcome=outcome.outcome,
+        sid=outcome.sid,
+        code=(outcome.error or {}).get("code"),
+        attempts=attempts.count,
+    )
+
+
+async def reject(attempts: "Attempts", error: Rejected) -> None:
+    """Write the result of a command that is not to be sent, and its dead letter."""
+    telemetry.DEAD_LETTERS.labels("command").inc()
+    await finish(attempts, Outcome("rejected", error=outcomes.error_of(error)), letter=error)
+
+
+async def write_end(
+    attempts: "Attempts", found: Sequence[Outcome], entry: journal.Entry, *, letter: Rejected | None = None
+) -> None:
+    """Make the last results, the journal's entry and a dead letter durable: all of them, or none."""
+    ended = [_complete(attempts, outcome, last=outcome is found[-1]) for outcome in found]
+    ending = _ending(attempts, ended, letter=letter)
+    await _write(ending, lambda records: attempts.owner.finish(attempts.command, records, entry))
+
+
+async def write_pages(attempts: "Attempts", pages: Sequence[Outcome]) -> None:
+    """Write the first pages of a long list. Where they cannot be replied with, the last ones are not either."""
+    ending = _ending(attempts, [_complete(attempts, page, last=False) for page in pages])
+    await _write(ending, attempts.owner.write)
+    if not ending.is_replying:
+        attempts.command = replace(attempts.command, reply_to=None)
+
+
+def _complete(attempts: "Attempts", outcome: Outcome, *, last: bool) -> Outcome:
+    return replace(outcomes.fitting(outcome), attempts=attempts.count, started_at=attempts.started, last=last)
+
+
+def _ending(attempts: "Attempts", found: Sequence[Outcome], *, letter: Rejected | None = None) -> Ending:
+    context = attempts.context
+    return Ending(
+        command=attempts.command,
+        answers=found,
+        letter=letter,
+        prefix=context.prefix,
+        group=context.group,
+        envelope=context.envelope,
+        withheld=attempts.withheld,
+    )
+
+
+async def _write(ending: Ending, write_records: Write) -> None:
     """Return when the records are durable, with less in them where Kafka does not take all.
 
     While Kafka takes not even the least of a result it is tried again: only this command waits for that. Raises what
@@ -147,22 +214,6 @@ async def write(ending: Ending, write_records: Write) -> None:
             return
         pause = min(2 * pause, LONGEST_PAUSE_SECONDS) or PAUSE_SECONDS
         await asyncio.sleep(pause)
-
-
-def note(command: Command, answer: Outcome, *, attempts: int, clock: float) -> None:
-    """Count and log the end of a command that was read at `clock` (monotonic seconds)."""
-    exemplar = tracing.exemplar()
-    _finished(command.command, answer.outcome).inc(1, exemplar)
-    _duration(command.command).observe(time.monotonic() - clock, exemplar)
-    log.info(
-        "command finished",
-        command=command.command,
-        id=command.id,
-        outcome=answer.outcome,
-        sid=answer.sid,
-        code=(answer.error or {}).get("code"),
-        attempts=attempts,
-    )
 
 
 @lru_cache(maxsize=256)

@@ -18,12 +18,19 @@ class Leaving(Exception):
 class Lanes(Generic[Item]):
     """One task for each key that has something to do; a lane that is empty is forgotten, whatever the number of keys.
 
-    `work` is awaited for one item after the other of a lane. An item without a key has a lane of its own. The first
-    exception that work raises is the result of `failure`.
+    `work` is awaited for one item after the other of a lane. An item without a key has a lane of its own. `done` is
+    told what is finished. The first exception that work raises is the result of `failure`.
     """
 
-    def __init__(self, work: Callable[[Item], Awaitable[None]], *, name: str) -> None:
+    def __init__(
+        self,
+        work: Callable[[Item], Awaitable[None]],
+        *,
+        name: str,
+        done: Callable[[Item], None] = lambda _item: None,
+    ) -> None:
         self._work = work
+        self._done = done
         self._name = name
         self._queues: dict[Hashable, deque[Item]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -51,7 +58,7 @@ class Lanes(Generic[Item]):
         try:
             while queue and not self._closing:
                 await self._work(queue[0])
-                queue.popleft()
+                self._done(queue.popleft())
         except Leaving:
             return
         except Exception as error:  # noqa: BLE001 - handed to the owner, which reopens

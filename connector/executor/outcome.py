@@ -18,7 +18,6 @@ from connector.errors import Rejected, TwilioError
 from connector.events import Envelope, Event, Record, encode, now, timestamp
 from connector.executor.command import SPRING, Command, origin_text, traces
 from connector.kafka import journal
-from connector.privacy import SID
 
 MASK = b"***"
 # Shorter ones are placeholders of a test or a simulator: they would be found everywhere.
@@ -172,17 +171,13 @@ def left_out(sentences: Sequence[str], total: int) -> dict[str, Any]:
     return _error("left-out", f"Left out of bundles: {listed(list(sentences), total)}.")
 
 
-def sid_of(row: object) -> str | None:
-    """The SID of one of Twilio's rows."""
-    sid = row.get("sid") if isinstance(row, dict) else None
-    return sid if isinstance(sid, str) and SID.fullmatch(sid) else None
-
-
 def result_record(
     command: Command, answer: Outcome, *, prefix: str, envelope: Envelope, withheld: Withheld = NOTHING
 ) -> Record:
     """The result on its topic; what is `withheld` is not in it."""
     finished = now()
+    written, started = timestamp(finished), timestamp(answer.started_at or finished)
+    traceparent = (tracing.traceparent() if tracing.enabled else None) or command.traceparent
     document = {
         "command": {
             "id": command.id,
@@ -198,8 +193,8 @@ def result_record(
         "error": answer.error,
         "attempts": answer.attempts,
         "reconciled": answer.reconciled,
-        "started_at": timestamp(answer.started_at or finished),
-        "finished_at": timestamp(finished),
+        "started_at": started,
+        "finished_at": written,
         "request_id": bounded(answer.request_id, WORD_BYTES) if answer.request_id else None,
     }
     event = Event(
@@ -213,8 +208,8 @@ def result_record(
         extensions={
             "correlationid": command.correlation_id,
             "causationid": command.id,
-            "recordedtime": timestamp(finished),
-            "traceparent": tracing.traceparent() or command.traceparent,
+            "recordedtime": written,
+            "traceparent": traceparent,
         },
     )
     encoded = encode(event, f"{prefix}.results.{command.command}", None, envelope=envelope)

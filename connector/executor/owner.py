@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -105,7 +105,9 @@ class Owner:
         self._present = present
         self._learn_time = learn_time
         self._behind = behind
-        self._lanes: Lanes[Waiting] = Lanes(self._execute, name=f"lane-{assignment.partition}")
+        self._lanes: Lanes[Waiting] = Lanes(partial(work, self), done=self._ended, name=f"lane-{assignment.partition}")
+        # Around what a drain need not wait for. Raises Leaving when this owner drains already.
+        self.waiting = self._lanes.waiting
         self._progress: dict[str, Progress] = {}
         self._attempts: dict[TopicOffset, _Attempt] = {}
         self._held = dict.fromkeys(topics, 0)
@@ -267,8 +269,8 @@ class Owner:
                 while awaited and awaited[0] < bounds[topic][0]:
                     self._deliver_lost(self._attempts[topic, awaited.popleft()].entry)
 
-    async def _execute(self, command: Waiting) -> None:
-        await self._work(self, command)
+    def _ended(self, command: Waiting) -> None:
+        """A command is finished: there is room for others of its topic."""
         topic = command.record.topic
         self._held[topic] -= command.weight
         if topic in self._full and self._held[topic] <= self._hold // 2:
@@ -276,10 +278,6 @@ class Owner:
             self.assignment.resume([topic])
 
     # --- what executing a command needs ---------------------------------------------------------------------------
-    def waiting(self) -> AbstractContextManager[None]:
-        """Around what a drain need not wait for. Raises Leaving when this owner drains already."""
-        return self._lanes.waiting()
-
     async def wait(self, seconds: float) -> None:
         """Wait between attempts. Raises Leaving when this owner drains already."""
         with self._lanes.waiting():
@@ -301,9 +299,11 @@ class Owner:
         await self._write_attempt(entry)
 
     async def _write_attempt(self, entry: journal.Entry) -> None:
+        place = entry.topic_offset
+
         def applied(offset: int) -> None:
-            if entry.topic_offset in self._attempts:
-                self._attempts[entry.topic_offset] = _Attempt(entry, offset)
+            if place in self._attempts:
+                self._attempts[place] = _Attempt(entry, offset)
 
         record = journal.encode(self._kafka.topic_prefix, entry, partition=self.assignment.partition)
         await self._writer.write([record], applied)

@@ -138,8 +138,9 @@ def encode(prefix: str, entry: Entry, *, partition: int) -> Record:
     """The journal record of an entry."""
     members = ((name, getattr(entry, name)) for name in Entry.__slots__)
     value = {name: item for name, item in members if item is not None and item is not False}
+    key = entry.key.encode()
     value["at"] = timestamp(entry.at)
-    return Record(f"{prefix}.{TOPIC}", entry.key.encode(), orjson.dumps(value), HEADERS, partition=partition)
+    return Record(f"{prefix}.{TOPIC}", key, orjson.dumps(value), HEADERS, partition=partition)
 
 
 def decode(value: bytes | None) -> Entry:
