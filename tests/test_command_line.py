@@ -500,8 +500,9 @@ def test_colour_is_for_terminals_and_not_where_no_color_is_set(
     assert "\x1b[" not in twilio_kafka(*arguments, env=env).stdout
 
 
-def test_help_imports_nothing_that_is_heavy() -> None:
-    script = "import sys; from connector.cli import main; sys.argv[1:] = ['--help']; main()"
+@pytest.mark.parametrize("arguments", [["--help"], ["signature", "--help"], ["signature", "verify", "--help"]])
+def test_help_imports_nothing_that_is_heavy(arguments: list[str]) -> None:
+    script = f"import sys; from connector.cli import main; sys.argv[1:] = {arguments}; main()"
     report = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); "
     done = subprocess.run([sys.executable, "-c", report + script], capture_output=True, text=True, check=False)  # noqa: S603
     assert "signature" in done.stdout

@@ -59,7 +59,24 @@ class Command(_Brief, TyperCommand):
 
 
 class Group(_Brief, TyperGroup):
-    """A group with brief help."""
+    """A group with brief help, and nothing to read where the name of a command is the first word.
+
+    Typer loads pydantic to read the options of a group, also where none is given; help must answer at once.
+    """
+
+    _is_bare = False
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The words behind the options."""
+        self._is_bare = bool(args) and not args[0].startswith("-")
+        try:
+            return super().parse_args(ctx, args)
+        finally:
+            self._is_bare = False
+
+    def get_params(self, ctx: Any) -> Any:
+        """The options, if there are any to read."""
+        return [] if self._is_bare else super().get_params(ctx)
 
 
 class Commands(typer.Typer):
