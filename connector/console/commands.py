@@ -72,7 +72,7 @@ class Commands:
             return {"same": True}
         positions = [entry.position for entry in timeline.entries if entry.kind != "attempt"]
         records = await records_at(self._context.settings().kafka, positions)
-        return timeline_detail(timeline, records, now())
+        return timeline_detail(timeline, records, now(), is_callback=self._context.feed.is_callback)
 
 
 def commands(feed: Feed, now: datetime, *, state: str = "", command: str = "", text: str = "") -> list[Timeline]:
@@ -123,12 +123,15 @@ def timeline_json(timeline: Timeline, now: datetime) -> Json:
     }
 
 
-def timeline_detail(timeline: Timeline, records: Mapping[Position, Received], now: datetime) -> Json:
-    """A whole timeline; of each record what may be shown."""
+def timeline_detail(
+    timeline: Timeline, records: Mapping[Position, Received], now: datetime, *, is_callback: Callable[[str], bool]
+) -> Json:
+    """A whole timeline; of each record what may be shown, and whether Twilio delivered it."""
     entries = []
     for entry in sorted(timeline.entries, key=lambda entry: entry.at):
         record = records.get(entry.position)
-        entries.append({**entry_json(entry), "shown": None if record is None else shown(record, entry)})
+        may_be_shown = None if record is None else shown(record, entry)
+        entries.append({**entry_json(entry), "shown": may_be_shown, "callback": is_callback(entry.topic)})
     return {**timeline_json(timeline, now), "dropped": timeline.dropped, "entries": entries}
 
 

@@ -154,11 +154,16 @@ async def test_a_command_s_timeline_shows_parameters_attempt_result_and_events_b
         for heading in ("Command send-message was written", "Noted in the journal", "Result"):
             await expect(steps).to_contain_text(heading)
         await expect(steps).to_contain_text("Event on message-status")
+        await expect(page).to_have_title(re.compile("Twilio–Kafka console$"))  # noqa: RUF001 - the name on the page
+        assert "timeline" not in await page.title()
         await steps.locator("summary").first.click()
         await expect(steps.locator(".json").first).to_contain_text("characters]")
         everything = await page.locator("body").inner_text()
         assert "Your " not in everything
         assert "+1555010" not in everything
+        await steps.locator("li", has_text="Event on message-status").first.locator("summary").click()
+        await steps.get_by_role("link", name=re.compile("^Open callback")).first.click()
+        await expect(page.get_by_role("heading", name="A stored callback")).to_be_visible()
 
 
 async def test_commands_are_filtered_by_outcome_and_text(live: Live) -> None:
@@ -169,7 +174,7 @@ async def test_commands_are_filtered_by_outcome_and_text(live: Live) -> None:
         await page.locator("#search").fill("")
         await page.get_by_role("button", name=re.compile("^Succeeded")).click()
         await expect(page.locator(ROW).first).to_contain_text("succeeded")
-        await expect(page.locator(ROW, has_text="rejected")).to_have_count(0)
+        await expect(page.locator(f"{ROW} .pill", has_text="rejected")).to_have_count(0)
 
 
 IN_ORDER = """(order) => {

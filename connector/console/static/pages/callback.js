@@ -1,7 +1,7 @@
 // One callback: which URL and string were signed, and why the check failed.
 
 import { get, post } from "../api.js";
-import { confirm, h, toast } from "../dom.js";
+import { confirm, h, toast, visible } from "../dom.js";
 import { json, pill, time } from "../format.js";
 import { facts, layout, refreshing } from "../page.js";
 import { timelineLink } from "../search.js";
@@ -87,5 +87,5 @@ export function open({ argument, query }) {
     body,
   );
   reading.now();
-  return { title: "A callback", element };
+  return { title: `Callback ${visible(argument)}`, element };
 }

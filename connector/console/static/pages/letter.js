@@ -1,7 +1,7 @@
 // One dead letter: reason, content on request, edit and replay, discard with a note.
 
 import { get, post } from "../api.js";
-import { confirm, h, text, toast } from "../dom.js";
+import { confirm, h, text, toast, visible } from "../dom.js";
 import { count, pill, time } from "../format.js";
 import { blame } from "../form.js";
 import { facts, layout } from "../page.js";
@@ -139,5 +139,5 @@ export function open({ argument }) {
 
   const element = layout({ title: `Dead letter ${argument}`, back: { href: "#/dead-letters", name: "Dead letters" } }, problem, body);
   load(false);
-  return { title: "A dead letter", element };
+  return { title: `Dead letter ${visible(argument)}`, element };
 }

@@ -2,7 +2,7 @@
 // searched in the topics at once.
 
 import { get } from "../api.js";
-import { h, keyed, text } from "../dom.js";
+import { h, keyed, text, visible } from "../dom.js";
 import { copies, count, duration, elapsed, json, pill, plural, time, tone, wholeMoment } from "../format.js";
 import { facts, layout, refreshing } from "../page.js";
 import { timeline } from "../plots.js";
@@ -25,6 +25,8 @@ const PATIENCE_MS = 10_000;
 const EVERYTHING = "1970-01-01T00:00:00Z";
 
 const told = (entry) => (WORDS[entry.kind] ?? ((other) => other.kind))(entry);
+/** A correlation id; what belongs to it is searched, unless a part of it is masked. */
+const correlated = (id) => (id.includes("…") ? h("code", { class: "wrap" }, id) : h("a", { class: "wrap", href: `#/search?${new URLSearchParams({ text: id })}` }, id));
 const address = ({ position }) => `${position.topic}/${position.partition}/${position.offset}`;
 
 function item(began) {
@@ -49,6 +51,7 @@ function item(began) {
         ),
         h("p", { class: "quiet place" }, address(entry), " · ", time(entry.at)),
         entry.kind === "dead letter" ? h("p", null, h("a", { href: `#/dead-letters/${letter}` }, `Open dead letter ${letter}`)) : null,
+        entry.callback ? h("p", null, h("a", { href: `#/callbacks/${address(entry)}` }, `Open callback ${address(entry)}`)) : null,
         headers.length ? facts(headers) : null,
         entry.shown ? json(entry.shown.value) : entry.kind === "attempt" ? null : h("p", { class: "quiet" }, "The topic does not keep this record any more."),
       ),
@@ -136,7 +139,7 @@ export function open({ argument, query }) {
         ["State", story.state ? pill(story.state) : null],
         ["Id", h("code", { class: "wrap" }, story.id)],
         ["Twilio’s SID", story.sid ? h("code", { class: "wrap" }, story.sid) : null],
-        ["Correlation id", story.correlation && story.correlation !== story.id ? h("code", { class: "wrap" }, story.correlation) : null],
+        ["Correlation id", story.correlation && story.correlation !== story.id ? correlated(story.correlation) : null],
         ["Ends", story.ends],
         ["Connection", story.connection],
         ["Began", time(story.began)],
@@ -163,5 +166,5 @@ export function open({ argument, query }) {
     steps,
   );
   reading.now();
-  return { title: "One timeline", element, tick: reading.tick, close: () => stop?.() };
+  return { title: visible(argument), element, tick: reading.tick, close: () => stop?.() };
 }
