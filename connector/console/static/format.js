@@ -92,8 +92,10 @@ export function tone(state) {
   return BUSY.includes(state) ? "busy" : "none";
 }
 
-/** A state as a word with a mark in front of it, so that colour is not all there is. */
-export const pill = (state) => h("span", { class: `pill ${tone(state)}` }, state || "-");
+const LONGEST_STATE = 24;
+/** A state as a word with a mark in front of it, so that colour is not all there is. Of a stranger's text the beginning. */
+export const pill = (state) =>
+  h("span", { class: `pill ${tone(state)}`, title: state?.length > LONGEST_STATE ? state : null }, state?.length > LONGEST_STATE ? `${state.slice(0, LONGEST_STATE)}…` : state || "-");
 
 /** JSON for reading: keys and values apart, as text. */
 export function json(value) {
