@@ -93,7 +93,7 @@ async def try_watch(watch: WatchSettings, connection: Connection, *, parent: Wat
         reader = Reader(watch, publication, source)
         page = await reader.top(LARGEST_PAGE)
         rows = page.rows
-        trial.rows, trial.has_more = len(rows), len(rows) >= LARGEST_PAGE
+        trial.rows, trial.has_more = len(rows), len(rows) >= row.page_size
         publication.check_first(rows)
         trial.keys = [identity(item, row.key) for item in rows[:SHOWN_KEYS]]
         times = [moment for _, moment in created_times(rows, row)]

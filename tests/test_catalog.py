@@ -21,6 +21,7 @@ from connector.resources import CALLBACKS, COMMANDS, WATCHES, commands
 from connector.resources.parameters import fill_callbacks, parse
 from connector.resources.rows import Operation, Parameters, Request, wire_names
 from connector.schemas.documents import documents
+from connector.settings.lists import LIST
 from connector.settings.watches import FILTERS
 from tests.contract.coverage import DOCUMENT, Uncovered, modules, served, table
 from tests.examples import examples
@@ -135,7 +136,11 @@ def test_the_nine_commands_the_five_watches_and_the_seven_callbacks_of_the_contr
     assert set(COMMANDS["delete"].operations) == {
         *("message", "media", "call", "recording", "transcription", "phone-number"),
     }
-    assert set(WATCHES) == {"messages", "calls", "recordings", "transcriptions", "alerts"}
+    standard = {name for name, row in WATCHES.items() if row.is_standard}
+    assert standard == {"messages", "calls", "recordings", "transcriptions", "alerts"}
+    assert set(WATCHES) - standard == {
+        *("conferences", "conversations", "messaging-services", "phone-numbers", "verification-attempts"),
+    }
     assert {row.kind: row.topic for row in CALLBACKS.values()} == {
         "message-status": "message-status",
         "call-status": "call-status",
@@ -149,7 +154,7 @@ def test_the_nine_commands_the_five_watches_and_the_seven_callbacks_of_the_contr
 
 def test_watches_have_the_filters_that_the_configuration_offers() -> None:
     assert {resource: set(row.filters) for resource, row in WATCHES.items()} == {
-        resource: set(names) for resource, names in FILTERS.items()
+        resource: set(names) for resource, names in FILTERS.items() if resource != LIST
     }
 
 

@@ -13,20 +13,27 @@ from pydantic import ValidationError
 from twilio.base.version import Version
 from twilio.rest import Client
 from twilio.rest.api.v2010.account.call import CallInstance
+from twilio.rest.api.v2010.account.conference import ConferenceInstance
 from twilio.rest.api.v2010.account.incoming_phone_number import IncomingPhoneNumberInstance
 from twilio.rest.api.v2010.account.message import MessageInstance
 from twilio.rest.api.v2010.account.message.media import MediaInstance
 from twilio.rest.api.v2010.account.notification import NotificationInstance
 from twilio.rest.api.v2010.account.recording import RecordingInstance
 from twilio.rest.api.v2010.account.transcription import TranscriptionInstance
+from twilio.rest.conversations.v1.conversation import ConversationInstance
+from twilio.rest.messaging.v1.service import ServiceInstance
 from twilio.rest.monitor.v1.alert import AlertInstance
+from twilio.rest.verify.v2.verification_attempt import VerificationAttemptInstance
 
 from connector.resources import CALLBACKS, WATCHES
 from connector.resources.alerts import Alert, AlertDetails
 from connector.resources.calls import Call
+from connector.resources.conferences import Conference
+from connector.resources.conversations import Conversation
 from connector.resources.fields import parse_time
 from connector.resources.media import Media
 from connector.resources.messages import Message
+from connector.resources.messaging_services import MessagingService
 from connector.resources.models import Bundle, camel, snake
 from connector.resources.notifications import Notification, NotificationDetails
 from connector.resources.phone_numbers import PhoneNumber
@@ -34,6 +41,7 @@ from connector.resources.recordings import Recording
 from connector.resources.results import Outcome, Result
 from connector.resources.rows import Watch
 from connector.resources.transcriptions import Transcription
+from connector.resources.verification_attempts import VerificationAttempt
 from connector.schemas.documents import examples
 
 OPENAPI = Path(__file__).parent / "contract" / "twilio_openapi.json"
@@ -51,6 +59,10 @@ BUNDLES: list[tuple[type[Bundle], str, Any]] = [
     (NotificationDetails, "api.v2010.account.notification-instance", NotificationInstance),
     (Alert, "monitor.v1.alert", None),
     (AlertDetails, "monitor.v1.alert-instance", AlertInstance),
+    (Conference, "api.v2010.account.conference", ConferenceInstance),
+    (Conversation, "conversations.v1.conversation", ConversationInstance),
+    (MessagingService, "messaging.v1.service", ServiceInstance),
+    (VerificationAttempt, "verify.v2.verification_attempt", VerificationAttemptInstance),
 ]
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from connector.errors import ConfigurationError
+from connector.resources import WATCHES
 from connector.resources.hosts import HOSTS
 from connector.settings import Connection, Settings, WatchSettings, json_schema, load
 from connector.settings.shape import leaves
@@ -134,8 +135,8 @@ SENTENCES = [
     (
         "watches: [{}]",
         (
-            "FILE:1: watches.0.resource: is missing: give it (What is watched: alerts, calls, messages, "
-            "recordings, transcriptions; or list, any other, as the keys marked `list:` say)"
+            f"FILE:1: watches.0.resource: is missing: give it (What is watched: {', '.join(WATCHES)}; "
+            "or list, any other, as the keys marked `list:` say)"
         ),
     ),
     (

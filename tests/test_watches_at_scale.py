@@ -27,7 +27,20 @@ from connector.simulator import Simulator
 from connector.watcher.cursor import Cursor
 from tests.running import configuration, running, until
 from tests.twilio_servers import connected
-from tests.watch_lives import BURSTS, CAP, DAYS, OLD, PER_BURST, ROWS, WITHIN, History, Ledger, living, watched
+from tests.watch_lives import (
+    BUILT_IN,
+    BURSTS,
+    CAP,
+    DAYS,
+    OLD,
+    PER_BURST,
+    ROWS,
+    WITHIN,
+    History,
+    Ledger,
+    living,
+    watched,
+)
 
 
 def holds_more_than(ledger: Ledger, count: int) -> bool:
@@ -36,6 +49,7 @@ def holds_more_than(ledger: Ledger, count: int) -> bool:
 
 SEEDS = {"messages": 11, "calls": 12, "recordings": 13, "alerts": 14}
 SEEDS |= {"queues": 15, "verification_attempts": 16, "conversations": 17}
+SEEDS |= dict(zip(BUILT_IN, (18, 19, 20), strict=True))
 
 
 @pytest.mark.parametrize("resource", SEEDS)
@@ -127,6 +141,12 @@ async def test_the_real_process_publishes_lists_by_configuration_exactly_once_th
     kafka: str, prefix: str, tmp_path: Path
 ) -> None:
     await survive_a_kill(kafka, prefix, tmp_path, {"queues": 900, "verification_attempts": 600, "conversations": 400})
+
+
+async def test_the_real_process_publishes_further_built_in_lists_exactly_once_though_it_is_killed(
+    kafka: str, prefix: str, tmp_path: Path
+) -> None:
+    await survive_a_kill(kafka, prefix, tmp_path, dict.fromkeys(BUILT_IN, 900))
 
 
 async def survive_a_kill(kafka: str, prefix: str, folder: Path, limits: Mapping[str, int]) -> None:

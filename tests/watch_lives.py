@@ -55,9 +55,14 @@ LISTS: dict[str, dict[str, Any]] = {
         "host": "conversations",
         "path": "/v1/Conversations",
         "items": "conversations",
+        "page_size": 100,
         "date_filters": {"since": "StartDate", "before": "EndDate", "granularity": "midnight"},
     },
 }
+
+
+BUILT_IN = ("conferences", "messaging_services", "phone_numbers")
+"""Lists that are watched by their names, which the standard watches leave out; two more are in LISTS."""
 
 
 def watched(resource: str) -> dict[str, Any]:
@@ -109,7 +114,10 @@ class Life:
         """A walk begins."""
 
     def pages(self, request: Request) -> AsyncIterator[Page]:
-        query = {**dict(request.query), **({"PageSize": str(self.page_size)} if self.page_size else {})}
+        query = {
+            **dict(request.query),
+            **({"PageSize": str(min(self.page_size, self.row.page_size))} if self.page_size else {}),
+        }
         return pages(self.client, replace(request, query=tuple(query.items())), items=self.row.items)
 
     async def fetch(self, request: Request) -> Any:

@@ -24,7 +24,7 @@ from connector.resources.fields import (
     Url,
 )
 from connector.resources.operations import deleting, fetching, listing
-from connector.resources.rows import ACCOUNT, Bundle, Operation, Parameters, Reconciliation
+from connector.resources.rows import ACCOUNT, Bundle, Operation, Parameters, Reconciliation, Watch
 from connector.resources.rules import AnyOf, AtMostOne, Needs, Rule, Something
 
 LIST = f"{ACCOUNT}/IncomingPhoneNumbers.json"
@@ -185,6 +185,26 @@ UPDATE = Operation(
 )
 LISTING = listing("ListIncomingPhoneNumber", ListPhoneNumbers, LIST, "incoming_phone_numbers", PhoneNumber)
 
+# The list has no date filters, and its order is not documented: each poll reads all numbers.
+WATCH = Watch(
+    resource="phone-numbers",
+    noun="phone-number",
+    path=LIST,
+    items="incoming_phone_numbers",
+    bundle=PhoneNumber,
+    version=(
+        *("friendly_name", "status", "capabilities", "bundle_sid", "address_sid", "identity_sid", "trunk_sid"),
+        *("sms_url", "sms_method", "sms_fallback_url", "sms_fallback_method", "sms_application_sid"),
+        *("voice_url", "voice_method", "voice_fallback_url", "voice_fallback_method", "voice_application_sid"),
+        *("status_callback", "status_callback_method", "emergency_status", "emergency_address_sid"),
+    ),
+    fetch=ONE,
+    operation="ListIncomingPhoneNumber",
+    newest_first=False,
+    is_standard=False,
+)
+
+WATCHES = (WATCH,)
 OPERATIONS = {
     "buy-phone-number": {None: BUY},
     "get": {"phone-number": fetching("FetchIncomingPhoneNumber", GetPhoneNumber, ONE, PhoneNumber)},

@@ -83,7 +83,7 @@ class Watch:
     `needs_time` a row without it is no event. Unless the list is `newest_first`, each poll reads all of it, or what
     `since` lets through of it. `check` says what is wrong with a row, None for nothing. A list that is not
     `is_standard` is watched, and has its topic, only where the configuration names it; `is_published`: our schemas
-    tell what its events hold.
+    tell what its events hold. `page_size` is the largest that Twilio allows.
     """
 
     resource: str
@@ -106,6 +106,7 @@ class Watch:
     host: Host = "api"
     operation: str = ""
     midnights: bool = False
+    page_size: int = MAX_PAGE_SIZE
     key: tuple[str, ...] = ("sid",)
     time: Callable[[Any], datetime] = parse_time
     needs_time: bool = False

@@ -134,6 +134,9 @@ class ListSettings(Section):
         default="any",
         description="list: `newest-first` ends a poll at the first page that is old throughout; `any` reads all pages.",
     )
+    page_size: int = Field(
+        default=1000, ge=1, le=1000, description="list: the most rows of a page that Twilio's documentation allows."
+    )
     parameters: dict[WireName, str] = Field(
         default={}, alias="filters", description="list: its parameters, by Twilio's names, and their values."
     )
@@ -179,6 +182,7 @@ def row_of(watch: "WatchSettings") -> Watch:
         seconds=dates is not None and dates.granularity == "second",
         midnights=dates is not None and dates.granularity == "midnight",
         filters={name: name for name in watch.parameters},
+        page_size=watch.page_size,
         version=watch.version,
         final=frozenset(final),
         status=status,

@@ -27,6 +27,7 @@ class Listing:
     key: str
     filters: tuple[filters.Filter, ...]
     render: Callable[[Any], dict[str, Any]]
+    most: int = MAX_PAGE_SIZE  # rows of a page
     retention: bool = False  # refuses dates beyond `retention_days`
 
     @property
@@ -103,7 +104,7 @@ def _page(
     days: int = 0,
 ) -> Page:
     form = request.parameters
-    size = form.integer("PageSize", default=DEFAULT_PAGE_SIZE, low=1, high=MAX_PAGE_SIZE, code=20007)
+    size = form.integer("PageSize", default=DEFAULT_PAGE_SIZE, low=1, high=listing.most, code=20007)
     number = form.integer("Page", default=0, low=0, high=10**9)
     token = form.get("PageToken")
     at_cap = bool(cap) and (number + 1) * size >= cap

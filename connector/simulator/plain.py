@@ -30,6 +30,7 @@ class Kind:
     render: Render
     filters: tuple[Filter, ...] = ()
     is_2010: bool = True
+    most: int = 1000
     is_fetched: bool = True
 
     @property
@@ -265,6 +266,7 @@ KINDS: dict[str, Kind] = {
         render=_conversation,
         filters=(Bounds("StartDate", "EndDate"), Equal("State", "status")),
         is_2010=False,
+        most=100,
     ),
     "conversation_messages": Kind(
         operation="ConversationMessage",
@@ -272,6 +274,7 @@ KINDS: dict[str, Kind] = {
         key="messages",
         render=_conversation_message,
         is_2010=False,
+        most=100,
     ),
     "studio_flows": Kind(operation="Flow", path="v2/Flows", key="flows", render=_flow, is_2010=False),
     "studio_executions": Kind(
@@ -304,7 +307,7 @@ def _fetch(name: str, render: Render, request: Request) -> Reply:
 
 def _routes(name: str, kind: Kind) -> list[Route]:
     render = rendering(kind.render)
-    listing = Listing(key=kind.key, filters=kind.filters, render=render)
+    listing = Listing(key=kind.key, filters=kind.filters, render=render, most=kind.most)
     routes = [
         Route(f"List{kind.operation}", "GET", kind.path, partial(_list, name, kind, listing), listing.known),
         Route(f"Fetch{kind.operation}", "GET", f"{kind.path}/*", partial(_fetch, name, render)),

@@ -12,7 +12,7 @@ from connector.resources.rows import Pairs, Request, Watch
 from connector.twilio.client import TwilioClient
 from connector.twilio.paging import Page, pages
 from connector.watcher.cursor import BEGINNING
-from connector.watcher.reading import LARGEST_PAGE, NOT_FOUND, TwilioSource
+from connector.watcher.reading import NOT_FOUND, TwilioSource
 from connector.watcher.records import identity
 
 PLACE = "{parent}"
@@ -56,7 +56,7 @@ class ChildSource(TwilioSource):
 
     async def _parents(self) -> AsyncGenerator[str, None]:
         parent = self._parent
-        query = (*self._filters, ("PageSize", str(LARGEST_PAGE)))
+        query = (*self._filters, ("PageSize", str(parent.page_size)))
         asked = Request("GET", parent.path, query=query, host=parent.host, operation=parent.operation)
         async with aclosing(pages(self._client, asked, items=parent.items)) as found:
             async for page in found:

@@ -228,7 +228,7 @@ class Reader:
         return Request(
             "GET",
             self._watch.path,
-            query=(*query.items(), ("PageSize", str(page_size))),
+            query=(*query.items(), ("PageSize", str(min(page_size, self._watch.page_size)))),
             host=self._watch.host,
             operation=self._watch.operation,
         )

@@ -129,6 +129,31 @@ async def account_operations(simulator: Simulator, sdk: Sdk) -> None:
     assert simulator.account.api_keys[0].sid == API_KEY
 
 
+async def list_operations(simulator: Simulator, sdk: Sdk) -> None:
+    """The lists that are only read: all of each, and one row where there is an operation for it."""
+    client = sdk.client
+    (conference,) = simulator.fill("conferences", count=1, status="completed")
+    (queue,) = simulator.fill("queues", count=1)
+    simulator.fill("participants", count=1, parent=conference)
+    simulator.fill("queue_members", count=1, parent=queue)
+    simulator.fill("verification_attempts", count=1)
+    simulator.fill("conversations", count=1, status="active")
+    simulator.fill("messaging_services", count=1)
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    (shown,) = await sdk.run(client.conferences.list, date_created_after=yesterday.date(), status="completed")
+    assert (await sdk.run(client.conferences(shown.sid).fetch)).sid == conference
+    assert len(await sdk.run(client.conferences(conference).participants.list)) == 1
+    assert [found.sid for found in await sdk.run(client.queues.list)] == [queue]
+    await sdk.run(client.queues(queue).fetch)
+    assert len(await sdk.run(client.queues(queue).members.list)) == 1
+    (attempt,) = await sdk.run(client.verify.v2.verification_attempts.list, date_created_after=yesterday)
+    await sdk.run(client.verify.v2.verification_attempts(attempt.sid).fetch)
+    (talk,) = await sdk.run(client.conversations.v1.conversations.list, state="active")
+    await sdk.run(client.conversations.v1.conversations(talk.sid).fetch)
+    (service,) = await sdk.run(client.messaging.v1.services.list)
+    await sdk.run(client.messaging.v1.services(service.sid).fetch)
+
+
 async def test_every_operation_of_the_sdk_works_and_every_answer_matches_twilios_schema() -> None:
     account = Account(caller_ids=("+15550100777",))
     async with Simulator(seed=1, accounts=[account]) as simulator, Sdk(simulator) as sdk:
@@ -138,6 +163,7 @@ async def test_every_operation_of_the_sdk_works_and_every_answer_matches_twilios
             other_operations,
             account_operations,
             call_operations,
+            list_operations,
         ):
             await perform(simulator, sdk)
         assert set(operations()) == set(sdk.http.checked)
