@@ -70,7 +70,7 @@ async def test_10000_rows_are_published_exactly_once_oldest_first(resource: str)
         simulator.fault("delete-while-paging", "List*", rows=2, probability=0.1, times=20)
         simulator.fault("bad-token", "List*", probability=0.05, times=5)
         start = datetime.now(UTC) - timedelta(days=DAYS + 1)
-        chosen = {"limit": random.choice([93, 400, 1000]), "page_size": random.choice([67, 200, 1000])}
+        chosen = {"limit": random.choice([93, 400, 1000]), "rows_per_page": random.choice([67, 200, 1000])}
         async with living(simulator, ledger, start=start, cap=CAP, **watched(resource), **chosen):
             await until(lambda: len(ledger.sids) > OLD * 0.9, within=WITHIN)
             for _ in range(BURSTS):

@@ -103,7 +103,7 @@ class Life:
     row: Watch
     client: TwilioClient
     ledger: Ledger
-    page_size: int | None = None
+    rows_per_page: int | None = None
 
     @property
     def clock(self) -> TwilioClock:
@@ -114,9 +114,10 @@ class Life:
         """A walk begins."""
 
     def pages(self, request: Request) -> AsyncIterator[Page]:
+        size = self.rows_per_page and min(self.rows_per_page, self.row.page_size)
         query = {
             **dict(request.query),
-            **({"PageSize": str(min(self.page_size, self.row.page_size))} if self.page_size else {}),
+            **({"PageSize": str(size)} if size else {}),
         }
         return pages(self.client, replace(request, query=tuple(query.items())), items=self.row.items)
 
@@ -140,14 +141,14 @@ class Life:
 
 @contextlib.asynccontextmanager
 async def living(
-    simulator: Simulator, ledger: Ledger, *, page_size: int | None = None, cap: int | None = None, **settings: Any
+    simulator: Simulator, ledger: Ledger, *, rows_per_page: int | None = None, cap: int | None = None, **settings: Any
 ) -> AsyncIterator[None]:
     async with connected(simulator.url) as client:
         chosen = WatchSettings(**{"interval": "20ms", "overlap": "30s", **settings})
         row = chosen.row
         if cap is not None and row.cap is not None:
             row = replace(row, cap=cap)
-        life = Life(chosen, row, client, ledger, page_size)
+        life = Life(chosen, row, client, ledger, rows_per_page)
         task = asyncio.create_task(life.run())
         try:
             yield
@@ -169,6 +170,11 @@ class History:
     plain: dict[str, int] = field(default_factory=dict)
     unsorted: list[str] = field(default_factory=list)
     all: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        collection = self.simulator.state.stores[self.simulator.account_sid].rows_of(self.resource)
+        for row in [*collection.rows.values()]:
+            collection.discard(row)
 
     def old(self, now: int) -> None:
         """Rows of the last days, many within the same second; some were sent long after they were made, or not yet."""
