@@ -258,4 +258,4 @@ def test_a_result_has_the_fields_and_outcomes_of_the_contract() -> None:
 def test_the_executors_outcomes_are_those_of_the_schema() -> None:
     from connector.executor import outcome as results  # noqa: PLC0415 - the only test here that knows an engine
 
-    assert set(get_args(results.Outcome)) == {str(outcome) for outcome in Outcome}
+    assert set(get_args(results.OutcomeName)) == {str(outcome) for outcome in Outcome}
