@@ -14,7 +14,7 @@ from connector.kafka.reading import PROGRESS_SECONDS, Start, fetch, milliseconds
 from connector.settings import KafkaSettings
 
 # Of all partitions that are scanned, so much at a time and then a pause: callbacks and commands go first.
-SCAN_BYTES = 512 * 1024
+SCAN_BYTES = 1024 * 1024
 SCAN_PAUSE_SECONDS = 0.004
 
 
