@@ -30,8 +30,8 @@ from connector.executor.context import ExecutorContext
 from connector.executor.execution import Executor
 from connector.executor.media import object_store, topic_store
 from connector.kafka import checkpoints, journal
+from connector.kafka.diagnosis import Probe
 from connector.kafka.ownership import Membership
-from connector.kafka.probe import Probe
 from connector.kafka.publisher import Publisher
 from connector.receiver.form import address, names_cause
 from connector.receiver.port import raise_file_limit

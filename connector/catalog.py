@@ -6,8 +6,8 @@ from typing import Any
 
 from connector import telemetry
 from connector.errors import TopicsUnfit, Unavailable
-from connector.kafka import acls, diagnosis, registry, rights, topics
-from connector.kafka.fitness import Topic
+from connector.kafka import diagnosis, registry, rights, topics
+from connector.kafka.topics import Topic
 from connector.resources import CALLBACKS, COMMANDS, WATCHES
 from connector.resources.rows import Watch
 from connector.settings import Loaded, Settings
@@ -30,9 +30,9 @@ def topics_of(settings: Settings) -> list[Topic]:
     return topics.wanted(settings.kafka, events=events, commands=COMMANDS, dedupe_window=window)
 
 
-def acls_of(settings: Settings, *, console: bool = True) -> list[acls.Acl]:
+def acls_of(settings: Settings, *, console: bool = True) -> list[rights.Acl]:
     """Every right on Kafka that this configuration needs."""
-    uses = acls.Uses(
+    uses = rights.Uses(
         roles=settings.roles,
         watched=list(dict.fromkeys(watch.row.topic for watch in settings.watches)),
         callbacks=list(dict.fromkeys(row.topic for row in CALLBACKS.values())),
@@ -41,10 +41,10 @@ def acls_of(settings: Settings, *, console: bool = True) -> list[acls.Acl]:
         replies=settings.commands.reply_topics,
         stores_media=settings.commands.recording_store == "kafka",
     )
-    return acls.needed(settings.kafka, uses, console=console)
+    return rights.needed(settings.kafka, uses, console=console)
 
 
-def rights_of(settings: Settings) -> list[acls.Acl]:
+def rights_of(settings: Settings) -> list[rights.Acl]:
     """The same as single rights to ask for: what the roles need, and what only the console does."""
     return [*acls_of(settings, console=False), *(acl for acl in acls_of(settings) if not acl.is_vital)]
 
@@ -102,7 +102,7 @@ async def check_topics(settings: Settings, loaded: Loaded | None) -> None:
     wanted = topics_of(settings)
     try:
         denied = await rights.missing(settings.kafka, rights_of(settings))
-        vital = acls.missing([acl for acl in denied if acl.is_vital])
+        vital = rights.sentences([acl for acl in denied if acl.is_vital])
         problems = vital or await topics.check(settings.kafka, wanted)
     except Unavailable as error:
         cause = await diagnosis.cause(settings.kafka)
@@ -112,7 +112,7 @@ async def check_topics(settings: Settings, loaded: Loaded | None) -> None:
         raise Unavailable(f"{origin}{cause}") from error
     if problems:
         raise TopicsUnfit(problems)
-    for sentence in acls.missing(denied):
+    for sentence in rights.sentences(denied):
         log.info("rights", reason=sentence)
     # One replica is what the settings ask for in development.
     say = log.warning if settings.kafka.replication_factor > 1 else log.info

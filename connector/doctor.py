@@ -12,9 +12,9 @@ from typing import Literal
 import aiohttp
 
 from connector.errors import BadCredentials, NotExecuted, TwilioError, Unavailable
-from connector.kafka import acls, diagnosis, examination, rights, topics
-from connector.kafka.acls import Acl
-from connector.kafka.fitness import Topic
+from connector.kafka import diagnosis, rights, topics
+from connector.kafka.rights import Acl
+from connector.kafka.topics import Topic
 from connector.resources.rows import ACCOUNT, Request
 from connector.settings import Connection, Settings
 from connector.twilio.client import TwilioClient, open_session
@@ -63,7 +63,7 @@ async def examine(
 async def _kafka(settings: Settings, wanted: Sequence[Topic], needed: Sequence[Acl]) -> AsyncIterator[Check]:
     kafka = settings.kafka
     try:
-        count, cluster = await examination.brokers(kafka)
+        count, cluster = await diagnosis.brokers(kafka)
     except Unavailable as error:
         cause = await diagnosis.cause(kafka)
         sentence = str(cause or f"{kafka.bootstrap_servers} does not answer. {error}")
@@ -94,7 +94,7 @@ async def _rights(settings: Settings, needed: Sequence[Acl]) -> AsyncIterator[Ch
     denied = await rights.missing(settings.kafka, needed)
     states: Sequence[tuple[bool, State]] = ((True, "failed"), (False, "warning"))
     for acl_kind, state in states:
-        for sentence in acls.missing([acl for acl in denied if acl.is_vital is acl_kind]):
+        for sentence in rights.sentences([acl for acl in denied if acl.is_vital is acl_kind]):
             yield Check("rights", state, sentence, "twilio-kafka topics list --acls")
     if not any(acl.is_vital for acl in denied):
         yield Check("rights", "ok", "Everything that the roles need is allowed.")

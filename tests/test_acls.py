@@ -24,7 +24,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its module 
 
 from connector.catalog import acls_of, rights_of
 from connector.kafka import rights
-from connector.kafka.acls import Acl, missing
+from connector.kafka.rights import Acl, sentences
 from connector.settings import KafkaSettings
 from connector.simulator import Simulator
 from tests.producing import Message, produce
@@ -158,10 +158,10 @@ async def only_missing(kafka: KafkaSettings, needed: Sequence[Acl], acl: dict[st
 
     Without its last right on a topic one may not even describe it.
     """
-    found = missing(await rights.missing(kafka, needed))
+    found = sentences(await rights.missing(kafka, needed))
     async with asyncio.timeout(20):
         while not names(found, acl):
-            found = missing(await rights.missing(kafka, needed))
+            found = sentences(await rights.missing(kafka, needed))
 
 
 def names(sentences: Sequence[str], acl: dict[str, Any] | None) -> bool:

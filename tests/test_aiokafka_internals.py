@@ -19,7 +19,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 import connector
 from connector.kafka import aiokafka_internals as internals
 from connector.kafka import clients, header_names, topics
-from connector.kafka.fitness import Topic
+from connector.kafka.topics import Topic
 from tests.executing import kafka_settings
 
 NOWHERE = "127.0.0.1:1"

@@ -12,9 +12,9 @@ from connector.errors import ConnectorError, Unavailable
 from connector.events import Record
 from connector.kafka import publisher as publishers
 from connector.kafka import topics
-from connector.kafka.fitness import Topic
 from connector.kafka.produce import partition_of
 from connector.kafka.publisher import Publisher
+from connector.kafka.topics import Topic
 from connector.settings import KafkaSettings
 from tests.running import read_all
 

@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 
 from connector.dev.broker import QUICK, Broker
 from connector.kafka import clients, topics
-from connector.kafka.fitness import Topic
+from connector.kafka.topics import Topic
 from connector.simulator import Simulator
 from connector.twilio.signature import compute
 from tests.executing import kafka_settings

@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaError, for_code
 from connector.errors import Superseded, Unavailable, Unwritable
 from connector.events import Record
 from connector.kafka import failures, topics
-from connector.kafka.fitness import Topic
+from connector.kafka.topics import Topic
 from connector.kafka.transactions import Transactions
 from tests.executing import kafka_settings
 from tests.running import read_all

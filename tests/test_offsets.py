@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.executor.offsets import METADATA_LIMIT, Commit, Progress, decode, encode
-from connector.kafka.offset_set import OffsetSet
+from connector.kafka.journal import OffsetSet
 
 BASE = 1000
 

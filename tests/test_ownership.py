@@ -13,8 +13,8 @@ from aiokafka.structs import OffsetAndMetadata
 from connector.errors import Superseded, Unavailable
 from connector.events import Record
 from connector.kafka import produce, topics
-from connector.kafka.fitness import Topic
 from connector.kafka.ownership import Assignment, Membership, RawRecord, offsets_in
+from connector.kafka.topics import Topic
 from connector.kafka.transactions import Transactions
 from connector.settings import KafkaSettings
 from tests.executing import kafka_settings

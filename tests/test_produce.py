@@ -6,7 +6,7 @@ from aiokafka import TopicPartition
 from connector.errors import Unwritable
 from connector.events import Record
 from connector.kafka import topics
-from connector.kafka.fitness import Topic
+from connector.kafka.topics import Topic
 from connector.kafka.transactions import Transactions
 from connector.settings import KafkaSettings
 from tests.running import read_all

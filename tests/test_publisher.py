@@ -10,8 +10,8 @@ from connector.dev.broker import QUICK, Broker
 from connector.errors import ConnectorError, Unavailable, Unwritable
 from connector.events import Record
 from connector.kafka import topics
-from connector.kafka.fitness import Topic
 from connector.kafka.publisher import Publisher
+from connector.kafka.topics import Topic
 from tests.executing import kafka_settings
 from tests.running import read_all
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from connector.executor import doubt
 from connector.kafka import topics
-from connector.kafka.fitness import Topic
+from connector.kafka.topics import Topic
 from connector.resources import COMMANDS
 from connector.resources.parameters import parse
 from tests.executing import SEND, Executing, executing, message

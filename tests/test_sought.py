@@ -4,8 +4,8 @@ import pytest
 from aiokafka.structs import TopicPartition
 
 from connector.kafka import clients, scanning, sought, topics
-from connector.kafka.fitness import Topic
 from connector.kafka.header_names import Fetched, PartitionRecords
+from connector.kafka.topics import Topic
 from tests.executing import kafka_settings
 from tests.test_header_names import ODD, batch
 

@@ -7,7 +7,7 @@ from aiokafka.admin import NewTopic
 
 from connector.kafka import topics
 from connector.kafka.clients import administration
-from connector.kafka.fitness import DAY_MS, Actual, Topic, weaknesses, wrong_partitions, wrong_settings
+from connector.kafka.topics import DAY_MS, Actual, Topic, weaknesses, wrong_partitions, wrong_settings
 from connector.settings import KafkaSettings
 from tests.executing import kafka_settings
 

@@ -8,7 +8,7 @@ import pytest
 from connector.errors import Superseded, Unavailable, Unwritable
 from connector.events import Record
 from connector.kafka import topics
-from connector.kafka.fitness import Topic
+from connector.kafka.topics import Topic
 from connector.kafka.transactions import Transactions
 from connector.settings import KafkaSettings
 from tests.executing import kafka_settings

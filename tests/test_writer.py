@@ -14,7 +14,7 @@ from connector.errors import Superseded, Unacknowledged, Unavailable, Unwritable
 from connector.events import Record
 from connector.executor.writer import SILENT_SECONDS, Writer
 from connector.kafka import journal, topics
-from connector.kafka.fitness import Topic
+from connector.kafka.topics import Topic
 from connector.kafka.transactions import Transactions
 from connector.settings import KafkaSettings
 from tests.executing import kafka_settings

@@ -30,7 +30,7 @@ def list_topics(
     config: ConfigOption = None,
     kafka: KafkaOption = None,
     acls: Annotated[  # noqa: FBT002 - an option
-        bool, typer.Option("--acls", help="Print the ACLs that the roles need instead, for kafka-acls.sh.")
+        bool, typer.Option("--acls", help="Print the ACLs that the roles need instead, for kafka-rights.sh.")
     ] = False,
     principal: Annotated[
         str | None, typer.Option("--principal", metavar="TYPE:NAME", help="Who gets the ACLs; else the SASL user.")
@@ -79,7 +79,7 @@ def _print_acls(settings: "Settings", *, principal: str | None, console: bool, o
     from dataclasses import asdict
 
     from connector.catalog import acls_of
-    from connector.kafka import acls
+    from connector.kafka import rights
 
     user = settings.kafka.sasl.username if settings.kafka.sasl else None
     who = principal or f"User:{user or 'twilio-kafka'}"
@@ -88,7 +88,7 @@ def _print_acls(settings: "Settings", *, principal: str | None, console: bool, o
         say_json({"principal": who, "acls": [asdict(acl) for acl in found]}, indent=2)
         return
     for acl in found:
-        line = acls.command(acl, principal=who, bootstrap_servers=settings.kafka.bootstrap_servers)
+        line = rights.command(acl, principal=who, bootstrap_servers=settings.kafka.bootstrap_servers)
         say(f"{line}  # {', '.join(acl.purposes)}")
 
 

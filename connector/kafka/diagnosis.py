@@ -1,10 +1,15 @@
-"""Why no broker can be used: each is asked once more by hand, since the client keeps its reason to itself."""
+"""Which cluster answers, whether it does, and why no broker can be used.
 
+Each is asked once more by hand, since the client keeps its reason to itself.
+"""
+
+import asyncio
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import (
     IllegalSaslStateError,
     KafkaError,
@@ -13,8 +18,10 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.metadata import MetadataRequest
 
-from connector.errors import ConfigurationError
+from connector import telemetry
+from connector.errors import ConfigurationError, Unavailable
 from connector.kafka import aiokafka_internals, clients
+from connector.kafka.clients import administration
 from connector.kafka.credentials import TokenUnavailable
 from connector.settings import KafkaSettings
 
@@ -155,3 +162,67 @@ _EXPLANATIONS: Mapping[type[BaseException], Callable[[KafkaSettings, str, BaseEx
     ConnectionRefusedError: _silent,
     TimeoutError: _silent,
 }
+
+
+async def brokers(kafka: KafkaSettings) -> tuple[int, str]:
+    """How many brokers the cluster has, and its id. Raises Unavailable."""
+    async with administration(kafka) as admin:
+        try:
+            found = await admin.describe_cluster()
+        except KafkaError as error:
+            raise Unavailable(clients.reason(error)) from error
+    return len(found["brokers"]), str(found.get("cluster_id") or "")
+
+
+log = telemetry.logger(__name__)
+
+INTERVAL_SECONDS = 2.0
+PROBE_SECONDS = 3.0
+
+
+class Probe:
+    """Asks for the end of one partition of `topic`. `reachable` is the last answer.
+
+    `renew` is called whenever there is none: it may read anew what Kafka knows us by.
+    """
+
+    def __init__(self, kafka: KafkaSettings, topic: str, *, renew: Callable[[], object]) -> None:
+        self.reachable = False
+        self._renew = renew
+        self._kafka = kafka
+        self._partition = TopicPartition(topic, 0)
+        self._consumer: AIOKafkaConsumer | None = None
+
+    async def run(self) -> None:
+        """Ask until cancelled."""
+        try:
+            while True:
+                await self._note(await self._ask())
+                await asyncio.sleep(INTERVAL_SECONDS)
+        finally:
+            await self._close()
+
+    async def _ask(self) -> bool:
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                if self._consumer is None:
+                    self._consumer = await clients.start(clients.reader(self._kafka))
+                await self._consumer.end_offsets([self._partition])
+        except (KafkaError, Unavailable, TimeoutError):
+            await self._close()
+            self._renew()
+            return False
+        return True
+
+    async def _note(self, reachable: bool) -> None:  # noqa: FBT001 - the answer itself
+        if reachable and not self.reachable:
+            log.info("kafka answers")
+        elif self.reachable and not reachable:
+            self.reachable = False
+            log.warning("kafka does not answer", reason=str(await cause(self._kafka) or "It is slow."))
+        self.reachable = reachable
+
+    async def _close(self) -> None:
+        if self._consumer is not None:
+            await clients.end(self._consumer)
+            self._consumer = None

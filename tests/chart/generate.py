@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from connector.catalog import acls_of, topics_of
-from connector.kafka.fitness import Topic
+from connector.kafka.topics import Topic
 from connector.settings import load
 from tests.chart.config_schema import PREFIX, config_schema
 from tests.chart.kubernetes_schema import PREFIX as KUBERNETES
