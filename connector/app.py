@@ -29,7 +29,6 @@ from connector.executor.command import Command
 from connector.executor.context import ExecutorContext
 from connector.executor.execution import Executor
 from connector.executor.media import object_store, topic_store
-from connector.kafka import checkpoints, journal
 from connector.kafka.diagnosis import Probe
 from connector.kafka.ownership import Membership
 from connector.kafka.publisher import Publisher
@@ -40,6 +39,7 @@ from connector.resources import CALLBACKS, COMMANDS
 from connector.resources.rows import wire_value
 from connector.secrets import Secrets
 from connector.settings import Connection, KafkaSettings, Loaded, Settings, WatchSettings, effective
+from connector.state import checkpoints, journal
 from connector.twilio.client import TwilioClient, open_session
 from connector.twilio.pacing import WHOLE, Pacing, Share
 from connector.twilio.signature import Keys

@@ -6,10 +6,11 @@ from typing import Any
 
 from connector import telemetry
 from connector.errors import TopicsUnfit, Unavailable
-from connector.kafka import diagnosis, registry, rights, topics
+from connector.kafka import diagnosis, rights, topics
 from connector.kafka.topics import Topic
 from connector.resources import CALLBACKS, COMMANDS, WATCHES
 from connector.resources.rows import Watch
+from connector.schemas import registry
 from connector.settings import Loaded, Settings
 
 LISTED: Mapping[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object"}

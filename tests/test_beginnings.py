@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from connector.executor.offsets import Commit, encode
 from connector.executor.restoring import Beginning, Found, beginnings
-from connector.kafka import checkpoints
-from connector.kafka.checkpoints import Checkpoint, Commits
+from connector.state import checkpoints
+from connector.state.checkpoints import Checkpoint, Commits
 
 TOPIC, JOURNAL = "t.commands.get", "t.journal"
 IDS: Mapping[str, str] = {TOPIC: "a", JOURNAL: "j"}

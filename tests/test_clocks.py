@@ -13,9 +13,10 @@ from connector.executor import doubt
 from connector.executor.command import command_of
 from connector.executor.doubt import ERROR_SECONDS
 from connector.executor.outcome import Outcome, attempting, done
-from connector.kafka import journal, reading
-from connector.kafka.journal import Entry
+from connector.kafka import reading
 from connector.kafka.transactions import Transactions
+from connector.state import journal
+from connector.state.journal import Entry
 from connector.twilio.clock import TwilioClock
 from tests.executing import SEND, Executing, executing, message
 from tests.guarantees.without import taken_away

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from connector.events import Record
-from connector.kafka.control import Request, ask
 from connector.kafka.produce import send
 from connector.simulator import Simulator
+from connector.state.control import Request, ask
 from tests.running import Connector, configuration, headers_of, read_all, running, values, wait_for_records
 from tests.scraping import scrape
 

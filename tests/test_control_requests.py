@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from connector.errors import InvalidRecord
-from connector.kafka import control
-from connector.kafka.control import Answer, Entry, Request, Verdict
+from connector.state import control
+from connector.state.control import Answer, Entry, Request, Verdict
 from connector.watcher.cursor import CatchUp, Cursor, Seen, first
 from connector.watcher.requests import Moment, carry_out
 

@@ -27,8 +27,8 @@ from connector.dead_letters.reading import Decisions, fields
 from connector.dead_letters.record import dead_letter
 from connector.errors import Rejected
 from connector.events import Record
-from connector.kafka import control
 from connector.simulator import OTHER_PHONE_NUMBER, PHONE_NUMBER, Simulator
+from connector.state import control
 from tests.running import Connector, configuration, headers_of, read_all, running, until, values, wait_for_records
 
 BODY = "a body that nobody is to see"

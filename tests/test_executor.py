@@ -9,7 +9,9 @@ from urllib.parse import urlencode
 
 import orjson
 import pytest
+from aiokafka import TopicPartition
 
+from connector.kafka import clients
 from connector.receiver.form import names_cause
 from connector.simulator import OTHER_PHONE_NUMBER, PHONE_NUMBER
 from tests.executing import Executing, executing, message
@@ -435,7 +437,10 @@ async def test_the_id_of_a_command_that_was_never_sent_is_free(kafka: str, prefi
 # --- restarts ---------------------------------------------------------------------------------------------------------
 async def _offsets(running: Executing) -> dict[str, tuple[int, str]]:
     assert running.membership is not None
-    return dict(await running.membership.committed(0))
+    member = running.membership
+    return dict(
+        await clients.committed(member.kafka, member.group, [TopicPartition(name, 0) for name in member.topics])
+    )
 
 
 async def test_an_orderly_stop_finishes_what_is_in_flight_and_commits(kafka: str, prefix: str) -> None:

@@ -15,9 +15,9 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from connector.errors import InvalidRecord, Refused, Unwritable
 from connector.events import Record
-from connector.kafka.control import Request as Asked
 from connector.kafka.produce import send
 from connector.simulator import Simulator
+from connector.state.control import Request as Asked
 from connector.watcher.cursor import Cursor, Failing, Seen, first
 from connector.watcher.records import KEPT_BYTES
 from tests.running import Connector, configuration, read_all, until, wait_for_records

@@ -16,8 +16,8 @@ from connector.executor.answers import as_json, portion_of
 from connector.executor.command import command_of
 from connector.executor.finishing import Ending
 from connector.executor.outcome import Outcome, withheld
-from connector.kafka import journal
 from connector.resources import COMMANDS
+from connector.state import journal
 from connector.twilio.wire import decode, failure
 from tests.result_schemas import check
 

@@ -30,8 +30,9 @@ from connector.executor.command import (
     partition_of_command,
 )
 from connector.executor.outcome import Outcome, done
-from connector.kafka import journal, produce
+from connector.kafka import produce
 from connector.kafka.produce import partition_of
+from connector.state import journal
 from tests.executing import SEND, Executing, executing, message
 from tests.guarantees.without import taken_away
 from tests.running import read_all, until, values

@@ -13,7 +13,8 @@ import pytest
 from connector.app import App
 from connector.dev.broker import QUICK, Broker
 from connector.kafka import ownership
-from connector.kafka.ownership import Assignment, Membership, Offsets
+from connector.kafka.clients import Offsets
+from connector.kafka.ownership import Assignment, Membership
 from connector.settings import KafkaSettings, Settings, load
 from connector.simulator import Simulator
 from tests.producing import Message, produce

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from connector.events import Position, Record
 from connector.executor.command import partition_of_id
 from connector.executor.dedupe import MAX_IDS, Ids, number_of
-from connector.kafka import journal, reading, topics
-from connector.kafka.claims import Claims, View
-from connector.kafka.journal import Digest, Entry, State
+from connector.kafka import reading, topics
 from connector.kafka.transactions import Transactions
 from connector.settings import KafkaSettings
+from connector.state import journal
+from connector.state.claims import Claims, View
+from connector.state.journal import Digest, Entry, State
 from tests.executing import kafka_settings
 
 TOPIC = "t.commands.send-message"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.executor.offsets import METADATA_LIMIT, Commit, Progress, decode, encode
-from connector.kafka.journal import OffsetSet
+from connector.state.journal import OffsetSet
 
 BASE = 1000
 

@@ -13,7 +13,8 @@ from aiokafka.structs import OffsetAndMetadata
 from connector.errors import Superseded, Unavailable
 from connector.events import Record
 from connector.kafka import produce, topics
-from connector.kafka.ownership import Assignment, Membership, RawRecord, offsets_in
+from connector.kafka.clients import offsets_in
+from connector.kafka.ownership import Assignment, Membership, RawRecord
 from connector.kafka.topics import Topic
 from connector.kafka.transactions import Transactions
 from connector.settings import KafkaSettings
@@ -122,8 +123,8 @@ async def test_each_partition_number_has_one_owner_for_all_topics(settings: Kafk
         await until(lambda: len(a.held) == len(b.held) == 2)
         assert set(a.held) | set(b.held) == set(range(PARTITIONS))
         for membership, owners in ((first, a), (second, b)):
-            assert membership._consumer is not None
-            assigned = membership._consumer.assignment()
+            assert membership.consumer is not None
+            assigned = membership.consumer.assignment()
             assert {(where.topic, where.partition) for where in assigned} == {
                 (topic, partition) for topic in membership.topics for partition in owners.held
             }
@@ -206,7 +207,7 @@ async def test_committed_offsets_come_back_with_their_metadata(settings: KafkaSe
         assert await assignment.committed() == {}
         assert await assignment.commit({topic: (7, "what a successor must know")})
         assert await assignment.committed() == {topic: (7, "what a successor must know")}
-        assert await membership.committed(2) == {}
+        assert await membership.assignments[2].committed() == {}
 
 
 async def test_an_assignment_that_was_left_does_nothing_to_its_successor_in_the_same_process(
@@ -219,8 +220,8 @@ async def test_an_assignment_that_was_left_does_nothing_to_its_successor_in_the_
         former.pause([topic])
         assert not await former.commit({topic: (99, "")})
         former.start_reading({topic: 99}, lambda _topic, _found: None)
-        assert membership._consumer is not None
-        assert membership._consumer.paused() == set()
+        assert membership.consumer is not None
+        assert membership.consumer.paused() == set()
         assert await owners.held[0].committed() == {}
 
 
@@ -237,8 +238,8 @@ async def test_a_member_that_the_group_does_not_know_any_more_joins_again(settin
     owners = Owners("a", [])
     async with member(settings, owners, lock_only=True) as membership:
         await until(_holds(owners, PARTITIONS))
-        assert membership._consumer is not None
-        await membership._consumer._coordinator._maybe_leave_group()
+        assert membership.consumer is not None
+        await membership.consumer._coordinator._maybe_leave_group()
         opened = len(owners.events)
         await until(lambda: len(owners.events) >= opened + 2 * PARTITIONS)
         await until(_holds(owners, PARTITIONS))
@@ -248,8 +249,8 @@ async def test_a_client_that_ends_by_itself_is_replaced(settings: KafkaSettings)
     owners = Owners("a", [])
     async with member(settings, owners) as membership:
         await until(_holds(owners, PARTITIONS))
-        assert membership._consumer is not None
-        membership._consumer._coordinator._coordination_task.cancel()
+        assert membership.consumer is not None
+        membership.consumer._coordinator._coordination_task.cancel()
         await until(lambda: sum(event == "opened" for _, event, _ in owners.events) == 2 * PARTITIONS, within=20)
         await until(_holds(owners, PARTITIONS))
 

@@ -11,11 +11,12 @@ import pytest
 
 import connector
 from connector.events import BEGINNING, now
-from connector.kafka import clients, control, journal, reading, scanning, topics
+from connector.kafka import clients, reading, scanning, topics
 from connector.kafka.ownership import Assignment, Membership
 from connector.kafka.produce import Batcher
 from connector.kafka.topics import Topic
 from connector.settings import KafkaSettings
+from connector.state import control, journal
 from tests.executing import kafka_settings
 from tests.running import until
 

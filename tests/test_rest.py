@@ -17,8 +17,8 @@ from connector.events import Record
 from connector.executor import repeats
 from connector.executor.command import command_of
 from connector.kafka import topics
-from connector.kafka.journal import Entry
 from connector.resources import COMMANDS
+from connector.state.journal import Entry
 from tests.executing import SEND, Executing, executing, message
 from tests.guarantees.without import taken_away
 from tests.running import read_all, until, values

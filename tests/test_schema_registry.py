@@ -17,7 +17,7 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 from pydantic import ValidationError
 
 from connector.errors import Unavailable
-from connector.kafka import registry
+from connector.schemas import registry
 from connector.settings.kafka import KafkaSettings, RegistrySettings
 from connector.simulator import Simulator
 from tests.producing import Message, produce

@@ -14,13 +14,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from connector.errors import Rejected
-from connector.kafka.control import Answer, Entry, Request, Verdict, decode, encode
 from connector.openapi.paths import oddity
 from connector.resources import CALLBACKS, COMMANDS, WATCHES
 from connector.resources.parameters import parse
 from connector.resources.rows import Callback, Watch
 from connector.schemas import asyncapi, breaking, export, generated, self_contained
 from connector.schemas.documents import bundle_example, documents
+from connector.state.control import Answer, Entry, Request, Verdict, decode, encode
 from tests.examples import examples
 from tests.json_values import ODD, values
 

@@ -13,10 +13,11 @@ from confluent_kafka.admin import AdminClient
 from connector.errors import Superseded, Unacknowledged, Unavailable, Unwritable
 from connector.events import Record
 from connector.executor.writer import SILENT_SECONDS, Writer
-from connector.kafka import journal, topics
+from connector.kafka import topics
 from connector.kafka.topics import Topic
 from connector.kafka.transactions import Transactions
 from connector.settings import KafkaSettings
+from connector.state import journal
 from tests.executing import kafka_settings
 from tests.running import read_all
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from connector.kafka.control import Answer
     from connector.settings import Settings, WatchSettings
+    from connector.state.control import Answer
     from connector.trial import Trial
     from connector.watcher.status import Status
 
@@ -229,7 +229,7 @@ async def _statuses(settings: "Settings") -> "list[Status]":
 def _ask(
     settings: "Settings", name: str, action: str, *, timeout: float, output: Format, to: datetime | None = None
 ) -> None:
-    from connector.kafka.control import Request, ask
+    from connector.state.control import Request, ask
 
     async def converse() -> "Answer":
         await _check_name(settings, name)

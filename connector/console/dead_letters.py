@@ -19,10 +19,10 @@ from connector.dead_letters.reading import DeadLetter, as_json, certain_failure,
 from connector.dead_letters.replay import Choice, Outcome, Plan, Replayer, command_topics, planned
 from connector.errors import ConnectorError, InvalidRecord
 from connector.events import Position, Received
-from connector.kafka import control
 from connector.kafka.reading import records_at
 from connector.resources import COMMANDS
 from connector.resources.parameters import Mistake, mistakes
+from connector.state import control
 
 PLACE = "/api/dead-letters/{partition:[0-9]{1,9}}/{offset:[0-9]{1,18}}"
 LONGEST_NOTE = 500

@@ -20,9 +20,9 @@ from connector.console.timelines import Timelines
 from connector.dead_letters.reading import DeadLetter, read
 from connector.errors import InvalidRecord, Unavailable
 from connector.events import Position, Received, moment_of
-from connector.kafka import control, journal
 from connector.kafka.reading import Batch, Start, newest
 from connector.settings import KafkaSettings
+from connector.state import control, journal
 from connector.timeline import Entry, Joiner, Timeline
 from connector.watcher import cursor as cursors
 from connector.watcher.status import Brief, brief

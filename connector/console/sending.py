@@ -12,10 +12,10 @@ from connector.console.context import ConsoleContext, Json, answering, as_json, 
 from connector.errors import InvalidRecord, Rejected
 from connector.events import Record
 from connector.executor.command import command_of
-from connector.kafka import control
 from connector.resources import COMMANDS
 from connector.resources.parameters import Mistake, mistakes, parse
 from connector.resources.rows import Command
+from connector.state import control
 
 DEFAULT = "default"
 """The connection of a command that names none."""

@@ -10,8 +10,8 @@ from connector import privacy
 from connector.console.context import BY, ConsoleContext, Json, answering, body_of, moment_of
 from connector.console.feed import Feed
 from connector.events import now, timestamp
-from connector.kafka import control
 from connector.settings import WatchSettings, format_duration
+from connector.state import control
 from connector.watcher import cursor as cursors
 from connector.watcher.status import Status, of_cursor, statuses
 

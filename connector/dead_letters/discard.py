@@ -6,8 +6,8 @@ from contextlib import aclosing
 from connector.dead_letters.reading import read
 from connector.dead_letters.replay import ABSENT, Choice, Outcome, Plan, chosen, decisions_of
 from connector.events import Record, timestamp
-from connector.kafka import control
 from connector.settings import KafkaSettings
+from connector.state import control
 
 MOST_LETTERS = 100
 """Decisions that are written at once."""

@@ -26,10 +26,11 @@ from connector.dead_letters.reading import (
 )
 from connector.errors import InvalidRecord, Superseded, Unavailable
 from connector.events import BEGINNING, Position, Received, Record
-from connector.kafka import control, reading
+from connector.kafka import reading
 from connector.kafka.transactions import Transactions
 from connector.resources import COMMANDS
 from connector.settings import KafkaSettings
+from connector.state import control
 
 # Of one transaction.
 MOST_LETTERS = 100

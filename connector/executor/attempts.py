@@ -35,8 +35,8 @@ from connector.executor.answers import LIST_SECONDS, WALKED, Call, Portion, port
 from connector.executor.command import Command
 from connector.executor.doubt import LEASE, Doubt
 from connector.executor.outcome import NOTHING, Outcome
-from connector.kafka import journal
 from connector.resources.rows import Operation, Parameters, Request
+from connector.state import journal
 from connector.twilio.client import MayWrite, TwilioClient
 from connector.twilio.pacing import backoff_seconds
 

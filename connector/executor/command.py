@@ -19,9 +19,9 @@ from connector.dead_letters.record import REPLAY_COUNT
 from connector.errors import Rejected
 from connector.events import Headers, Position, Record, moment_of
 from connector.identity import by_name, identity, shown, text_of
-from connector.kafka.journal import Entry, TopicOffset
 from connector.kafka.produce import partition_of
 from connector.kafka.topics import FORWARDED_COMMANDS
+from connector.state.journal import Entry, TopicOffset
 
 RawHeaders = Sequence[tuple[str, bytes | None]]
 

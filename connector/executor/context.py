@@ -17,14 +17,14 @@ from connector.executor.attempts import Job
 from connector.executor.command import FORWARDED, SPRING_PARTITION, Command, LostRecord, command_of, origin_of
 from connector.executor.doubt import alike
 from connector.executor.outcome import Outcome
-from connector.kafka import journal
-from connector.kafka.claims import Claims
 from connector.kafka.ownership import RawRecord
 from connector.resources import rows
 from connector.resources.models import texts
 from connector.resources.parameters import fill_callbacks, parse
 from connector.resources.rows import Parameters
 from connector.settings import KafkaSettings
+from connector.state import journal
+from connector.state.claims import Claims
 from connector.twilio.client import TwilioClient
 from connector.twilio.clock import TwilioClock
 

@@ -18,9 +18,10 @@ from connector.errors import Unavailable
 from connector.events import Position, now
 from connector.executor import repeats
 from connector.executor.command import Command
-from connector.kafka import journal, reading
-from connector.kafka.journal import Digest, TopicOffset
+from connector.kafka import reading
 from connector.settings import KafkaSettings
+from connector.state import journal
+from connector.state.journal import Digest, TopicOffset
 
 # So many finished ids make a digest: a record of about 360 KB.
 DIGEST_IDS = 16_384

@@ -12,10 +12,10 @@ import orjson
 from connector import telemetry
 from connector.errors import BadCredentials, Refused, TwilioError, Unavailable, Unreadable
 from connector.events import boot_seconds
-from connector.kafka import journal
-from connector.kafka.claims import Seen
 from connector.resources.fields import parse_time
 from connector.resources.rows import Operation, Parameters, Request
+from connector.state import journal
+from connector.state.claims import Seen
 from connector.twilio.client import TwilioClient
 from connector.twilio.clock import TwilioClock, elapsed
 from connector.twilio.paging import pages

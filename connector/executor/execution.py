@@ -24,8 +24,8 @@ from connector.executor.context import ExecutorContext
 from connector.executor.lanes import Leaving
 from connector.executor.outcome import Outcome, withheld
 from connector.executor.owner import Owner, Waiting
-from connector.kafka import journal
 from connector.kafka.ownership import Assignment
+from connector.state import journal
 
 log = telemetry.logger(__name__)
 

@@ -17,7 +17,7 @@ from connector.events import Envelope, Headers, Record
 from connector.executor import outcome as outcomes
 from connector.executor.command import SPRING, TEXTS, Command
 from connector.executor.outcome import NOTHING, Outcome, Withheld
-from connector.kafka import journal
+from connector.state import journal
 
 if TYPE_CHECKING:
     from connector.executor.attempts import Attempts

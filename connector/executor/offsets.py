@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from connector.kafka.journal import OffsetSet
+from connector.state.journal import OffsetSet
 
 # Kafka's default offset.metadata.max.bytes, counted in characters.
 METADATA_LIMIT = 4096

@@ -17,7 +17,7 @@ from connector.bounds import MESSAGE_BYTES, WORD_BYTES, bounded, listed
 from connector.errors import Rejected, TwilioError
 from connector.events import Envelope, Event, Record, encode, now, timestamp
 from connector.executor.command import SPRING, Command, origin_text, traces
-from connector.kafka import journal
+from connector.state import journal
 
 MASK = b"***"
 # Shorter ones are placeholders of a test or a simulator: they would be found everywhere.

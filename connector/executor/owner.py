@@ -25,11 +25,12 @@ from connector.executor.media import MediaWriter
 from connector.executor.offsets import Progress
 from connector.executor.restoring import Restored
 from connector.executor.writer import Writer
-from connector.kafka import checkpoints, journal, reading
-from connector.kafka.checkpoints import Commits
-from connector.kafka.journal import TopicOffset
+from connector.kafka import reading
 from connector.kafka.ownership import Assignment, RawRecord
 from connector.settings import KafkaSettings
+from connector.state import checkpoints, journal
+from connector.state.checkpoints import Commits
+from connector.state.journal import TopicOffset
 
 log = telemetry.logger(__name__)
 

@@ -13,8 +13,8 @@ import orjson
 from connector.events import Position
 from connector.executor.command import Command
 from connector.kafka import reading
-from connector.kafka.journal import Entry
 from connector.settings import KafkaSettings
+from connector.state.journal import Entry
 
 # A result is written together with its journal entry, and timed a moment later.
 SPREAD = timedelta(seconds=2)

@@ -12,11 +12,12 @@ from connector import telemetry
 from connector.executor import offsets
 from connector.executor.command import FORWARDED
 from connector.executor.offsets import Commit, Progress
-from connector.kafka import checkpoints, journal, reading, topic_ids
-from connector.kafka.checkpoints import Checkpoint, Commits
-from connector.kafka.journal import EntryAndOffset, TopicOffset
+from connector.kafka import reading
 from connector.kafka.ownership import Assignment
 from connector.settings import KafkaSettings
+from connector.state import checkpoints, journal, topic_ids
+from connector.state.checkpoints import Checkpoint, Commits
+from connector.state.journal import EntryAndOffset, TopicOffset
 
 Bounds = Mapping[str, tuple[int, int]]
 """For each topic the first offset of a partition and its end."""

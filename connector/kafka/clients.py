@@ -1,14 +1,15 @@
 """Kafka clients from settings, and how to end one. Every client is disposable: on doubt end it and build another."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
 
 from connector.errors import Unavailable
 from connector.kafka import aiokafka_internals, credentials, failures, header_names, sought
@@ -33,6 +34,8 @@ HEARTBEATS_IN_A_SESSION = 5
 
 header_names.install()
 
+Offsets = Mapping[str, tuple[int, str]]
+"""For each topic the offset to go on from, and metadata."""
 Client = TypeVar("Client", AIOKafkaProducer, AIOKafkaConsumer)
 
 
@@ -210,3 +213,28 @@ def reason(error: BaseException) -> str:
     if text.startswith("Unable to bootstrap"):
         return "No broker accepts connections there."
     return f"{text.rstrip('.')}."
+
+
+# --- what a group has committed --------------------------------------------------------------------------------------
+async def committed(kafka: KafkaSettings, group: str, wanted: Sequence[TopicPartition]) -> Offsets:
+    """For each topic the committed offset and its metadata; those without a commit are left out. Raises Unavailable."""
+    async with administration(kafka) as admin:
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                found = await admin.list_consumer_group_offsets(group, partitions=wanted)
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise Unavailable(f"Committed offsets cannot be read: {error!r:.200}") from error
+    return offsets_in(found, wanted)
+
+
+def offsets_in(found: Mapping[TopicPartition, OffsetAndMetadata], wanted: Iterable[TopicPartition]) -> Offsets:
+    """The committed offsets in an answer of the coordinator.
+
+    Raises Unavailable when a partition that was asked for is not in it: while the coordinator loads its group after a
+    restart it answers with none of them, and the client does not look at the error. Nothing committed looks different,
+    each partition with -1.
+    """
+    missing = [where for where in wanted if where not in found]
+    if missing:
+        raise Unavailable(f"The group's coordinator did not tell the offsets of {len(missing)} partitions.")
+    return {where.topic: (held.offset, held.metadata or "") for where, held in found.items() if held.offset >= 0}

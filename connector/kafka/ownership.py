@@ -10,7 +10,8 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import TypeAlias
+from contextlib import suppress
+from typing import Any, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
@@ -19,6 +20,7 @@ from aiokafka.structs import OffsetAndMetadata
 from connector import telemetry
 from connector.errors import ConnectorError, Superseded, Unavailable
 from connector.kafka import clients, failures, reading, topics
+from connector.kafka.clients import Offsets
 from connector.kafka.transactions import Transactions
 from connector.kafka.watchdog import Watchdog
 from connector.settings import KafkaSettings
@@ -40,8 +42,6 @@ WORKING_SHARE = 0.75
 
 RawRecord: TypeAlias = ConsumerRecord
 Deliver = Callable[[str, Sequence[RawRecord]], None]
-Offsets = Mapping[str, tuple[int, str]]
-"""For each topic the offset to go on from, and metadata."""
 
 
 class Assignment:
@@ -71,7 +71,9 @@ class Assignment:
 
         Read it after the fencing producer has been opened. Raises Unavailable.
         """
-        self.offsets = await self._membership.committed(self.partition)
+        member = self._membership
+        wanted = [TopicPartition(topic, self.partition) for topic in member.topics]
+        self.offsets = await clients.committed(member.kafka, member.group, wanted)
         return self.offsets
 
     def start_reading(self, offsets: Mapping[str, int], deliver: Deliver) -> None:
@@ -79,23 +81,31 @@ class Assignment:
         if self.held:
             self.deliver = deliver
             self._membership.watchdog.begins_to_read(self.partition, time.monotonic())
-            self._membership.seek(self.partition, offsets)
+            for where in self._assigned(offsets):
+                self._membership.consumer.seek(where, offsets[where.topic])
             self.resume(offsets)
 
     def pause(self, topics: Iterable[str]) -> None:
         """Fetch nothing more of these topics for now."""
         # An assignment that is left may have a successor in this process.
-        if self._membership.assignments.get(self.partition) is self:
-            self._membership.pause(self.partition, topics)
+        if self._membership.assignments.get(self.partition) is self and (assigned := self._assigned(topics)):
+            self._membership.consumer.pause(*assigned)
 
     def resume(self, topics: Iterable[str]) -> None:
         """Fetch again."""
-        if self.held:
-            self._membership.resume(self.partition, topics)
+        if self.held and (assigned := self._assigned(topics)):
+            self._membership.consumer.resume(*assigned)
 
     def highwater(self, topic: str) -> int | None:
         """The topic's end in this partition at the last fetch; None before the first."""
-        return self._membership.highwater(self.partition, topic) if self.held else None
+        assigned = self._assigned([topic]) if self.held else ()
+        return self._membership.consumer.highwater(assigned[0]) if assigned else None
+
+    def _assigned(self, topics: Iterable[str]) -> list[TopicPartition]:
+        """What of these topics the client reads at present."""
+        consumer = self._membership.consumer
+        assigned = consumer.assignment() if consumer else frozenset()
+        return [where for topic in topics if (where := TopicPartition(topic, self.partition)) in assigned]
 
     async def commit(self, offsets: Offsets) -> bool:
         """Commit; False when it was refused or not answered in time."""
@@ -105,9 +115,6 @@ class Assignment:
         if accepted:
             self.offsets = {**self.offsets, **offsets}
         return accepted
-
-
-Serve = Callable[[Assignment], Awaitable[None]]
 
 
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in the library
@@ -128,7 +135,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
         role: str,
         group: str,
         topics: Sequence[str],
-        serve: Serve,
+        serve: Callable[[Assignment], Awaitable[None]],
         lock_only: bool = False,
         sized: Sequence[str] = (),
         stop_seconds: float | None = None,
@@ -155,7 +162,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
         self._is_misfit = False
         self._counts: Mapping[str, int] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._consumer: AIOKafkaConsumer | None = None
+        # The client, while there is one.
+        self.consumer: Any = None
 
     # --- life -----------------------------------------------------------------------------------------------------
     async def run(self, stop: asyncio.Event) -> None:
@@ -198,9 +206,15 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
             return
         self._is_misfit, self._counts = False, {}
         consumer = clients.member(self.kafka, group=self.group, topics=self.topics, listener=self)
-        self._consumer = consumer
+        self.consumer = consumer
         try:
-            await self._started(consumer)
+            self.watchdog.turns(time.monotonic())
+            try:
+                await clients.start(consumer, timeout=self.watchdog.joining)
+            except Unavailable:
+                self.watchdog.finds_no_broker(time.monotonic())
+                raise
+            self.watchdog.joins(time.monotonic())
             prover = asyncio.create_task(self._prove_regularly(), name=f"{self.role}-prover")
             try:
                 await self._poll(consumer, stop)
@@ -208,17 +222,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
                 prover.cancel()
         finally:
             await self._leave(self.assignments, self._stop_seconds)
-            self._consumer = None
+            self.consumer = None
             await clients.end(consumer, timeout=3)
-
-    async def _started(self, consumer: AIOKafkaConsumer) -> None:
-        self.watchdog.turns(time.monotonic())
-        try:
-            await clients.start(consumer, timeout=self.watchdog.joining)
-        except Unavailable:
-            self.watchdog.finds_no_broker(time.monotonic())
-            raise
-        self.watchdog.joins(time.monotonic())
 
     async def _poll(self, consumer: AIOKafkaConsumer, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -251,12 +256,11 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
 
     async def _kafka_answers(self) -> bool:
         """Whether a new client finds a broker that knows the partitions' leaders."""
-        try:
+        with suppress(KafkaError, Unavailable, OSError, TimeoutError):
             async with asyncio.timeout(ANSWER_SECONDS), clients.reading(self.kafka) as consumer:
                 await consumer.end_offsets([TopicPartition(self.topics[0], 0)])
-        except (KafkaError, Unavailable, OSError, TimeoutError):
-            return False
-        return True
+                return True
+        return False
 
     async def _prove_regularly(self) -> None:
         """Only the coordinator's answer to a commit tells whether we are still in the group.
@@ -292,7 +296,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
     # --- what the group says --------------------------------------------------------------------------------------
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
         """Open an owner for each partition number. Runs between heartbeats, so it only starts tasks."""
-        consumer = self._consumer
+        consumer = self.consumer
         self.watchdog.gains_partitions(time.monotonic())
         if consumer is None:
             return
@@ -310,25 +314,21 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
         Of a number that is shared with a member that reads fewer topics (an older version, while both run) an owner
         here would fence the one there, and be fenced by it, again and again: the topics that are left wait meanwhile.
         """
-        counts = Counter(where.partition for where in assigned)
         self._is_misfit = self._has_changed()
         if self._is_misfit:
             return []
-        shared = sorted(number for number, count in counts.items() if count != len(self.topics))
+        counts = sorted(Counter(where.partition for where in assigned).items())
+        shared = [number for number, count in counts if count != len(self.topics)]
         if shared:
-            log.warning(
-                "partitions shared with another member",
-                role=self.role,
-                partitions=shared,
-                reason="It reads other topics than this process does: another version, while both run.",
-            )
-        return sorted(number for number, count in counts.items() if count == len(self.topics))
+            reason = "It reads other topics than this process does: another version, while both run."
+            log.warning("partitions shared with another member", role=self.role, partitions=shared, reason=reason)
+        return [number for number, count in counts if count == len(self.topics)]
 
     def _has_changed(self) -> bool:
         """Whether a topic has other partitions than when this process joined: then it joins anew, if that is fit."""
-        if self._consumer is None:
+        if self.consumer is None:
             return False
-        counts = {topic: len(self._consumer.partitions_for_topic(topic) or ()) for topic in self.topics}
+        counts = {topic: len(self.consumer.partitions_for_topic(topic) or ()) for topic in self.topics}
         if not self._lock_only:
             return any(count != self.kafka.partitions for count in counts.values())
         self._counts = self._counts or counts
@@ -395,45 +395,9 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
         await assignment.transactions.close()
 
     # --- what an assignment may do --------------------------------------------------------------------------------
-    def _assigned(self, partition: int, topics: Iterable[str]) -> list[TopicPartition]:
-        assigned = self._consumer.assignment() if self._consumer else frozenset()
-        return [where for topic in topics if (where := TopicPartition(topic, partition)) in assigned]
-
-    def seek(self, partition: int, offsets: Mapping[str, int]) -> None:
-        """Go on reading from these offsets."""
-        for where in self._assigned(partition, offsets):
-            if self._consumer is not None:
-                self._consumer.seek(where, offsets[where.topic])
-
-    def pause(self, partition: int, topics: Iterable[str]) -> None:
-        """Pause what of these topics is assigned."""
-        if self._consumer is not None:
-            self._consumer.pause(*self._assigned(partition, topics))
-
-    def resume(self, partition: int, topics: Iterable[str]) -> None:
-        """Resume what of these topics is assigned."""
-        if self._consumer is not None:
-            self._consumer.resume(*self._assigned(partition, topics))
-
-    def highwater(self, partition: int, topic: str) -> int | None:
-        """The end of what is assigned of this topic, as the last fetch knew it."""
-        consumer, places = self._consumer, self._assigned(partition, [topic])
-        return consumer.highwater(places[0]) if consumer is not None and places else None
-
-    async def committed(self, partition: int) -> Offsets:
-        """Committed offsets and metadata of one partition number. Raises Unavailable."""
-        wanted = [TopicPartition(topic, partition) for topic in self.topics]
-        async with clients.administration(self.kafka) as admin:
-            try:
-                async with asyncio.timeout(clients.START_SECONDS):
-                    found = await admin.list_consumer_group_offsets(self.group, partitions=wanted)
-            except (KafkaError, OSError, TimeoutError) as error:
-                raise Unavailable(f"Committed offsets cannot be read: {error!r:.200}") from error
-        return offsets_in(found, wanted)
-
     async def commit(self, partition: int, offsets: Offsets) -> bool:
         """Commit; False when it was refused or not answered in time."""
-        consumer = self._consumer
+        consumer = self.consumer
         if consumer is None:
             return False
         values = {TopicPartition(topic, partition): OffsetAndMetadata(*value) for topic, value in offsets.items()}
@@ -447,23 +411,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
         return True
 
 
-def offsets_in(found: Mapping[TopicPartition, OffsetAndMetadata], wanted: Iterable[TopicPartition]) -> Offsets:
-    """The committed offsets in an answer of the coordinator.
-
-    Raises Unavailable when a partition that was asked for is not in it: while the coordinator loads its group after a
-    restart it answers with none of them, and the client does not look at the error. Nothing committed looks different,
-    each partition with -1.
-    """
-    missing = [where for where in wanted if where not in found]
-    if missing:
-        raise Unavailable(f"The group's coordinator did not tell the offsets of {len(missing)} partitions.")
-    return {where.topic: (held.offset, held.metadata or "") for where, held in found.items() if held.offset >= 0}
-
-
 async def _pause(event: asyncio.Event, seconds: float) -> None:
     """Sleep, or wake as soon as the event is set."""
-    try:
+    with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
-    except TimeoutError:
-        return

@@ -2,7 +2,7 @@
 
 from typing import Any, get_args
 
-from connector.kafka.control import ACTIONS, Decision
+from connector.state.control import ACTIONS, Decision
 
 TEXT = {"type": "string"}
 TIME = {"type": "string", "format": "date-time"}

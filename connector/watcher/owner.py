@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from connector import telemetry
 from connector.errors import InvalidRecord, Unavailable
-from connector.kafka import control
 from connector.kafka.ownership import Assignment
 from connector.settings import KafkaSettings
+from connector.state import control
 from connector.watcher import cursor as cursors
 from connector.watcher.cursor import Commit, Cursor
 from connector.watcher.watcher import Watcher

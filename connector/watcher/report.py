@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from connector import telemetry
 from connector.events import now, timestamp
-from connector.kafka.control import Answer
+from connector.state.control import Answer
 from connector.watcher.advance import Advance
 from connector.watcher.cursor import LONGEST_REASON, Cursor, Failing
 

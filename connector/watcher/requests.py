@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from connector.events import timestamp
-from connector.kafka.control import ACTIONS, Answer, Request
+from connector.state.control import ACTIONS, Answer, Request
 from connector.watcher.cursor import SECOND, Cursor, first, whole
 
 

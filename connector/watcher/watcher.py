@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 from connector import tracing
 from connector.errors import ConnectorError, InvalidRecord, Superseded, TwilioError, Unavailable, Unwritable
 from connector.events import Record
-from connector.kafka import control
 from connector.resources.rows import Watch
 from connector.settings.watches import WatchSettings
+from connector.state import control
 from connector.watcher import catch_up, following
 from connector.watcher import cursor as cursors
 from connector.watcher.advance import Advance, Found, Gathered, advance

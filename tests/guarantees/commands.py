@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from connector.dead_letters.record import PREFIX as LETTER
 from connector.dead_letters.record import TOPIC as LETTERS
-from connector.kafka import journal
+from connector.state import journal
 from tests.guarantees import rest
 from tests.guarantees.accounting.account import Account
 from tests.guarantees.accounting.commands import Answer, Execution, Letter, Position, Trace, of_commands

@@ -8,7 +8,7 @@ from confluent_kafka import OFFSET_END, ConsumerGroupTopicPartitions, TopicParti
 from confluent_kafka.admin import AdminClient
 
 from connector.executor import offsets
-from connector.kafka import journal
+from connector.state import journal
 from tests.guarantees.stage import Stage
 
 TIMEOUT_SECONDS = 30

@@ -23,10 +23,11 @@ from connector.executor.dedupe import Dedupe
 from connector.executor.execution import Execution
 from connector.executor.lanes import Lanes
 from connector.executor.owner import Owner
-from connector.kafka import checkpoints, clients, journal
+from connector.kafka import clients
 from connector.kafka.produce import Batcher
 from connector.kafka.publisher import Publisher
 from connector.kafka.transactions import Transactions
+from connector.state import checkpoints, journal
 from connector.twilio.client import TwilioClient
 from connector.twilio.clock import TwilioClock
 from connector.watcher import cursor as cursors

@@ -11,9 +11,10 @@ from aiokafka import AIOKafkaConsumer
 
 from connector.errors import Unavailable
 from connector.events import Position, boot_seconds
-from connector.kafka import clients, failures, journal, reading
+from connector.kafka import clients, failures, reading
 from connector.kafka.reading import Ends, Start
 from connector.settings import KafkaSettings
+from connector.state import journal
 
 READ_SECONDS = 30.0
 # Attempts that began a little earlier may stand for the same thing.
