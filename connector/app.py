@@ -37,12 +37,11 @@ from connector.receiver.port import raise_file_limit
 from connector.receiver.receiver import Receiver
 from connector.resources import CALLBACKS, COMMANDS
 from connector.resources.rows import wire_value
-from connector.secrets import Secrets
+from connector.secrets import Secrets, keys_of
 from connector.settings import Connection, KafkaSettings, Loaded, Settings, WatchSettings, effective
 from connector.state import checkpoints, journal
 from connector.twilio.client import TwilioClient, open_session
 from connector.twilio.pacing import WHOLE, Pacing, Share
-from connector.twilio.signature import Keys
 from connector.watcher.cursor import Commit
 from connector.watcher.owner import WatchOwners
 from connector.watcher.parents import ChildSource
@@ -51,7 +50,6 @@ from connector.watcher.records import Publication
 from connector.watcher.watcher import Watcher
 
 log = telemetry.logger(__name__)
-
 
 # Of the grace: after it nothing is in flight any more, or is left to the next owner; after it callbacks are refused.
 DRAINING_SHARE = 0.6
@@ -97,17 +95,6 @@ def callback_url(settings: Settings, kind: str, command: Command) -> str:
         traceparent=trace if tracing.is_sampled(trace) else None,
         overrides=settings.callbacks.connection_overrides,
     )
-
-
-def keys_of(connections: Mapping[str, Connection]) -> dict[str, Keys]:
-    """What may have signed the callbacks of each account."""
-    return {
-        connection.account_sid: Keys.of(
-            [token.get_secret_value() for token in connection.signing_tokens],
-            {name: secret.get_secret_value() for name, secret in connection.shared_keys.items()},
-        )
-        for connection in connections.values()
-    }
 
 
 def receiver_of(settings: Settings, publisher: Publisher, *, renew: Callable[[], bool] | None = None) -> Receiver:

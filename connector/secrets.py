@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
 from connector import telemetry
 from connector.errors import ConfigurationError
 from connector.kafka import credentials
-from connector.settings import Loaded, Settings, reread_secrets, secret_files
+from connector.settings import Connection, Loaded, Settings, reread_secrets, secret_files
+from connector.twilio.signature import Keys
 
 log = telemetry.logger(__name__)
 
@@ -23,6 +24,17 @@ QUIET_SECONDS = 1.0
 
 Apply = Callable[[Loaded, float], None]
 """Takes the renewed configuration, and for how many seconds the former keys are still good."""
+
+
+def keys_of(connections: Mapping[str, Connection]) -> dict[str, Keys]:
+    """What may have signed the callbacks of each account."""
+    return {
+        connection.account_sid: Keys.of(
+            [token.get_secret_value() for token in connection.signing_tokens],
+            {name: secret.get_secret_value() for name, secret in connection.shared_keys.items()},
+        )
+        for connection in connections.values()
+    }
 
 
 class Secrets:
