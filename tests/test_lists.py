@@ -18,11 +18,13 @@ from aiohttp import web
 from connector.app import source_of
 from connector.errors import ConfigurationError
 from connector.kafka import topics
+from connector.resources import WATCHES
 from connector.settings import Connection, WatchSettings, load
 from connector.settings.lists import FIXED_TOPICS
 from connector.simulator import ACCOUNT_SID, AUTH_TOKEN, Simulator
 from connector.trial import told, try_watch
 from connector.watcher.reading import TwilioSource
+from connector.watcher.status import Stretch
 from connector.watcher.watcher import Watcher
 from tests.running import configuration, read_all, until, wait_for_records
 from tests.running import running as running_process
@@ -133,6 +135,12 @@ def test_a_schema_that_does_not_stand_alone_is_refused(tmp_path: Path, schema: s
 def test_no_list_can_have_a_topic_of_the_connectors_own() -> None:
     own = topics.names("p", events=(), commands=())
     assert {f"p.{name}" for name in FIXED_TOPICS} == set(own)
+
+
+@pytest.mark.parametrize("resource", WATCHES)
+def test_the_name_of_a_back_fill_tells_its_resource_and_connection(resource: str) -> None:
+    stretch = Stretch(resource, "west-2", NOW.replace(second=0), NOW)
+    assert Stretch.of(stretch.name) == stretch
 
 
 # --- rows -----------------------------------------------------------------------------------------------------------

@@ -51,7 +51,8 @@ class Stretch:
     @classmethod
     def of(cls, name: str) -> "Stretch | None":
         """The stretch of a cursor's name, None for that of a watch."""
-        found = re.fullmatch(rf"{BACKFILL}([a-z]+)-(.+)-([0-9]{{8}}T[0-9]{{6}})-([0-9]{{8}}T[0-9]{{6}})", name)
+        resources = "|".join(sorted(WATCHES, key=len, reverse=True))
+        found = re.fullmatch(rf"{BACKFILL}({resources})-(.+)-([0-9]{{8}}T[0-9]{{6}})-([0-9]{{8}}T[0-9]{{6}})", name)
         if found is None:
             return None
         since, until = (datetime.strptime(f"{text}+0000", "%Y%m%dT%H%M%S%z") for text in found.groups()[2:])
