@@ -29,7 +29,6 @@ log = telemetry.logger(__name__)
 
 # Clocks of Twilio and ours may differ by this, and Twilio's times are whole seconds.
 SKEW = timedelta(seconds=5)
-PAGE_SIZE = "200"
 # Lists are newest first; what we look for was made within the last minutes.
 MAX_PAGES = 20
 
@@ -206,8 +205,13 @@ async def candidates(
     if row is None:
         return ()
     earliest = since.replace(microsecond=0)
-    query = (*row.query(parameters), ("PageSize", PAGE_SIZE))
-    request = Request(method="GET", path=row.path, query=query, host=operation.host, operation=f"List{operation.name}")
+    request = Request(
+        method="GET",
+        path=row.list_path(parameters),
+        query=row.asked(parameters),
+        host=operation.host,
+        operation=f"List{operation.name}",
+    )
     found: list[Row] = []
     walked = 0
     walk = pages(client, request, items=row.items)

@@ -1,5 +1,6 @@
 """How to find out whether an ambiguous create was executed: facts, section 8. Pure."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,8 @@ class Reconciliation:
     out), `compared` the parameters that must equal a field of the row (parameter -> field), `fixed` what else a
     row of ours shows. `unfiltered`: a parameter is no filter when the other is set (parameter -> other). `masks` writes
     a filter's value (parameter -> format). `blurred`: a parameter is not compared when another has this value, since
-    Twilio then stores something else (parameter -> {other: value}).
+    Twilio then stores something else (parameter -> {other: value}). `order` are further parameters of the list that
+    bring the newest rows first; `page_size` is the largest that it allows, up to 200.
     """
 
     path: str
@@ -26,6 +28,16 @@ class Reconciliation:
     unfiltered: Mapping[str, str] = field(default_factory=dict)
     masks: Mapping[str, str] = field(default_factory=dict)
     blurred: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    order: Pairs = ()
+    page_size: int = 200
+
+    def list_path(self, parameters: Parameters) -> str:
+        """The list's path, with the parameters that name its parents."""
+        return re.sub(r"{([a-z_]+)}", lambda name: str(getattr(parameters, name[1])), self.path)
+
+    def asked(self, parameters: Parameters) -> Pairs:
+        """The whole query of a page."""
+        return (*self.query(parameters), *self.order, ("PageSize", str(self.page_size)))
 
     def query(self, parameters: Parameters) -> Pairs:
         """The filters of the list that would show what these parameters created."""
