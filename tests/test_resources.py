@@ -24,12 +24,17 @@ from twilio.rest.conversations.v1.conversation import ConversationInstance
 from twilio.rest.messaging.v1.service import ServiceInstance
 from twilio.rest.monitor.v1.alert import AlertInstance
 from twilio.rest.verify.v2.verification_attempt import VerificationAttemptInstance
+from twilio.rest.conversations.v1.conversation.message import MessageInstance as MessageInConversation
+from twilio.rest.monitor.v1.alert import AlertInstance
+from twilio.rest.verify.v2.service.verification import VerificationInstance
+from twilio.rest.verify.v2.service.verification_check import VerificationCheckInstance
 
 from connector.resources import CALLBACKS, WATCHES
 from connector.resources.alerts import Alert, AlertDetails
 from connector.resources.calls import Call
 from connector.resources.conferences import Conference
 from connector.resources.conversations import Conversation
+from connector.resources.conversation_messages import ConversationMessage
 from connector.resources.fields import parse_time
 from connector.resources.media import Media
 from connector.resources.messages import Message
@@ -42,6 +47,7 @@ from connector.resources.results import Outcome, Result
 from connector.resources.rows import Watch
 from connector.resources.transcriptions import Transcription
 from connector.resources.verification_attempts import VerificationAttempt
+from connector.resources.verifications import Verification, VerificationCheck
 from connector.schemas.documents import examples
 
 OPENAPI = Path(__file__).parent / "contract" / "twilio_openapi.json"
@@ -63,6 +69,9 @@ BUNDLES: list[tuple[type[Bundle], str, Any]] = [
     (Conversation, "conversations.v1.conversation", ConversationInstance),
     (MessagingService, "messaging.v1.service", ServiceInstance),
     (VerificationAttempt, "verify.v2.verification_attempt", VerificationAttemptInstance),
+    (ConversationMessage, "conversations.v1.conversation.conversation_message", MessageInConversation),
+    (Verification, "verify.v2.service.verification", VerificationInstance),
+    (VerificationCheck, "verify.v2.service.verification_check", VerificationCheckInstance),
 ]
 
 

@@ -5,13 +5,15 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, ValidationError, WithJsonSchema, model_validator
 from pydantic_core import InitErrorDetails
 
 from connector.openapi import check
 from connector.openapi.paths import oddity
+from connector.openapi.values import nearest
 from connector.resources.fields import Shape
-from connector.resources.rows import Host, Operation, Pairs, Parameters, Request, wire_value
+from connector.resources.hosts import HOSTS, Host
+from connector.resources.rows import Operation, Pairs, Parameters, Request, wire_value
 
 # So many mistakes are told of one request; to look for all would take long.
 MOST_MISTAKES = 5
@@ -43,6 +45,13 @@ def _sendable(headers: dict[str, str] | None) -> dict[str, str] | None:
     return headers
 
 
+def _host(name: Any) -> Any:
+    if name not in HOSTS:
+        meant = nearest(name, HOSTS) if isinstance(name, str) else None
+        raise ValueError("is not a host of Twilio's" + (f", did you mean {meant}?" if meant else ", such as verify"))
+    return name
+
+
 def _path(url: str) -> str:
     if (odd := oddity(url.partition("?")[0])) is not None:
         raise ValueError(odd)
@@ -64,7 +73,12 @@ class CallApi(Parameters):
         AfterValidator(_path),
         Field(description="Path, and query if any; {AccountSid} stands for the connection's account."),
     ]
-    host: Annotated[Host, Field(description="Which of Twilio's hosts: verify is verify.twilio.com.")] = "api"
+    host: Annotated[
+        Host,
+        BeforeValidator(_host),
+        WithJsonSchema({"type": "string", "enum": HOSTS}),
+        Field(description="Which of Twilio's hosts: verify is verify.twilio.com."),
+    ] = "api"
     method: Annotated[Literal["GET", "POST", "PUT", "PATCH", "DELETE"], Field(description="HTTP method.")] = "GET"
     headers: Annotated[
         dict[str, str] | None,

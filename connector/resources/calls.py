@@ -21,7 +21,7 @@ from connector.resources.fields import (
 )
 from connector.resources.operations import deleting, fetching, listing
 from connector.resources.rows import ACCOUNT, Bundle, Callback, Operation, Parameters, Watch, Wire
-from connector.resources.rules import AtMostOne, Needs, Rule, Something
+from connector.resources.rules import AnyOf, AtMostOne, Needs, Rule, Something
 
 LIST = f"{ACCOUNT}/Calls.json"
 ONE = f"{ACCOUNT}/Calls/{{sid}}.json"
@@ -121,6 +121,35 @@ class UpdateCall(Parameters):
     status_callback: Annotated[CallbackUrl | None, Field(description="Takes effect only together with url.")] = None
     status_callback_method: Annotated[Method | None, Field(description="How to request status_callback.")] = None
     time_limit: Annotated[int | None, Field(ge=1, description="Longest duration in seconds.")] = None
+
+
+class EndCall(Parameters):
+    """Parameters of `end-call`: hang up, or stop a call that has not been answered."""
+
+    sid: Annotated[CallSid, Field(description="CA….")]
+    status: Annotated[
+        Literal["completed", "canceled"],
+        Field(description="completed: end it in any state; canceled: only while queued or ringing."),
+    ] = "completed"
+
+
+class RedirectCall(Parameters):
+    """Parameters of `redirect-call`: the call goes on with other TwiML."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        AnyOf(("url", "twiml")),
+        AtMostOne(("url", "twiml")),
+        Needs("method", "url"),
+        Needs("fallback_url", "url"),
+        Needs("fallback_method", "fallback_url"),
+    )
+
+    sid: Annotated[CallSid, Field(description="CA….")]
+    url: Annotated[Url | None, Field(description="TwiML to go on with.")] = None
+    twiml: Annotated[Twiml | None, Field(description="TwiML to go on with, at most 4,000 characters.")] = None
+    method: Annotated[Method | None, Field(description="How to request url; POST unless given.")] = None
+    fallback_url: Annotated[Url | None, Field(description="TwiML if url fails.")] = None
+    fallback_method: Annotated[Method | None, Field(description="How to request fallback_url.")] = None
 
 
 class CallStatus(Bundle):
@@ -236,8 +265,26 @@ UPDATE = Operation(
     repeats=_ends,
     repeat_done_codes=frozenset({21220}),
 )
+END = Operation(
+    name="UpdateCall",
+    parameters=EndCall,
+    method="POST",
+    path=ONE,
+    bundle=Call,
+    repeatable=True,
+    repeat_done_codes=frozenset({21220}),
+)
+# Sent again it would begin its TwiML anew.
+REDIRECT = Operation(name="UpdateCall", parameters=RedirectCall, method="POST", path=ONE, bundle=Call)
 DELETE = deleting("DeleteCall", DeleteCall, ONE)
 
 WATCHES = (WATCH,)
 CALLBACKS = (STATUS, AMD_STATUS)
-OPERATIONS = {"get": {"call": GET}, "list": {"calls": LISTING}, "update": {"call": UPDATE}, "delete": {"call": DELETE}}
+OPERATIONS = {
+    "get": {"call": GET},
+    "list": {"calls": LISTING},
+    "update": {"call": UPDATE},
+    "delete": {"call": DELETE},
+    "end-call": {None: END},
+    "redirect-call": {None: REDIRECT},
+}

@@ -97,6 +97,13 @@ class UpdateMessage(Parameters):
     status: Annotated[Literal["canceled"] | None, Field(description="Cancels a scheduled message.")] = None
 
 
+class CancelMessage(Parameters):
+    """Parameters of `cancel-message`: a scheduled message is not sent."""
+
+    sid: Sid
+    status: Annotated[Literal["canceled"], Field(description="What it becomes; no other value.")] = "canceled"
+
+
 WATCH = Watch(
     resource="messages",
     noun="message",
@@ -119,6 +126,9 @@ LISTING = listing("ListMessage", ListMessages, LIST, "messages", Message)
 UPDATE = Operation(
     name="UpdateMessage", parameters=UpdateMessage, method="POST", path=ONE, bundle=Message, repeatable=True
 )
+CANCEL = Operation(
+    name="UpdateMessage", parameters=CancelMessage, method="POST", path=ONE, bundle=Message, repeatable=True
+)
 DELETE = deleting("DeleteMessage", DeleteMessage, ONE)
 
 WATCHES = (WATCH,)
@@ -127,4 +137,5 @@ OPERATIONS = {
     "list": {"messages": LISTING},
     "update": {"message": UPDATE},
     "delete": {"message": DELETE},
+    "cancel-message": {None: CANCEL},
 }

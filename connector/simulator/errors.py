@@ -68,6 +68,9 @@ CATALOG: dict[int, tuple[int, str]] = {
     35114: (400, "SendAt must be more than 300 seconds ahead"),
     35115: (400, "SendAt must be at most 35 days ahead"),
     35118: (400, "MessagingServiceSid is required to schedule a message"),
+    60200: (400, "Invalid parameter"),
+    60202: (429, "Max check attempts reached"),
+    60203: (429, "Max send attempts reached"),
     90007: (400, "ValidityPeriod is out of range"),
 }
 

@@ -10,6 +10,7 @@ from connector.simulator import (
     notifications,
     phone_numbers,
     plain,
+    products,
     recordings,
     transcriptions,
 )
@@ -26,4 +27,5 @@ ROUTES = (
     *applications.ROUTES,
     *administration.ROUTES,
     *plain.ROUTES,
+    *products.ROUTES,
 )

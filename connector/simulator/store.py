@@ -5,6 +5,7 @@ from typing import Any
 from connector.simulator.accounts import Account
 from connector.simulator.addresses import formatted
 from connector.simulator.collection import Collection
+from connector.simulator.done import Done
 from connector.simulator.rows import (
     PLAIN,
     Alert,
@@ -44,6 +45,7 @@ class Store:
         self.keys = Collection(Key)
         self.plain = {name: Collection(Plain) for name in PLAIN}
         self.deleted_recordings: list[Recording] = []
+        self.done = Done()
         self.opted_out: set[tuple[str, str]] = set()  # (our number, recipient): answered STOP
         self.next_call_at = 0.0
         self.next_segment_at: dict[str, float] = {}  # by sender

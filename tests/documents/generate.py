@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from connector.resources import CALLBACKS, COMMANDS, WATCHES
-from connector.resources.rows import Callback, Watch
+from connector.resources.rows import Callback, Operation, Watch
 from connector.schemas import pretty
 from connector.schemas.asynchronous import COMMAND_HEADERS, EVENT_HEADERS, LETTER_HEADERS, MEDIA_HEADERS
 from connector.schemas.documents import documents as generated_schemas
@@ -191,6 +191,31 @@ def parameters() -> Iterator[str]:
             yield from (*fields({**schema, **schema["$defs"][title]}), "")
 
 
+def semantics() -> Iterator[str]:
+    """What each command does when its answer is lost."""
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for name, command in COMMANDS.items():
+        for resource, operation in command.operations.items():
+            grouped.setdefault((code(name), _when_lost(operation)), []).append(code(resource))
+    rows = [(name, " ".join(resources), sentence) for (name, sentence), resources in grouped.items()]
+    yield from table(("command", "`resource`", "when the answer is lost"), rows)
+
+
+def _when_lost(operation: Operation) -> str:
+    if operation.repeats is not None:
+        return "sent again where that changes nothing more, else `unknown`"
+    if operation.method == "GET":
+        return "asked again"
+    if operation.repeatable:
+        codes = sorted(operation.done_codes | operation.repeat_done_codes)
+        return "sent again" + (f"; {', '.join(map(str, codes))} then means that it was done" if codes else "")
+    row = operation.reconciliation
+    if row is None:
+        return "at most once: `unknown`"
+    names = dict.fromkeys(name.removesuffix("_") for name in (*row.filters, *row.compared))
+    return f"looked up in Twilio's list by {', '.join(map(code, names))}; not found: `unknown`"
+
+
 # --- configuration ----------------------------------------------------------------------------------------------------
 def configuration() -> Iterator[str]:
     """Every key by section: type, default, variable, description."""
@@ -217,6 +242,7 @@ PARTS: Mapping[str, Callable[[], Iterator[str]]] = {
     "shapes": shapes,
     "results": results,
     "parameters": parameters,
+    "semantics": semantics,
     "configuration": configuration,
     "command-line": command_line.reference,
     "faults": simulated.faults,

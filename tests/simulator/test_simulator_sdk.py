@@ -116,6 +116,28 @@ async def other_operations(simulator: Simulator, sdk: Sdk) -> None:
     await sdk.run(applications(made.sid).delete)
 
 
+async def product_operations(simulator: Simulator, sdk: Sdk) -> None:
+    assert simulator.account_sid == sdk.client.account_sid
+    conference, call, conversation = "CF" + "1" * 32, "CA" + "1" * 32, "CH" + "1" * 32
+    service = sdk.client.verify.v2.services("VA" + "1" * 32)
+    started = await sdk.run(service.verifications.create, to=TO, channel="sms")
+    again = await sdk.run(service.verifications.create, to=TO, channel="sms")
+    assert (again.sid, len(again.send_code_attempts)) == (started.sid, 2)
+    wrong = await sdk.run(service.verification_checks.create, to=TO, code="999999")
+    right = await sdk.run(service.verification_checks.create, verification_sid=started.sid, code="123456")
+    assert [(one.status, one.valid) for one in (wrong, right)] == [("pending", False), ("approved", True)]
+    with pytest.raises(TwilioRestException, match="not found"):
+        await sdk.run(service.verification_checks.create, to=TO, code="123456")
+    number = sdk.client.lookups.v2.phone_numbers(TO)
+    assert (await sdk.run(number.fetch, fields="line_type_intelligence")).line_type_intelligence["type"] == "mobile"
+    assert (await sdk.run(sdk.client.conferences(conference).participants(call).update, muted=True)).muted
+    assert (await sdk.run(sdk.client.conferences(conference).update, status="completed")).status == "completed"
+    messages = sdk.client.conversations.v1.conversations(conversation).messages
+    sent = [(await sdk.run(messages.create, body=f"{n}", author="ann")).sid for n in range(3)]
+    assert [one.sid for one in await sdk.run(messages.list, page_size=2)] == sent
+    assert [one.sid for one in await sdk.run(messages.list, order="desc", page_size=2)] == sent[::-1]
+
+
 async def account_operations(simulator: Simulator, sdk: Sdk) -> None:
     accounts = sdk.client.api.v2010.accounts
     child = await sdk.run(accounts.create, friendly_name="child")
@@ -164,9 +186,10 @@ async def test_every_operation_of_the_sdk_works_and_every_answer_matches_twilios
             account_operations,
             call_operations,
             list_operations,
+            product_operations,
         ):
             await perform(simulator, sdk)
-        assert set(operations()) == set(sdk.http.checked)
+        assert set(operations()) == set(sdk.http.checked) - {""}
         assert simulator.journal.unknown_parameters() == set()
 
 
