@@ -1,10 +1,13 @@
 """`python tests/contract/coverage.py`: write docs/coverage.md, what serves each parameter of the specification."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from connector.openapi.documents import Operation as Documented
+from connector.openapi.documents import document, hosts
 from connector.resources import CALLBACKS, COMMANDS, WATCHES
 from connector.resources.rows import Operation, wire_names
 from connector.settings.schema import json_schema
@@ -74,7 +77,7 @@ def _at_twilio(operation: Operation, field: str) -> str:
 
 def table() -> str:
     """The whole document."""
-    return HEADING + "".join(_specification()) + "".join(_operations()) + "".join(_callbacks())
+    return "".join((HEADING, *_specification(), *_operations(), *_callbacks(), *_twilio()))
 
 
 def _specification() -> Iterator[str]:
@@ -103,6 +106,45 @@ def _callbacks() -> Iterator[str]:
     for row in CALLBACKS.values():
         kind = f"`{row.event_type}`" if row.event_type else "Twilio's own"
         yield f"| callback `{row.kind}` | `{row.topic}` | {kind} | {NOTHING} |\n"
+
+
+def _twilio() -> Iterator[str]:
+    """Every operation that Twilio documents, and what serves it."""
+    found = built_in()
+    yield "\n## Every operation of Twilio\n"
+    yield "Those of the documents that come along. A list that nothing watches yet is watched by configuration, and\n"
+    yield "everything can be called with `call-api`.\n"
+    for host in hosts():
+        operations = document(host).operations
+        served_by = [found.get(_key(host, one.method, one.path)) for one in operations]
+        built = sum(by is not None for by in served_by)
+        lists = sum(by is None and one.is_list for one, by in zip(operations, served_by, strict=True))
+        yield f"\n### {host}.twilio.com\n{len(operations)} operations: {built} built in, {lists} further lists by "
+        yield f"configuration, {len(operations) - built - lists} through `call-api`.\n\n"
+        yield "| operation | | served by |\n|---|---|---|\n"
+        for one, by in zip(operations, served_by, strict=True):
+            yield f"| {one.name} | `{one.method} {one.path}` | {by or _otherwise(one)} |\n"
+
+
+def _otherwise(operation: Documented) -> str:
+    return "configuration, `call-api`" if operation.is_list else "`call-api`"
+
+
+def _key(host: str, method: str, path: str) -> tuple[str, str, str]:
+    return host, method, re.sub(r"{\w+}", "{}", path)
+
+
+def built_in() -> Mapping[tuple[str, str, str], str]:
+    """What watches and commands of their own serve each operation."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for watch in WATCHES.values():
+        found.setdefault(_key(watch.host, "GET", watch.path), []).append(f"watch `{watch.resource}`")
+    for command in COMMANDS.values():
+        for resource, operation in command.operations.items():
+            names = " ".join(f"`{name}`" for name in (command.name, resource) if name)
+            for path in (operation.path, *operation.nested.values()):
+                found.setdefault(_key(operation.host, operation.method, path), []).append(names)
+    return {key: ", ".join(names) for key, names in found.items()}
 
 
 def main() -> None:
