@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from connector.errors import Rejected
 from connector.events import now
-from connector.executor.reconcile import candidates
+from connector.executor.doubt import candidates
 from connector.resources import COMMANDS
 from connector.resources.hosts import HOSTS
 from connector.resources.models import Pairs
