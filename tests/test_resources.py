@@ -21,20 +21,19 @@ from twilio.rest.api.v2010.account.notification import NotificationInstance
 from twilio.rest.api.v2010.account.recording import RecordingInstance
 from twilio.rest.api.v2010.account.transcription import TranscriptionInstance
 from twilio.rest.conversations.v1.conversation import ConversationInstance
-from twilio.rest.messaging.v1.service import ServiceInstance
-from twilio.rest.monitor.v1.alert import AlertInstance
-from twilio.rest.verify.v2.verification_attempt import VerificationAttemptInstance
 from twilio.rest.conversations.v1.conversation.message import MessageInstance as MessageInConversation
+from twilio.rest.messaging.v1.service import ServiceInstance
 from twilio.rest.monitor.v1.alert import AlertInstance
 from twilio.rest.verify.v2.service.verification import VerificationInstance
 from twilio.rest.verify.v2.service.verification_check import VerificationCheckInstance
+from twilio.rest.verify.v2.verification_attempt import VerificationAttemptInstance
 
 from connector.resources import CALLBACKS, WATCHES
 from connector.resources.alerts import Alert, AlertDetails
 from connector.resources.calls import Call
 from connector.resources.conferences import Conference
-from connector.resources.conversations import Conversation
 from connector.resources.conversation_messages import ConversationMessage
+from connector.resources.conversations import Conversation
 from connector.resources.fields import parse_time
 from connector.resources.media import Media
 from connector.resources.messages import Message
