@@ -30,7 +30,7 @@ def list_topics(
     config: ConfigOption = None,
     kafka: KafkaOption = None,
     acls: Annotated[  # noqa: FBT002 - an option
-        bool, typer.Option("--acls", help="Print the ACLs that the roles need instead, for kafka-rights.sh.")
+        bool, typer.Option("--acls", help="Print the ACLs that the roles need instead, for kafka-acls.sh.")
     ] = False,
     principal: Annotated[
         str | None, typer.Option("--principal", metavar="TYPE:NAME", help="Who gets the ACLs; else the SASL user.")
