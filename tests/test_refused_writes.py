@@ -92,6 +92,8 @@ async def test_of_a_long_list_no_page_is_replied_with_where_the_first_is_refused
         running.simulator.fill("messages", count=3_000, body="x" * 1500)
         await running.send({"resource": "messages"}, command="list", reply_to=topic)
         pages = await running.results(10, command="list")
+        while not pages[-1]["last"]:
+            pages = await running.results(len(pages) + 1, command="list")
         assert await read_all(kafka, topic) == []
     assert [one["page"] for one in pages] == list(range(len(pages)))
     assert [one["last"] for one in pages] == [False] * (len(pages) - 1) + [True]
