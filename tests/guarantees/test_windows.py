@@ -171,15 +171,17 @@ async def test_a_process_that_joins_puts_nothing_in_doubt(
     async with scene(kafka, prefix, tmp_path) as playing:
         playing.simulator.fault("slow-answer", "CreateMessage", seconds=0.6, jitter=0.3)
         await playing.start(playing.first, without=without)
-        joining = asyncio.create_task(playing.start(playing.second, without=without))
-        sent = 0
+        sent, joining = 0, None
         # Every key has a command in flight when the group takes partitions away, until the second one has its share.
         while not playing.executed(by=playing.second) and sent < 1200:
             if sent - len(playing.executed()) < 36:
                 for number in range(sent, sent + 12):
                     await playing.send(f"c{number}", key=f"key-{number % 12}")
                 sent += 12
+            if joining is None and len(playing.executed()) >= 12:
+                joining = asyncio.create_task(playing.start(playing.second, without=without))
             await asyncio.sleep(0.1)
+        assert joining is not None
         await joining
         results = await playing.results(sent)
     record_property("put in doubt", sum(one["reconciled"] for one in results))
