@@ -437,7 +437,7 @@ def _connected(pid: int) -> bool:
     [
         (("wat",), {"watches"}),
         (("watches", "re"), {"resume", "rewind", "rescan"}),
-        (("send", "send"), {"send-message"}),
+        (("send", "send"), {"send-message", "send-to-conversation"}),
         (("send", "send-message", "-p", "media"), {"media_url="}),
         (("send", "get", "-p", "resource=me"), {"resource=media", "resource=message"}),
         (("tail", "message"), {"messages", "message-status"}),

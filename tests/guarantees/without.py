@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from connector import memory
 from connector.__main__ import main
 from connector.dead_letters.replay import Replayer
 from connector.events import Record
@@ -178,15 +177,6 @@ def _later_of_both_clocks() -> None:
     _replace(journal.Entry, latest=journal.Entry.moment)
 
 
-def _memory_given_back() -> None:
-    """What was freed stays with the process."""
-
-    async def nothing() -> None:
-        return
-
-    _replace(memory, give_back=nothing)
-
-
 def _twilios_clock() -> None:
     """Our own clock counts, whatever Twilio's answers say."""
     _replace(TwilioClock, note=lambda *_, **__: None)
@@ -208,7 +198,6 @@ SAFEGUARDS: Mapping[str, Callable[[], None]] = {
     "doubt": _doubt,
     "forwarded commands": _forwarded_commands,
     "Twilio's clock": _twilios_clock,
-    "memory given back": _memory_given_back,
     "later of both clocks": _later_of_both_clocks,
 }
 
