@@ -12,9 +12,10 @@ from datetime import datetime, timedelta
 from functools import partial
 from heapq import heappop, heappush
 from itertools import chain
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import OffsetOutOfRangeError
+from aiokafka.errors import KafkaTimeoutError, OffsetOutOfRangeError
 
 from connector.errors import Unavailable
 from connector.events import Position, now
@@ -80,7 +81,7 @@ async def assign(consumer: AIOKafkaConsumer, starts: Mapping[str, Start]) -> End
                     raise Unavailable(f"Topic {topic} does not exist; create it with `twilio-kafka topics apply`.")
             assigned = [TopicPartition(topic, number) for topic in starts for number in partitions[topic]]
             consumer.assign(assigned)
-            ends: Ends = await consumer.end_offsets(assigned)
+            ends = await patiently(consumer.end_offsets, assigned)
             for partition, offset in (await offsets_of(consumer, starts, ends)).items():
                 consumer.seek(partition, offset)
     return ends
@@ -88,9 +89,9 @@ async def assign(consumer: AIOKafkaConsumer, starts: Mapping[str, Start]) -> End
 
 async def offsets_of(consumer: AIOKafkaConsumer, starts: Mapping[str, Start], ends: Ends) -> Ends:
     """The offset that reading begins at in each of these partitions."""
-    firsts: Ends = await consumer.beginning_offsets(list(ends))
+    firsts = await patiently(consumer.beginning_offsets, list(ends))
     moments = {partition: milliseconds(since) for partition in ends if (since := starts[partition.topic].since)}
-    dated = await consumer.offsets_for_times(moments) if moments else {}
+    dated = await patiently(consumer.offsets_for_times, moments) if moments else {}
     offsets = {}
     for partition, end in ends.items():
         start = starts[partition.topic]
@@ -100,6 +101,15 @@ async def offsets_of(consumer: AIOKafkaConsumer, starts: Mapping[str, Start], en
             offset = max(offset, dated[partition].offset if dated.get(partition) else end)
         offsets[partition] = offset
     return offsets
+
+
+async def patiently(
+    ask: Callable[[Any], Awaitable[dict[TopicPartition, Any]]], wanted: Any
+) -> dict[TopicPartition, Any]:
+    """What the broker says of these partitions, asked again while it is too busy: the caller's own timeout ends it."""
+    while True:
+        with suppress(KafkaTimeoutError):
+            return await ask(wanted)
 
 
 def milliseconds(since: datetime | timedelta) -> int:

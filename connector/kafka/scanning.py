@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from connector.errors import Unavailable
 from connector.kafka import aiokafka_internals, clients, failures
 from connector.kafka.produce import partition_of
-from connector.kafka.reading import PROGRESS_SECONDS, Start, fetch, milliseconds, offsets_of
+from connector.kafka.reading import PROGRESS_SECONDS, Start, fetch, milliseconds, offsets_of, patiently
 from connector.settings import KafkaSettings
 
 # Of all partitions that are scanned, so much at a time and then a pause: callbacks and commands go first.
@@ -92,10 +92,10 @@ async def _ranges(
                 for number in _keyed(wanted[topic], numbers)
             ]
             consumer.assign(assigned)
-            ends: dict[TopicPartition, int] = await consumer.end_offsets(assigned)
+            ends = await patiently(consumer.end_offsets, assigned)
             begins = await offsets_of(consumer, dict.fromkeys(existing, Start(since=since)), ends)
             if until is not None and assigned:
-                dated = await consumer.offsets_for_times(dict.fromkeys(assigned, milliseconds(until)))
+                dated = await patiently(consumer.offsets_for_times, dict.fromkeys(assigned, milliseconds(until)))
                 ends |= {partition: found.offset for partition, found in dated.items() if found is not None}
     return {partition: (begins[partition], ends[partition]) for partition in assigned}
 
