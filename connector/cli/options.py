@@ -114,12 +114,18 @@ def run_async(main: Coroutine[Any, Any, Result], *, kafka: "KafkaSettings | None
 
     With `kafka`, a broker that does not answer is told with its address, the reason and the remedy.
     """
-    import asyncio
+    try:
+        import asyncio
 
-    from connector import telemetry
+        from connector import telemetry
 
-    telemetry.configure_logging(level="error")
-    return asyncio.run(main if kafka is None else _explaining(main, kafka))
+        telemetry.configure_logging(level="error")
+        return asyncio.run(main if kafka is None else _explaining(main, kafka))
+    except asyncio.CancelledError:
+        # Ctrl-C before the first step.
+        raise KeyboardInterrupt from None
+    finally:
+        main.close()
 
 
 async def _explaining(main: Coroutine[Any, Any, Result], kafka: "KafkaSettings") -> Result:
