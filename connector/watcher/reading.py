@@ -139,7 +139,7 @@ class Reader:
         if self._answered is None:
             return whole(self._source.clock.own())
         date, at = self._answered
-        return (date + timedelta(seconds=time.monotonic() - at)).replace(microsecond=0)
+        return whole(date + timedelta(seconds=time.monotonic() - at))
 
     async def top(self, rows: int) -> Page:
         """The first page of the list; `now` is Twilio's time from then on, and `present` tells what the clocks say."""
@@ -223,7 +223,7 @@ class Reader:
         return min(len(cursor.seen) + SMALLEST_PAGE, LARGEST_PAGE)
 
     def _request(self, bounds: Bounds, *, page_size: int) -> Request:
-        window = date_filters(self._watch, bounds) if any(bounds) else ()
+        window = date_filters(self._watch, bounds)
         query = {name: wire_value(value) for name, value in self._filters.items()} | dict(window)
         return Request(
             "GET",
