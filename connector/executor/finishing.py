@@ -138,7 +138,7 @@ async def finish(attempts: "Attempts", *found: Outcome, letter: Rejected | None 
     with tracing.span(f"send {attempts.context.prefix}.results.{name}", kind="producer") as span:
         span.note(messaging__system="kafka", twilio_kafka__outcome=outcome.outcome, twilio__sid=outcome.sid)
         await write_end(attempts, found, entry, letter=letter)
-    exemplar = tracing.exemplar() if tracing.enabled else None
+    exemplar = tracing.exemplar()
     _finished(name, outcome.outcome).inc(1, exemplar)
     _duration(name).observe(time.monotonic() - attempts.clock, exemplar)
     log.info(

@@ -177,7 +177,7 @@ def result_record(
     """The result on its topic; what is `withheld` is not in it."""
     finished = now()
     written, started = timestamp(finished), timestamp(answer.started_at or finished)
-    traceparent = (tracing.traceparent() if tracing.enabled else None) or command.traceparent
+    traceparent = tracing.traceparent() or command.traceparent
     document = {
         "command": {
             "id": command.id,

@@ -162,7 +162,7 @@ class Publication:
         extensions = {
             "recordedtime": events.timestamp(events.now()),
             "watch": self.name,
-            "traceparent": tracing.traceparent() if tracing.enabled else None,
+            "traceparent": tracing.traceparent(),
         }
         return events.Series(
             self.topic,
