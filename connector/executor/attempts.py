@@ -115,8 +115,11 @@ class Attempts:
                 outcome = await self._after(job, error)
                 if outcome is not None:
                     return [outcome]
-        # What may have been executed has not expired unexecuted.
-        return [Outcome("unknown", error=outcomes.UNKNOWN) if self.perhaps else outcomes.EXPIRED_ANSWER]
+        return [self._expired()]
+
+    def _expired(self) -> Outcome:
+        """The outcome of what is too late now; what may have been executed has not expired unexecuted."""
+        return Outcome("unknown", error=outcomes.UNKNOWN) if self.perhaps else outcomes.EXPIRED_ANSWER
 
     async def attempt(self, job: Job) -> list[Outcome]:
         """Send once.
@@ -126,7 +129,7 @@ class Attempts:
         """
         async with self._turn(job):
             if job.expired:
-                return [Outcome("unknown", error=outcomes.UNKNOWN) if self.perhaps else outcomes.EXPIRED_ANSWER]
+                return [self._expired()]
             self.count += 1
             if job.request.method == "GET":
                 # Reading does no harm twice: a drain does not wait for it.

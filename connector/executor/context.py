@@ -83,9 +83,7 @@ class ExecutorContext:
     # --- time -----------------------------------------------------------------------------------------------------
     def ahead(self, command: Command) -> float | None:
         """By how many seconds Twilio's clock is ahead of ours, as far as that is known."""
-        client = self._clients.get(command.connection)
-        ahead = client.clock.ahead if client is not None else None
-        return ahead if ahead is not None else self.clock_of(command).ahead
+        return self.clock_of(command).ahead
 
     def clock_of(self, command: Command) -> TwilioClock:
         """Twilio's clock as the command's connection knows it, else any that is known, else ours."""
@@ -186,8 +184,7 @@ class ExecutorContext:
         """Raise Rejected for an address of ours that would have Twilio sign that another command caused a callback."""
         if self._names_cause is None:
             return
-        given = [*texts(parameters)]
-        for name, text in given:
+        for name, text in texts(parameters):
             if self._names_cause(text):
                 raise Rejected(
                     f"{name} holds an address of the connector's with command, correlation or traceparent: leave them "

@@ -23,10 +23,21 @@ from connector.settings import KafkaSettings
 from connector.state import journal
 from connector.state.journal import Digest, TopicOffset
 
+log = telemetry.logger(__name__)
+
 # So many finished ids make a digest: a record of about 360 KB.
 DIGEST_IDS = 16_384
 # Sixteen bytes each, for each partition; older ones are forgotten before their time.
 MAX_IDS = 1_000_000
+# A successor reads at most about so many entries beside the digests.
+DIGEST_ENTRIES = 100_000
+RETRY_SECONDS = 0.5
+# Clocks of processes may be apart by this, before they know of each other's error.
+MARGIN = timedelta(hours=1)
+LATEST = 20_000
+
+Waiting = Callable[[], AbstractContextManager[None]]
+Keep = Callable[[journal.Digest], Awaitable[None]]
 
 
 def number_of(topic: str, command_id: str) -> int:
@@ -137,19 +148,6 @@ class Ids:
 
     def _drop(self) -> None:
         self._kept -= len(self._digests.pop().numbers)
-
-
-log = telemetry.logger(__name__)
-
-# A successor reads at most about so many entries beside the digests.
-DIGEST_ENTRIES = 100_000
-RETRY_SECONDS = 0.5
-# Clocks of processes may be apart by this, before they know of each other's error.
-MARGIN = timedelta(hours=1)
-LATEST = 20_000
-
-Waiting = Callable[[], AbstractContextManager[None]]
-Keep = Callable[[journal.Digest], Awaitable[None]]
 
 
 class Dedupe:

@@ -19,6 +19,8 @@ from connector.state import checkpoints, journal, topic_ids
 from connector.state.checkpoints import Checkpoint, Commits
 from connector.state.journal import EntryAndOffset, TopicOffset
 
+log = telemetry.logger(__name__)
+
 Bounds = Mapping[str, tuple[int, int]]
 """For each topic the first offset of a partition and its end."""
 
@@ -169,9 +171,6 @@ def _offset_of_others(found: Found, topic: str) -> int:
     base, text = found.group.get(topic, (0, ""))
     is_ours = offsets.decode(base, text) is not None
     return 0 if is_ours or base > found.bounds[topic][1] else base
-
-
-log = telemetry.logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,11 @@ from connector.kafka.clients import administration
 from connector.kafka.credentials import TokenUnavailable
 from connector.settings import KafkaSettings
 
+log = telemetry.logger(__name__)
+
+INTERVAL_SECONDS = 2.0
+PROBE_SECONDS = 3.0
+
 ADDRESS = ("kafka", "bootstrap_servers")
 PROTOCOL = ("kafka", "security_protocol")
 SASL = ("kafka", "sasl")
@@ -172,12 +177,6 @@ async def brokers(kafka: KafkaSettings) -> tuple[int, str]:
         except KafkaError as error:
             raise Unavailable(clients.reason(error)) from error
     return len(found["brokers"]), str(found.get("cluster_id") or "")
-
-
-log = telemetry.logger(__name__)
-
-INTERVAL_SECONDS = 2.0
-PROBE_SECONDS = 3.0
 
 
 class Probe:

@@ -17,6 +17,8 @@ DATA = Path(__file__).parent / "data"
 SUFFIXES = (".json", ".xml", ".csv", ".html", "")
 MEDIA_SUFFIXES = (".wav", ".mp3")
 RECORDING = "Recordings"
+# Where the parameters of an operation stand.
+PLACES = ("segments", "query", "headers", "fields")
 
 Value = Mapping[str, Any]
 """What a parameter may be: members of JSON Schema, and `json`, `boolean`, `nullable`, as `compact.py` writes them."""
@@ -146,6 +148,3 @@ def _read(file: Path) -> Iterator[Operation]:
             groups=item.get("groups", ()),
             body=item.get("body", ""),
         )
-
-
-PLACES = ("segments", "query", "headers", "fields")
