@@ -159,7 +159,8 @@ async def bounds(
     async with clients.reading(kafka, committed=committed) as consumer:
         with failures.reading(f"Offsets of partition {partition} cannot be read"):
             async with asyncio.timeout(ANSWER_SECONDS):
-                starts, ends = await consumer.beginning_offsets(wanted), await consumer.end_offsets(wanted)
+                starts = await patiently(consumer.beginning_offsets, wanted)
+                ends = await patiently(consumer.end_offsets, wanted)
     return {found.topic: (starts[found], ends[found]) for found in wanted}
 
 
@@ -212,7 +213,7 @@ async def holds_back(kafka: KafkaSettings, topic: str) -> bool:
         ends = await assign(uncommitted, {topic: END})
         with failures.reading(f"Offsets of {topic} cannot be read"):
             async with asyncio.timeout(ANSWER_SECONDS):
-                visible: Ends = await committed.end_offsets(list(ends))
+                visible = await patiently(committed.end_offsets, list(ends))
     return any(visible[partition] < end for partition, end in ends.items())
 
 
@@ -222,7 +223,7 @@ async def offset_at(kafka: KafkaSettings, topic: str, partition: int, moment: da
     async with clients.reading(kafka) as consumer:
         with failures.reading(f"{topic} partition {partition} cannot be read"):
             async with asyncio.timeout(ANSWER_SECONDS):
-                offsets = await consumer.offsets_for_times({wanted: milliseconds(moment)})
+                offsets = await patiently(consumer.offsets_for_times, {wanted: milliseconds(moment)})
     return offsets[wanted].offset if offsets.get(wanted) else None
 
 
