@@ -61,7 +61,8 @@ def _member(row: Plain) -> dict[str, Any]:
     return own | {"queue_sid": row.parent, "uri": _account(row, f"Queues/{row.parent}/Members/{row.sid}")}
 
 
-def _conference(row: Plain) -> dict[str, Any]:
+def conference(row: Plain) -> dict[str, Any]:
+    """A conference as the 2010 API shows it."""
     path = f"Conferences/{row.sid}"
     return {
         **_dates(row),
@@ -78,7 +79,8 @@ def _conference(row: Plain) -> dict[str, Any]:
     }
 
 
-def _participant(row: Plain) -> dict[str, Any]:
+def participant(row: Plain) -> dict[str, Any]:
+    """A participant as the 2010 API shows it."""
     return {
         **_dates(row),
         "account_sid": row.account_sid,
@@ -152,7 +154,8 @@ def _conversation(row: Plain) -> dict[str, Any]:
     }
 
 
-def _conversation_message(row: Plain) -> dict[str, Any]:
+def conversation_message(row: Plain) -> dict[str, Any]:
+    """A message of a conversation."""
     url = f"https://conversations.twilio.com/v1/Conversations/{row.parent}/Messages/{row.sid}"
     return {
         **_iso(row),
@@ -237,11 +240,11 @@ KINDS: dict[str, Kind] = {
         operation="Conference",
         path="Accounts/*/Conferences",
         key="conferences",
-        render=_conference,
+        render=conference,
         filters=(*DATED, Equal("FriendlyName", "name"), STATUS),
     ),
     "participants": Kind(
-        operation="Participant", path="Accounts/*/Conferences/*/Participants", key="participants", render=_participant
+        operation="Participant", path="Accounts/*/Conferences/*/Participants", key="participants", render=participant
     ),
     "usage_records": Kind(
         operation="UsageRecordDaily",
@@ -272,7 +275,7 @@ KINDS: dict[str, Kind] = {
         operation="ConversationMessage",
         path="v1/Conversations/*/Messages",
         key="messages",
-        render=_conversation_message,
+        render=conversation_message,
         is_2010=False,
         most=100,
     ),

@@ -12,7 +12,8 @@ from connector.simulator.addresses import address, formatted
 from connector.simulator.done import Post, Verification
 from connector.simulator.errors import not_found, refusal
 from connector.simulator.routes import Reply, Request, Route, names
-from connector.simulator.times import iso8601, rfc2822
+from connector.simulator.rows import Plain
+from connector.simulator.times import iso8601
 
 RIGHT_CODE = "123456"  # unless the caller chose one
 MAX_SENDS = MAX_CHECKS = 5
@@ -123,23 +124,11 @@ def update_conference(request: Request) -> Reply:
     sid, now, ended = request.sids[0], int(request.state.now()), request.store.done.ended
     if request.parameters.choice("Status", ("completed",)):
         ended.setdefault(sid, now)
-        if (row := request.store.plain["conferences"].rows.get(sid)) is not None:
-            row.status, row.updated = "completed", now
-    uri = f"/2010-04-01/Accounts/{request.account.sid}/Conferences/{sid}"
-    body = {
-        "account_sid": request.account.sid,
-        "api_version": "2010-04-01",
-        "call_sid_ending_conference": None,
-        "date_created": rfc2822(request.store.opened),
-        "date_updated": rfc2822(ended.get(sid, now)),
-        "friendly_name": "simulated",
-        "reason_conference_ended": "conference-ended-via-api",
-        "region": "us1",
-        "sid": sid,
-        "status": "completed" if sid in ended else "in-progress",
-        "subresource_uris": {name.lower(): f"{uri}/{name}.json" for name in ("Participants", "Recordings")},
-        "uri": f"{uri}.json",
-    }
+        if (listed := request.store.plain["conferences"].rows.get(sid)) is not None:
+            listed.status, listed.updated = "completed", now
+    row = _row(request, sid, created=request.store.opened, updated=ended.get(sid, now))
+    row.name, row.status = "simulated", "completed" if sid in ended else "in-progress"
+    body = plain.conference(row) | {"reason_conference_ended": "conference-ended-via-api"}
     return Reply(body=body, sid=sid, name="Conference")
 
 
@@ -150,25 +139,14 @@ def update_participant(request: Request) -> Reply:
         raise not_found(request.path)
     if "Muted" in request.parameters:
         done.muted[conference, call] = request.parameters.boolean("Muted")
-    account = request.account.sid
-    body = {
-        "account_sid": account,
-        "call_sid": call,
-        "call_sid_to_coach": None,
-        "coaching": False,
-        "conference_sid": conference,
-        "date_created": rfc2822(request.store.opened),
-        "date_updated": rfc2822(now),
-        "end_conference_on_exit": False,
-        "hold": False,
-        "label": None,
-        "muted": done.muted.get((conference, call), False),
-        "queue_time": "0",
-        "start_conference_on_enter": True,
-        "status": "connected",
-        "uri": f"/2010-04-01/Accounts/{account}/Conferences/{conference}/Participants/{call}.json",
-    }
+    row = _row(request, call, parent=conference, created=request.store.opened, updated=now)
+    body = plain.participant(row) | {"muted": done.muted.get((conference, call), False)}
     return Reply(body=body, sid=call, name="Participant")
+
+
+def _row(request: Request, sid: str, *, parent: str = "", created: int, updated: int) -> Plain:
+    """What a list would show of it."""
+    return Plain(sid=sid, account_sid=request.account.sid, parent=parent, created=created, updated=updated)
 
 
 # --- conversations ----------------------------------------------------------------------------------------------------
@@ -193,21 +171,14 @@ def send(request: Request) -> Reply:
 
 def _post(request: Request, row: Post) -> dict[str, Any]:
     url = f"{request.base_url}/v1/Conversations/{row.conversation_sid}/Messages/{row.sid}"
-    return {
-        "account_sid": request.account.sid,
+    shown = _row(request, row.sid, parent=row.conversation_sid, created=row.created, updated=row.updated)
+    return plain.conversation_message(shown) | {
         "attributes": row.attributes,
         "author": row.author,
         "body": row.body,
         "content_sid": row.content_sid,
-        "conversation_sid": row.conversation_sid,
-        "date_created": iso8601(row.created),
-        "date_updated": iso8601(row.updated),
-        "delivery": None,
         "index": row.index,
         "links": {"delivery_receipts": f"{url}/Receipts"},
-        "media": None,
-        "participant_sid": None,
-        "sid": row.sid,
         "url": url,
     }
 
