@@ -26,11 +26,19 @@ from connector.state import control
 
 PLACE = "/api/dead-letters/{partition:[0-9]{1,9}}/{offset:[0-9]{1,18}}"
 LONGEST_NOTE = 500
+GROUP = re.compile(r"[0-9a-f]{10}")
+
+
+def _state(row: Json) -> str:
+    """What was decided about a letter, else open."""
+    verdict = row["verdict"]
+    return str(verdict["decision"]) if verdict else "open"
+
+
 SORTED: Mapping[str, Callable[[Json], Any]] = {
     **{name: itemgetter(name) for name in ("at", "message", "size", "topic")},
-    "state": lambda row: _state(row),  # noqa: PLW0108 - defined below
+    "state": _state,
 }
-GROUP = re.compile(r"[0-9a-f]{10}")
 
 
 class DeadLetters:
@@ -179,12 +187,6 @@ async def _progress(portions: AsyncGenerator[Sequence[Outcome], None], total: in
 def timeline_of(letter: DeadLetter) -> str:
     """The timeline that a letter belongs to."""
     return letter.id or f"dead-letter/{letter.partition}/{letter.offset}"
-
-
-def _state(row: Json) -> str:
-    """What was decided about a letter, else open."""
-    verdict = row["verdict"]
-    return str(verdict["decision"]) if verdict else "open"
 
 
 def groups(rows: Iterable[Json]) -> list[Json]:

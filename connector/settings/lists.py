@@ -223,7 +223,7 @@ def schema_check(file: FilePath) -> Callable[[Mapping[str, Any]], str | None]:
         with file.open("rb") as opened:
             text = opened.read(LARGEST_SCHEMA_BYTES + 1)
         validator = jsonschema_rs.validator_for(
-            orjson.loads(text[: LARGEST_SCHEMA_BYTES + 1]),
+            orjson.loads(text),
             retriever=_nothing_else,
             pattern_options=jsonschema_rs.RegexOptions(),
         )
