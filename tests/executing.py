@@ -11,7 +11,6 @@ import orjson
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from pydantic import SecretStr
 
 from connector.events import Record
 from connector.executor.context import ExecutorContext
@@ -20,11 +19,11 @@ from connector.executor.media import topic_store
 from connector.kafka import clients, topics
 from connector.kafka.ownership import Membership
 from connector.resources import COMMANDS
-from connector.resources.hosts import HOSTS
 from connector.settings import KafkaSettings
 from connector.simulator import OTHER_PHONE_NUMBER, PHONE_NUMBER, Simulator
-from connector.twilio.client import TwilioClient, open_session
+from connector.twilio.client import TwilioClient
 from tests.running import PATIENCE_SECONDS, until, values, wait_for_records
+from tests.twilio_servers import connected
 
 SEND = "send-message"
 LEAVE_SECONDS = 20.0
@@ -199,14 +198,7 @@ async def executing(
     settings = kafka_settings(kafka, prefix, partitions=partitions)
     await topics.apply(settings, topics.wanted(settings, events=[], commands=COMMANDS))
     producer = AIOKafkaProducer(bootstrap_servers=kafka, enable_idempotence=True)
-    async with Simulator(seed=1, settings=simulated or {}) as simulator, open_session() as session:
-        client = TwilioClient(
-            name="default",
-            account_sid=simulator.account_sid,
-            auth=(simulator.account_sid, SecretStr(simulator.auth_token)),
-            bases=dict.fromkeys(HOSTS, simulator.url),
-            session=session,
-        )
+    async with Simulator(seed=1, settings=simulated or {}) as simulator, connected(simulator.url) as client:
         await producer.start()
         running = Executing(settings, simulator, {"default": client}, producer, options, dedupe_window)
         try:

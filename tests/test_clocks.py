@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from connector.dev.broker import Broker
 from connector.events import Record, boot_seconds, now
 from connector.executor import doubt
-from connector.executor.command import command_of
+from connector.executor.command import Command, command_of
 from connector.executor.doubt import ERROR_SECONDS
 from connector.executor.outcome import Outcome, attempting, done
 from connector.kafka import reading
@@ -92,6 +92,20 @@ async def test_what_was_executed_is_found_though_twilios_clock_is_another(
     assert running.created() == ["lost", "crash"]
 
 
+def _command(running: Executing, command_id: str, *, offset: int) -> Command:
+    """One as it would be read from its topic."""
+    return command_of(
+        topic=running.topic(f"commands.{SEND}"),
+        partition=0,
+        offset=offset,
+        key=b"key",
+        value=b"",
+        headers=[("id", command_id.encode())],
+        milliseconds=0,
+        command=SEND,
+    )
+
+
 def _entry_of(running: Executing, entry: Entry, *, at: datetime, ahead: float | None) -> Record:
     moved = Entry(**{name: getattr(entry, name) for name in Entry.__slots__} | {"at": at, "ahead": ahead})
     return journal.encode(running.prefix, moved, partition=0)
@@ -104,16 +118,7 @@ async def test_a_predecessor_whose_clock_was_wrong_by_hours_is_waited_for_second
     async with executing(kafka, prefix) as running:
         await running.stop()
         await running.send(message("never sent"), id="open")
-        command = command_of(
-            topic=running.topic(f"commands.{SEND}"),
-            partition=0,
-            offset=0,
-            key=b"key",
-            value=b"",
-            headers=[("id", b"open")],
-            milliseconds=0,
-            command=SEND,
-        )
+        command = _command(running, "open", offset=0)
         attempt = attempting(command, alike="")
         await running.write(_entry_of(running, attempt, at=now() + timedelta(hours=hours), ahead=None))
         await running.start()
@@ -135,16 +140,7 @@ async def test_an_id_of_a_minute_ago_is_known_whichever_clock_is_wrong(
     """`ahead` is Twilio's clock against ours; the writer of the journal was `wrong` against Twilio's."""
     async with executing(kafka, prefix, simulated={"clock_ahead": ahead}) as running:
         await running.stop()
-        command = command_of(
-            topic=running.topic(f"commands.{SEND}"),
-            partition=0,
-            offset=99,
-            key=b"key",
-            value=b"",
-            headers=[("id", b"seen")],
-            milliseconds=0,
-            command=SEND,
-        )
+        command = _command(running, "seen", offset=99)
         at = now() + timedelta(seconds=ahead + wrong - 60)
         entry = done(command, Outcome("succeeded"))
         await running.write(_entry_of(running, entry, at=at, ahead=-wrong if knew else None))
@@ -160,16 +156,7 @@ async def test_dates_that_were_wrong_make_no_id_look_old(kafka: str, prefix: str
     with taken_away(without):
         async with executing(kafka, prefix) as running:
             await running.stop()
-            command = command_of(
-                topic=running.topic(f"commands.{SEND}"),
-                partition=0,
-                offset=99,
-                key=b"key",
-                value=b"",
-                headers=[("id", b"seen")],
-                milliseconds=0,
-                command=SEND,
-            )
+            command = _command(running, "seen", offset=99)
             at, ahead = now() - timedelta(seconds=60), -timedelta(days=30).total_seconds()
             await running.write(_entry_of(running, done(command, Outcome("succeeded")), at=at, ahead=ahead))
             await running.send(message("again"), id="seen")

@@ -7,20 +7,18 @@ from typing import Any
 
 import orjson
 import pytest
-from pydantic import SecretStr
 
 from connector.errors import Rejected
 from connector.events import now
 from connector.executor.doubt import candidates
 from connector.resources import COMMANDS
-from connector.resources.hosts import HOSTS
 from connector.resources.models import Pairs
 from connector.resources.parameters import parse
 from connector.simulator import Simulator
 from connector.simulator.done import Post, Verification
-from connector.twilio.client import TwilioClient, open_session
 from tests.executing import Executing, executing
 from tests.running import until
+from tests.twilio_servers import connected
 
 NUMBER = "+15550100002"
 SERVICE, CONFERENCE, PARTICIPANT, CONVERSATION = (kind + "1" * 32 for kind in ("VA", "CF", "CA", "CH"))
@@ -157,7 +155,7 @@ async def test_a_message_of_a_long_conversation_is_found_because_the_newest_are_
     _, parameters = parse(COMMANDS["send-to-conversation"], orjson.dumps(value))
     asking = replace(operation, reconciliation=replace(operation.reconciliation, order=order))
     began = now() - timedelta(seconds=1)
-    async with Simulator() as simulator, open_session() as session:
+    async with Simulator() as simulator, connected(simulator.url) as client:
         older = Post(
             sid="IM" + "0" * 32,
             conversation_sid=CONVERSATION,
@@ -170,13 +168,6 @@ async def test_a_message_of_a_long_conversation_is_found_because_the_newest_are_
             content_sid=None,
         )
         simulator.state.stores[simulator.account_sid].done.posts[CONVERSATION] = [older] * 300
-        client = TwilioClient(
-            name="default",
-            account_sid=simulator.account_sid,
-            auth=(simulator.account_sid, SecretStr(simulator.auth_token)),
-            bases=dict.fromkeys(HOSTS, simulator.url),
-            session=session,
-        )
         await client.request(operation.request(parameters))
         found = await candidates(client, asking, parameters, since=began, until=now() + timedelta(seconds=5))
     assert len(found) == bool(order)
