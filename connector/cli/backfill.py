@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from connector.cli.options import Commands, ConfigOption, Format, FormatOption, examples, moment
+from connector.cli.options import Commands, ConfigOption, Format, FormatOption, examples, moment, run_async
 from connector.cli.output import say, say_json
 from connector.terminal import console, visible
 
@@ -46,16 +46,14 @@ def backfill(
 
     Ctrl-C stops it after the present step (exit code 1); the same command goes on from there.
     """
-    from connector import telemetry
     from connector.backfill import Backfill
     from connector.settings import load
 
     _check_resource(resource)
     settings: Settings = load(config)
-    telemetry.configure_logging(level="error")
-    stretch = asyncio.run(_stretch(settings, resource, connection, since=since, until=until, again=again))
+    stretch = run_async(_stretch(settings, resource, connection, since=since, until=until, again=again))
     run = Backfill(settings=settings, stretch=stretch, limit=limit)
-    asyncio.run(_run(run, again=again, output=output))
+    run_async(_run(run, again=again, output=output))
     _tell(run, output)
     raise typer.Exit(0 if run.is_complete else 1)
 

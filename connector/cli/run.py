@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from connector.cli.options import Commands, ConfigOption, examples
+from connector.cli.options import Commands, ConfigOption, examples, run_async
 from connector.cli.output import say
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def dev(
     """
     from connector.dev.session import run_session
 
-    asyncio.run(run_session(kafka=kafka, data=data, demo=demo))
+    run_async(run_session(kafka=kafka, data=data, demo=demo))
 
 
 @simulator_app.command(

@@ -1,12 +1,11 @@
 """`twilio-kafka trigger`: something happens at the simulated Twilio, for trying out what follows."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from connector.cli.options import Commands, examples, unknown
+from connector.cli.options import Commands, examples, run_async, unknown
 from connector.cli.output import say
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def trigger(
     """
     if event not in EVENTS:
         raise unknown(event, "event", EVENTS)
-    say(asyncio.run(happen(event, simulator.rstrip("/"))))
+    say(run_async(happen(event, simulator.rstrip("/"))))
 
 
 async def happen(event: str, url: str) -> str:

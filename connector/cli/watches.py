@@ -188,12 +188,10 @@ def try_(
     """
     from dataclasses import asdict
 
-    from connector import telemetry
     from connector.settings import load
     from connector.trial import told
 
     settings: Settings = load(file)
-    telemetry.configure_logging(level="error")
     chosen = [item for item in settings.watches if (item.name == watch if watch else item.resource == "list")]
     if not chosen:
         known = ", ".join(item.name for item in settings.watches) or "none"
