@@ -14,8 +14,9 @@ import resource
 import sys
 import tempfile
 import time
+from asyncio.subprocess import PIPE
 from collections import Counter, defaultdict
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -190,24 +191,47 @@ def said(log: str) -> tuple[dict[str, int], list[str]]:
     return {reason: len(when) for reason, when in moments.items()}, early
 
 
+@contextlib.asynccontextmanager
+async def attacking(name: str, port: int, count: int, counts: Counter[str]) -> AsyncIterator[None]:
+    """The attack in a process of its own: in ours it would hold up the honest caller."""
+    options = ["--port", str(port), "--count", str(count), name]
+    attacker = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.floods", *options, stdin=PIPE, stdout=PIPE, cwd=Path(__file__).parent.parent
+    )
+    assert attacker.stdin is not None
+    assert attacker.stdout is not None
+    try:
+        yield
+        if ATTACKS[name][0] is not random_requests:
+            attacker.stdin.close()
+        counts.update(json.loads(await attacker.stdout.read()))
+    finally:
+        attacker.stdin.close()
+        await attacker.wait()
+
+
+async def _attack_until_told(name: str, port: int, count: int) -> None:
+    """Attack until the standard input ends, then print what was counted."""
+    stop, counts = asyncio.Event(), Counter[str]()
+    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), stop.set)
+    _open_files(None)
+    await ATTACKS[name][0](port, count, stop, counts)
+    print(json.dumps(counts))  # noqa: T201 - what this is for
+
+
 async def attack(honest: Honest, name: str, *, count: int, seconds: float) -> Outcome:
     """One attack for so long, with fifty honest callbacks in it."""
     outcome, process = Outcome(name), honest.process
-    port, run = urlsplit(process.callbacks).port or 0, ATTACKS[name][0]
     for _ in range(HONEST):
         await honest.call(Outcome("before"))
-    before, said_before, stop = memory(process), len(process.log), asyncio.Event()
-    async with asyncio.TaskGroup() as tasks:
-        attacking = tasks.create_task(run(port, count, stop, outcome.counts))
+    before, said_before = memory(process), len(process.log)
+    async with attacking(name, urlsplit(process.callbacks).port or 0, count, outcome.counts):
         until = time.monotonic() + seconds
         for left in range(HONEST, 0, -1):
             await asyncio.sleep(max(0, until - time.monotonic()) / left)
             await honest.call(outcome)
             outcome.growth = max(outcome.growth, memory(process) - before)
         outcome.promise(await honest.is_live(), "/livez does not say 200")
-        if run is random_requests:
-            await attacking
-        stop.set()
     outcome.lines, early = said(process.log[said_before:])
     outcome.promise(outcome.counts["honest answers 204"] == HONEST, "honest callbacks were not answered")
     outcome.promise(outcome.growth <= MOST_GROWTH, "more than 30 MB")
@@ -258,7 +282,13 @@ def main() -> None:
     parser.add_argument("attacks", nargs="*", choices=[[], *ATTACKS], default=[], help="default: all")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--share", type=float, default=1.0, help="of 2,000 connections and 100,000 requests")
-    sys.exit(0 if asyncio.run(_main(parser.parse_args())) else 1)
+    parser.add_argument("--port", type=int, help="only attack this port, until the standard input ends")
+    parser.add_argument("--count", type=int, help="of connections or requests, with --port")
+    given = parser.parse_args()
+    if given.port is not None:
+        asyncio.run(_attack_until_told(given.attacks[0], given.port, given.count))
+        return
+    sys.exit(0 if asyncio.run(_main(given)) else 1)
 
 
 if __name__ == "__main__":

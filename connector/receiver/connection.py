@@ -109,8 +109,9 @@ class Connection(asyncio.BufferedProtocol):
         """End; answers that are still to come are not heard."""
         self.ends = True
         self.leave()
+        self._forget()
         self._waiting = []
-        self._request = self._transport = self._parser = None
+        self._transport = None
         self._port.connections.remove(self)
 
     def get_buffer(self, _sizehint: int) -> memoryview:
@@ -140,7 +141,7 @@ class Connection(asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         """Close, once what was asked is answered."""
         self.ends = self._caller_ended = True
-        self._request = None
+        self._forget()
         self.leave()
         return bool(self._waiting)
 
@@ -269,12 +270,19 @@ class Connection(asyncio.BufferedProtocol):
             return
         self.ends = True
         request = self._request or Request(self.answered)
-        self._request = None
-        if self.held:
-            self._port.connections.release(self)
         request.target = request.target or self._target.decode("latin-1")
+        self._forget()
         self._waiting.append(request)
         self._port.refuse(request, refusal)
+
+    def _forget(self) -> None:
+        """Let go of a request that is not whole, and of what the parser has of it; nothing is read any more.
+
+        At once: an aborted connection lives until the loop's next turn, and a turn may read a thousand others.
+        """
+        self._request = self._parser = None
+        self._target = b""
+        self._port.connections.release(self)
 
     # --- its place among all connections ---
     def leave(self) -> None:
@@ -312,6 +320,7 @@ class Connection(asyncio.BufferedProtocol):
     def abort(self) -> None:
         """End it at once."""
         self.ends = True
+        self._forget()
         self.leave()
         if self._transport is not None:
             self._transport.abort()

@@ -16,7 +16,7 @@ from connector.receiver.refusals import Refusal
 
 SWEEP_SECONDS = 1.0
 CLOSE_SECONDS = 6.0
-BACKLOG = 1024
+BACKLOG = 4096
 MOST_CONNECTIONS = 10_000
 # Of the files that the process may open; the rest are for Kafka, Twilio and everything else.
 SHARE_OF_FILES = 0.75
@@ -128,7 +128,6 @@ class Connections:
 
     def remove(self, connection: Connection) -> None:
         """One has ended."""
-        self.release(connection)
         self._all.discard(connection)
         if not self._all and self._emptied is not None and not self._emptied.done():
             self._emptied.set_result(None)
@@ -169,7 +168,6 @@ class Connections:
         if connection.queue is self.unfinished:
             self._evicted(reason)
         connection.abort()
-        self.release(connection)
         self._all.discard(connection)
 
     def expire(self) -> None:
