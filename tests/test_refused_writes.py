@@ -9,6 +9,7 @@ import pytest
 import structlog
 from structlog.typing import EventDict
 
+from connector.kafka import clients
 from tests.executing import Executing, executing, message
 from tests.result_schemas import check
 from tests.running import headers_of, read_all, until, wait_for_records
@@ -199,3 +200,23 @@ async def test_keys_of_any_size_are_answered_and_a_record_of_results_stays_below
     sizes = [len(record.key or b"") + len(record.value) for record in records]
     assert max(sizes) < 512 * 1024
     assert [len(orjson.loads(record.value)["bundles"]) for record in records] == [100] * 3
+
+
+async def test_checkpoints_that_kafka_does_not_take_cost_no_owner_its_partition(
+    kafka: str, prefix: str, logged: list[EventDict]
+) -> None:
+    """As when their leader is away, or the topic: a write of one takes longer than an owner may be without commits."""
+    async with executing(kafka, prefix, **PATIENT) as running:
+        await running.send(message("before"))
+        await running.results(1)
+        assert running.membership is not None
+        owner = set(running.membership._tasks.values())
+        async with clients.administration(running.kafka) as admin:
+            await admin.delete_topics([running.topic("checkpoints")])
+        await running.send(message("at the same time"))
+        await until(lambda: any(line["event"] == "journal cannot be written" for line in logged))
+        await running.results(2)
+        await running.send(message("next"))
+        await running.results(3)
+        assert set(running.membership._tasks.values()) == owner
+    assert running.created() == ["before", "at the same time", "next"]

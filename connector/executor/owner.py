@@ -15,7 +15,7 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from connector import telemetry
-from connector.errors import Unavailable, Unwritable
+from connector.errors import Unacknowledged, Unavailable, Unwritable
 from connector.events import Record, boot_seconds, now
 from connector.executor import offsets, restoring
 from connector.executor.command import Command, LostRecord, lost_record
@@ -37,6 +37,7 @@ log = telemetry.logger(__name__)
 COMMIT_SECONDS = 0.2
 CONFIRM_SECONDS = 2.0
 CHECKPOINT_SECONDS = 1.0
+REFUSED_CHECKPOINT_SECONDS = 60.0
 LAST_CHECKPOINT_SECONDS = 2.0
 # Of a topic in a checkpoint, in characters: it tells of every command that may be held, however they lie.
 CHECKPOINT_LIMIT = 64 * 1024
@@ -152,7 +153,7 @@ class Owner:
         ]
 
     async def _serve(self, restored: Restored) -> None:
-        """Answer what is lost, keep what was found, then read and commit until cancelled."""
+        """Answer what is lost, keep what was found, then read, commit and keep until cancelled."""
         self._checkpoint = restored.checkpoint
         try:
             await self._answer_former(restored.former)
@@ -164,7 +165,15 @@ class Owner:
         self.assignment.start_reading(
             {topic: progress.base for topic, progress in self._progress.items()}, self._deliver
         )
-        await self._commit_regularly()
+        tasks = [
+            asyncio.create_task(self._commit_regularly(), name=f"commits-{self.assignment.partition}"),
+            asyncio.create_task(self._keep_regularly(), name=f"keeper-{self.assignment.partition}"),
+        ]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
 
     async def _until_ended(self, tasks: set["asyncio.Task[None] | asyncio.Task[bool]"]) -> None:
         """Return when the assignment is left. Raises what ended the owner otherwise."""
@@ -348,12 +357,23 @@ class Owner:
     async def _commit_regularly(self) -> None:
         while True:
             await asyncio.sleep(COMMIT_SECONDS)
-            await self._keep_journal_short()
             await self._commit()
+
+    async def _keep_regularly(self) -> None:
+        """Write what a successor begins with, and look for what is lost.
+
+        Kafka may be slow with both; the group gets its commits all the same, and does not take the partition away.
+        """
+        while True:
+            await asyncio.sleep(COMMIT_SECONDS)
+            await self._keep_journal_short()
             await self._find_lost()
             if time.monotonic() - self._kept_at >= CHECKPOINT_SECONDS:
-                with suppress(Unwritable):
+                try:
                     await self._keep_checkpoint()
+                except (Unwritable, Unacknowledged):
+                    # The former one still holds: it tells less, and nothing wrong. All writes wait for each try.
+                    self._kept_at = time.monotonic() + REFUSED_CHECKPOINT_SECONDS
 
     async def _keep_journal_short(self) -> None:
         """What a successor must read of the journal: a digest of the ids, and old attempts once more."""
