@@ -45,19 +45,21 @@ def faults(stage: Stage) -> None:
 
 @dataclass
 class Trouble(Disturbances):
-    """Trouble that takes Kafka's memory away, or the clock; `steps` are the moments at which the clock jumped.
+    """Trouble that takes Kafka's memory away, or the clock.
 
-    A journal that `is_short` does not know any more what was finished long ago.
+    `steps` are the moments at which Twilio's clock jumped, with how far it is ahead of ours from then on. A journal
+    that `is_short` does not know any more what was finished long ago.
     """
 
     traffic: Traffic | None = None
-    steps: list[float] = field(default_factory=list)
+    steps: list[tuple[float, float]] = field(default_factory=list)
     is_short: bool = False
 
     async def _clock(self, _process: Connector) -> None:
         """Twilio's clock and ours differ by something else from now on."""
-        self.stage.simulator.configure(clock_ahead=self.random.choice(AHEAD_SECONDS))
-        self.steps.append(time.time())
+        ahead = self.random.choice(AHEAD_SECONDS)
+        self.stage.simulator.configure(clock_ahead=ahead)
+        self.steps.append((time.time(), ahead))
 
     async def _cut(self, _process: Connector) -> None:
         """The journal is as short as the commits allow. It does not know the ids any more that it held."""
@@ -70,11 +72,11 @@ class Trouble(Disturbances):
         """All processes end in order, and the group's offsets expire before they start again."""
         stage = self.stage
         cut = "journal" in self._traffic.dimensions and self.random.random() < 0.5 and await self._without_repeats()
-        self.is_short |= cut
         stage.rests = True
         await stage.stop()
         await rest.forget_offsets(stage)
-        if cut:
+        if cut and await rest.has_ended_in_order(stage):
+            self.is_short = True
             await rest.cut_journal(stage, None)
         await asyncio.sleep(self.random.uniform(0.5, 2))
         stage.rests = False
@@ -179,7 +181,12 @@ async def has_settled(stage: Stage, traffic: Traffic, *, within: float) -> bool:
 
 
 async def trace(
-    stage: Stage, traffic: Traffic, interruptions: Sequence[tuple[float, float]], steps: Sequence[float] = ()
+    stage: Stage,
+    traffic: Traffic,
+    interruptions: Sequence[tuple[float, float]],
+    *,
+    steps: Sequence[tuple[float, float]] = (),
+    ahead: float = 0.0,
 ) -> Trace:
     """All that is known of a run."""
     return Trace(
@@ -192,6 +199,7 @@ async def trace(
         attempts=await attempts(stage),
         interruptions=interruptions,
         steps=steps,
+        ahead=ahead,
         settle_seconds=SETTLE_SECONDS,
         request_seconds=REQUEST_SECONDS,
     )
@@ -219,6 +227,7 @@ async def run(
     traffic = Traffic(stage, seeded(seed, "traffic"), per_second, dimensions)
     weights = {**trouble, **dict(ADDED[name] for name in sorted(dimensions) if name in ADDED)}
     disturbances = Trouble(stage, seeded(seed, "trouble"), weights, traffic=traffic)
+    ahead = stage.simulator.state.settings.clock_ahead
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(traffic.run(stop))
@@ -226,7 +235,9 @@ async def run(
         stop.set()
     settled = await has_settled(stage, traffic, within=120)
     codes = await stage.stop()
-    account = of_commands(await trace(stage, traffic, disturbances.interruptions, disturbances.steps))
+    account = of_commands(
+        await trace(stage, traffic, disturbances.interruptions, steps=disturbances.steps, ahead=ahead)
+    )
     account.promise("not settled after two minutes", [] if settled else ["see the logs"])
     account.promise("not ended in order", [str(code) for code in codes if code])
     return account, disturbances.done

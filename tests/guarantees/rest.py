@@ -8,8 +8,9 @@ from confluent_kafka import OFFSET_END, ConsumerGroupTopicPartitions, TopicParti
 from confluent_kafka.admin import AdminClient
 
 from connector.executor import offsets
-from connector.state import journal
+from connector.state import checkpoints, journal
 from tests.guarantees.stage import Stage
+from tests.running import read_all
 
 TIMEOUT_SECONDS = 30
 
@@ -63,3 +64,13 @@ async def cut_journal(stage: Stage, marks: Mapping[int, int] | None) -> None:
             future.result(TIMEOUT_SECONDS)
 
     await asyncio.to_thread(cut)
+
+
+async def has_ended_in_order(stage: Stage) -> bool:
+    """Whether each partition's last owner said so; one that was ended while it began cannot, and what it found stays.
+
+    Without that nobody can do without the journal: docs/guarantees.md says what is in doubt then.
+    """
+    records = await read_all(stage.kafka, f"{stage.prefix}.{checkpoints.TOPIC}")
+    newest = {record.partition: checkpoints.decode(record.value) for record in records if record.value}
+    return len(newest) == stage.partitions and all(one.is_final for one in newest.values())

@@ -274,6 +274,7 @@ DOCTORED: dict[str, list[tuple[str, Doctor]]] = {
     "expired without a reason": [
         ("too early", _record("late", expires_at=EPOCH + 11)),
         ("no time was given", _record("late", expires_at=None)),
+        ("by Twilio's clock, which is behind", _with(ahead=-90.0)),
     ],
     "executed after it had expired": [("by a minute", _record("in time", expires_at=EPOCH - 60))],
     "executed twice": [
@@ -351,9 +352,16 @@ def test_what_clocks_that_jumped_hide_may_be_unknown() -> None:
     step = _then(
         _without("executed", 5),
         _added(executed=[Execution(id="hidden", sid="S10", at=EPOCH)]),
-        _with(steps=[EPOCH + 3]),
+        _with(steps=[(EPOCH + 3, 90.0)]),
     )
     assert _broken(of_commands(step(GOOD))) == {}
+
+
+def test_what_has_expired_by_a_clock_of_twilios_that_may_still_be_believed_has_expired() -> None:
+    ahead = _then(_record("late", expires_at=EPOCH + 95), _with(ahead=90.0, steps=[(EPOCH - 30, 0.0)]))
+    assert _broken(of_commands(ahead(GOOD))) == {}
+    long_ago = _then(_record("late", expires_at=EPOCH + 95), _with(ahead=90.0, steps=[(EPOCH - 60, 0.0)]))
+    assert _broken(of_commands(long_ago(GOOD))) == {"expired without a reason": 1}
 
 
 def test_what_the_simulator_refused_without_certainty_may_be_unknown() -> None:

@@ -21,6 +21,8 @@ NOT_EXECUTED = frozenset({"failed", "rejected", "expired"})
 USES_ID = frozenset({"succeeded", "failed", "unknown"})
 # How long an attempt may take to begin once it is written down, and a request that began in time to arrive.
 LEASE_SECONDS = 2.0
+# How long the connector may believe a former time of Twilio's after a jump: 30 s, and the answers of that time.
+BELIEVED_SECONDS = 45.0
 # A key longer than this is left out of a result.
 LONGEST_KEY = 64 * 1024
 
@@ -118,7 +120,8 @@ class Trace:
     `unsettled` are the ids of which the simulator refused a request without saying so for certain (a connection that it
     closed, a 503), `attempts` the times at which the journal says that a record or an id was attempted.
     `interruptions` are the times, from and to, in which a process or the broker was not there; `steps` those at which
-    the two clocks jumped against each other. `settle_seconds` is how late a list may show what was made.
+    the two clocks jumped against each other, each with how far Twilio's is ahead from then on, and at first by `ahead`.
+    `settle_seconds` is how late a list may show what was made.
     """
 
     sent: Sequence[Sent]
@@ -129,7 +132,8 @@ class Trace:
     unsettled: Collection[str] = ()
     attempts: Mapping[str | Position, Sequence[float]] = field(default_factory=dict)
     interruptions: Sequence[tuple[float, float]] = ()
-    steps: Sequence[float] = ()
+    steps: Sequence[tuple[float, float]] = ()
+    ahead: float = 0.0
     settle_seconds: float = 2.0
     request_seconds: float = 3.0
 
@@ -292,7 +296,7 @@ def _is_hidden(trace: Trace, executions: Sequence[Execution]) -> bool:
     """Whether no look at the list could have told: it showed the row too late, or the clocks jumped meanwhile."""
     doubt = LEASE_SECONDS + trace.request_seconds + trace.settle_seconds
     return all(
-        execution.hidden > trace.settle_seconds or any(abs(step - execution.at) <= doubt for step in trace.steps)
+        execution.hidden > trace.settle_seconds or any(abs(step - execution.at) <= doubt for step, _ in trace.steps)
         for execution in executions
     )
 
@@ -307,17 +311,29 @@ def _may_be_lost(trace: Trace, one: Sent) -> bool:
     )
 
 
+def _believed(trace: Trace, at: float) -> list[float]:
+    """How far ahead of ours the connector may have believed Twilio's clock at that moment, by which commands expire."""
+    before = [(float("-inf"), trace.ahead), *trace.steps]
+    until = [*(step for step, _ in trace.steps), float("inf")]
+    return [
+        ahead for (begin, ahead), end in zip(before, until, strict=True) if begin <= at and at - BELIEVED_SECONDS <= end
+    ]
+
+
 def _is_early(story: _Story, one: Sent) -> bool:
     answer = story.final(one)
     said = datetime.fromisoformat(answer.document["finished_at"]).timestamp() if answer is not None else 0.0
-    return one.expires_at is None or said < one.expires_at
+    return one.expires_at is None or said + max(_believed(story.trace, said)) < one.expires_at
 
 
 def _is_late(story: _Story, one: Sent) -> bool:
     """An attempt that began in time has its lease and its request's time."""
     grace = LEASE_SECONDS + story.trace.request_seconds
     latest = max((other.expires_at or float("inf") for other in story.by_id[one.name]), default=float("inf"))
-    return one.creates and any(execution.at > latest + grace for execution in story.executed.get(one.id, ()))
+    return one.creates and any(
+        execution.at + min(_believed(story.trace, execution.at)) > latest + grace
+        for execution in story.executed.get(one.id, ())
+    )
 
 
 def _executions(account: Account, story: _Story) -> None:
