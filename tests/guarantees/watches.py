@@ -53,7 +53,8 @@ def faults(stage: Stage, dimensions: Collection[str]) -> None:
         for body in ("", "{", "<html>", "null", '{"messages":{}}'):
             add("odd-answer", "List*", probability=0.005, status=200, body=body)
         add("odd-answer", "ListCall", probability=0.01, status=200, swap={"[{": "[null,{"})
-        add("odd-answer", "ListMessage", probability=0.01, status=200, swap={'"body":"': r'"body":"\ud83d'})
+        # A body that is shown otherwise for once would be a version.
+        add("odd-answer", "ListMessage", probability=0.01, status=200, swap={'"uri":"': r'"uri":"\ud83d'})
 
 
 @dataclass
