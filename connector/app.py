@@ -36,7 +36,7 @@ from connector.receiver.form import address, names_cause
 from connector.receiver.port import raise_file_limit
 from connector.receiver.receiver import Receiver
 from connector.resources import CALLBACKS, COMMANDS
-from connector.resources.rows import wire_value
+from connector.resources.rows import Under, wire_value
 from connector.secrets import Secrets, keys_of
 from connector.settings import Connection, KafkaSettings, Loaded, Settings, WatchSettings, effective
 from connector.state import checkpoints, journal
@@ -319,10 +319,11 @@ def _watching(app: App) -> Membership:
 
 def source_of(watch: WatchSettings, client: TwilioClient, parent: WatchSettings | None) -> TwilioSource:
     """Where the rows of a watch come from."""
-    if parent is None:
-        return TwilioSource(client, watch.row)
-    narrowed = tuple((parent.row.filters[name], wire_value(value)) for name, value in parent.filters.items())
-    return ChildSource(client, watch.row, parent.row, narrowed)
+    row, under = watch.row, watch.row.under
+    if parent is not None:
+        narrowed = tuple((parent.row.filters[name], wire_value(value)) for name, value in parent.filters.items())
+        under = Under(parent.row, queries=(narrowed,))
+    return TwilioSource(client, row) if under is None else ChildSource(client, row, under)
 
 
 def watcher_of(

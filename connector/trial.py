@@ -91,7 +91,7 @@ async def try_watch(watch: WatchSettings, connection: Connection, *, parent: Wat
             changes=watch.emit == "changes",
         )
         reader = Reader(watch, publication, source)
-        page = await reader.top(LARGEST_PAGE)
+        page = await reader.top(LARGEST_PAGE, since=cursors.BEGINNING)
         rows = page.rows
         trial.rows, trial.has_more = len(rows), len(rows) >= row.page_size
         publication.check_first(rows)

@@ -27,6 +27,7 @@ from connector.resources.reconciliation import Reconciliation
 __all__ = [
     "ACCOUNT",
     "SCHEMAS",
+    "SINCE",
     "Answer",
     "Bundle",
     "Callback",
@@ -38,6 +39,7 @@ __all__ = [
     "Ready",
     "Reconciliation",
     "Request",
+    "Under",
     "Watch",
     "Wire",
     "camel",
@@ -52,6 +54,8 @@ Answer = Literal["one", "many", "none", "binary", "raw"]
 ACCOUNT = "/2010-04-01/Accounts/{AccountSid}"
 SCHEMAS = "https://twilio-kafka.dev/schemas"
 MAX_PAGE_SIZE = 1000  # above it Twilio answers 20007
+SINCE = "{since}"
+"""In a query for parents: the day in which the window begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,9 @@ class Watch:
     `needs_time` a row without it is no event. Unless the list is `newest_first`, each poll reads all of it, or what
     `since` lets through of it. `check` says what is wrong with a row, None for nothing. A list that is not
     `is_standard` is watched, and has its topic, only where the configuration names it; `is_published`: our schemas
-    tell what its events hold. `page_size` is the largest that Twilio allows.
+    tell what its events hold. `page_size` is the largest that Twilio allows. `under` names the list whose rows it is
+    under. `lateness`: how long after `created` a row may become visible, where that is long. A row may begin to fit a
+    filter that is named as `status`, or in `late_filters`, long after its creation.
     """
 
     resource: str
@@ -114,6 +120,9 @@ class Watch:
     check: Callable[[Mapping[str, Any]], str | None] | None = None
     is_standard: bool = True
     is_published: bool = True
+    under: "Under | None" = None
+    lateness: timedelta = timedelta(0)
+    late_filters: tuple[str, ...] = ()
     moves: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -159,6 +168,27 @@ class Watch:
         """Whether Twilio will not change the row any more, as far as its status says."""
         status = row.get(self.status)
         return not self.final or (isinstance(status, str) and status in self.final)
+
+
+@dataclass(frozen=True, slots=True)
+class Under:
+    """The list whose rows a watch's list is under: `{parent}` in its path stands for the key of each of them.
+
+    `queries` show together, one after the other, every row under which something may be new; `SINCE` in one of them is
+    filled in. A row whose `count` is zero has nothing under it. Where what is under a row is created within `reach` of
+    the row's sort time, and `row` is newest first, older ones are not read. `order` makes each list under a row newest
+    first, so that it is read down to the window only.
+    """
+
+    row: Watch
+    queries: tuple[Pairs, ...] = ((),)
+    count: str | None = None
+    reach: timedelta | None = None
+    order: Pairs = ()
+
+    def is_empty(self, row: Mapping[str, Any]) -> bool:
+        """Whether the row says that nothing is under it."""
+        return self.count is not None and row.get(self.count) in ("0", 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 """Lists under parents, such as the members of queues: one list, made of those of all that may still have news."""
 
+import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
@@ -8,29 +10,34 @@ from typing import Any
 
 from connector.errors import Refused
 from connector.resources.fields import parse_time
-from connector.resources.rows import Pairs, Request, Watch
+from connector.resources.rows import SINCE, Pairs, Request, Under, Watch
 from connector.twilio.client import TwilioClient
 from connector.twilio.paging import Page, pages
 from connector.watcher.cursor import BEGINNING
 from connector.watcher.reading import NOT_FOUND, TwilioSource
 from connector.watcher.records import identity
+from connector.watcher.walk import SLACK
 
 PLACE = "{parent}"
 AFTER_THE_END = timedelta(seconds=5)
 """What is under a parent may be dated a little later than its end."""
+TOGETHER = 4
+"""Lists whose first pages are asked for at the same time."""
+
+_Pages = AsyncGenerator[Page, None]
 
 
 class ChildSource(TwilioSource):
-    """The lists under the rows of `parent`, whose list is narrowed by `filters`.
+    """The lists under the rows that `under` names.
 
-    Each walk reads the parents' list as a whole, and the lists under those that are not final, or became final since
-    the window began by their `date_updated`: no row of the others is wanted.
+    Each walk reads the lists under those rows that are not final, or became final since the window began by their
+    `date_updated`: nothing of the others is wanted.
     """
 
-    def __init__(self, client: TwilioClient, watch: Watch, parent: Watch, filters: Pairs = ()) -> None:
+    def __init__(self, client: TwilioClient, watch: Watch, under: Under) -> None:
         super().__init__(client, watch)
-        self._parent = parent
-        self._filters = filters
+        self._watch = watch
+        self._under = under
         self._since = BEGINNING
 
     def begin(self, since: datetime) -> None:
@@ -41,37 +48,100 @@ class ChildSource(TwilioSource):
         """Walk the lists of all parents, one after the other."""
         return self._pages(request)
 
-    async def _pages(self, request: Request) -> AsyncGenerator[Page, None]:
-        async with aclosing(self._parents()) as parents:
-            async for name in parents:
-                own = replace(request, path=request.path.replace(PLACE, name))
-                try:
-                    async with aclosing(pages(self._client, own, items=self._items)) as children:
-                        async for page in children:
+    async def _pages(self, request: Request) -> _Pages:
+        begun: deque[tuple[asyncio.Task[Page | None], _Pages]] = deque()
+        try:
+            async with aclosing(self._parents()) as parents:
+                async for name in parents:
+                    walk = self._below(name, request)
+                    begun.append((asyncio.create_task(_next(walk), name="list-under-parent"), walk))
+                    if len(begun) == TOGETHER:
+                        async for page in _all_of(*begun[0]):
                             yield page
-                except Refused as error:
-                    # It was deleted after its own list was read.
-                    if error.status != NOT_FOUND:
-                        raise
+                        begun.popleft()
+            while begun:
+                async for page in _all_of(*begun[0]):
+                    yield page
+                begun.popleft()
+        finally:
+            for task, _ in begun:
+                task.cancel()
+            await asyncio.gather(*(task for task, _ in begun), return_exceptions=True)
+            for _, walk in begun:
+                await walk.aclose()
+
+    async def _below(self, name: str, request: Request) -> _Pages:
+        """The pages of one parent's list."""
+        query, path = (*request.query, *self._under.order), request.path.replace(PLACE, name)
+        try:
+            async with aclosing(
+                pages(self._client, replace(request, path=path, query=query), items=self._items)
+            ) as found:
+                async for page in found:
+                    yield page
+                    if self._under.order and self._is_below(page.rows, self._watch, self._since - SLACK):
+                        return
+        except Refused as error:
+            # It was deleted after its own list was read.
+            if error.status != NOT_FOUND:
+                raise
 
     async def _parents(self) -> AsyncGenerator[str, None]:
-        parent = self._parent
-        query = (*self._filters, ("PageSize", str(parent.page_size)))
-        asked = Request("GET", parent.path, query=query, host=parent.host, operation=parent.operation)
+        for query in self._under.queries:
+            async with aclosing(self._found(query)) as found:
+                async for name in found:
+                    yield name
+
+    async def _found(self, query: Pairs) -> AsyncGenerator[str, None]:
+        """The parents that a query shows."""
+        under, parent = self._under, self._under.row
+        day = (self._since - AFTER_THE_END).date().isoformat()
+        filters = tuple((name, day if value == SINCE else value) for name, value in query)
+        asked = Request(
+            "GET",
+            parent.path,
+            query=(*filters, ("PageSize", str(parent.page_size))),
+            host=parent.host,
+            operation=parent.operation,
+        )
         async with aclosing(pages(self._client, asked, items=parent.items)) as found:
             async for page in found:
                 for row in page.rows:
                     name = identity(row, parent.key)
-                    if not name.startswith("?") and self._may_have_news(row):
+                    if not name.startswith("?") and not under.is_empty(row) and self._may_have_news(row):
                         yield name
+                if under.reach is not None and self._is_below(page.rows, parent, self._since - under.reach):
+                    return
+
+    @staticmethod
+    def _is_below(rows: list[dict[str, Any]], watch: Watch, floor: datetime) -> bool:
+        """Whether a page is older than that throughout, so that those after it are as well."""
+        try:
+            return bool(rows) and all([watch.sorted_at(row) < floor for row in rows])  # noqa: C419 - it may raise StopIteration
+        except (LookupError, TypeError, ValueError, AttributeError, StopIteration):
+            return False
 
     def _may_have_news(self, row: Mapping[str, Any]) -> bool:
-        is_open = not self._parent.final or not self._parent.is_final(row)
+        parent = self._under.row
+        is_open = not parent.final or not parent.is_final(row)
         return is_open or self._ended(row) >= self._since - AFTER_THE_END
 
     def _ended(self, row: Mapping[str, Any]) -> datetime:
         """When the row became final at the latest; where it does not say, it may be now."""
         try:
-            return max(parse_time(row["date_updated"]), self._parent.dated(row) or self._since)
+            return max(parse_time(row["date_updated"]), self._under.row.dated(row) or self._since)
         except (LookupError, TypeError, ValueError, AttributeError):
             return self._since
+
+
+async def _all_of(first: asyncio.Task[Page | None], walk: _Pages) -> _Pages:
+    """The pages of a walk whose first one is asked for already."""
+    async with aclosing(walk):
+        page = await first
+        while page is not None:
+            yield page
+            page = await _next(walk)
+
+
+async def _next(walk: _Pages) -> Page | None:
+    return await anext(walk, None)

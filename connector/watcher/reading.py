@@ -141,8 +141,12 @@ class Reader:
         date, at = self._answered
         return whole(date + timedelta(seconds=time.monotonic() - at))
 
-    async def top(self, rows: int) -> Page:
-        """The first page of the list; `now` is Twilio's time from then on, and `present` tells what the clocks say."""
+    async def top(self, rows: int, *, since: datetime | None = None) -> Page:
+        """The first page of the list; `now` is Twilio's time from then on, and `present` tells what the clocks say.
+
+        Of a list under parents it is that of the first parent under which something may be new `since` then, or now.
+        """
+        self._source.begin(since or self.now)
         async with _closing(self._source.pages(self._request(Bounds(), page_size=rows))) as pages:
             page = await anext(pages, Page([], None))
         self.present = self._present(page.date)

@@ -29,8 +29,9 @@ KEPT_BYTES = 64 * 1024
 SHORT_BYTES = 1024
 SID = ("sid",)
 KEY_SEPARATOR = ":"
-# Of a key of several fields; what may stand in a URL and leads nowhere else. No number: those have a plus.
-_PART = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
+# Of a key of several fields; what may stand in a URL and leads nowhere else. No number: those have a plus. The longest
+# categories of usage have 54 characters.
+_PART = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,7 +59,8 @@ class Watcher:
         self._report = Report(settings.name, interval=settings.interval)
         self._pace = Pace(settings.name, settings.interval)
         # A call appears in a list by status when it reaches that status, which may be long after its creation.
-        self._overlap = max(settings.overlap, LONG_LIVED) if watch.status in settings.filters else settings.overlap
+        comes_late = not settings.filters.keys().isdisjoint((watch.status, *watch.late_filters))
+        self._overlap = max(settings.overlap, watch.lateness, LONG_LIVED if comes_late else timedelta(0))
         self._limit = min(settings.limit, LARGEST_WRITE)
         # Set to interrupt a walk or a wait: at the end, and when something is asked for.
         self._attention = asyncio.Event()
