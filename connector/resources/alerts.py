@@ -1,7 +1,7 @@
 """Alerts of Twilio's Monitor: watch, get, list. Twilio: usage/monitor-alert."""
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
@@ -71,6 +71,7 @@ WATCH = Watch(
     before="EndDate",
     seconds=True,
     filters={"log_level": "LogLevel", "start_date": "StartDate", "end_date": "EndDate"},
+    choices={"log_level": get_args(LogLevel)},
     retention=timedelta(days=30),
     fetch=ONE,
     cap=10_000,

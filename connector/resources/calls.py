@@ -227,6 +227,9 @@ WATCH = Watch(
     since="StartTime>",
     before="StartTime<",
     filters={"to": "To", "from": "From", "parent_call_sid": "ParentCallSid", "status": "Status"},
+    choices={
+        "status": ("queued", "ringing", "in-progress", "completed", "busy", "failed", "no-answer", "canceled"),
+    },
     retention=timedelta(days=395),  # 13 months (facts: 4.3)
     version=("status", "price", "duration", "start_time", "end_time", "answered_by"),
     final=frozenset({"completed", "busy", "failed", "no-answer", "canceled"}),

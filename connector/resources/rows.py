@@ -26,6 +26,7 @@ from connector.resources.reconciliation import Reconciliation
 
 __all__ = [
     "ACCOUNT",
+    "BOOLEANS",
     "SCHEMAS",
     "SINCE",
     "Answer",
@@ -54,6 +55,8 @@ Answer = Literal["one", "many", "none", "binary", "raw"]
 ACCOUNT = "/2010-04-01/Accounts/{AccountSid}"
 SCHEMAS = "https://twilio-kafka.dev/schemas"
 MAX_PAGE_SIZE = 1000  # above it Twilio answers 20007
+BOOLEANS = ("true", "false")
+"""The choices of a filter that is true or false."""
 SINCE = "{since}"
 """In a query for parents: the day in which the window begins."""
 
@@ -77,6 +80,7 @@ class Watch:
     """A list to poll.
 
     `created` dates a row and never changes; `sorted_by` gives the sort key of the list: the first of these that is set.
+    `filters` are the names in the configuration and on the wire, `choices` the values that such a name may have.
     `since` and `before` are the wire names of the date filters on the sort key, which are trusted by day only unless
     `seconds`; with `midnights` a day is written as a date-time. A filter with one of these wire names narrows the
     window. `version` are the fields whose change makes a new version; a row is final when its `status` is in `final`.
@@ -103,6 +107,7 @@ class Watch:
     before: str | None = None
     seconds: bool = False
     filters: Mapping[str, str] = field(default_factory=dict)
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     retention: timedelta | None = None
     version: tuple[str, ...] = ()
     final: frozenset[str] = frozenset()

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, create_model
 
 from connector.resources import WATCHES
-from connector.resources.rows import Watch
+from connector.resources.rows import BOOLEANS, Watch, wire_value
 from connector.settings.lists import LIST, ListSettings, row_of, rules_of
 from connector.settings.section import Finding, Matches, Section, asked
 from connector.settings.units import Bound, Duration, Start
@@ -37,7 +38,11 @@ ConferenceSid = Annotated[
     str, Matches("CF[0-9a-fA-F]{32}", "is not the SID of a conference: copy it, CF and 32 hexadecimal digits")
 ]
 Party = Annotated[str, Field(min_length=1)]
-CallStatus = Literal["queued", "ringing", "in-progress", "completed", "busy", "failed", "no-answer", "canceled"]
+
+
+def _of(filter_: str) -> str:
+    """The lists that have a filter of this name."""
+    return ", ".join(resource for resource, names in FILTERS.items() if filter_ in names)
 
 
 def _of_resource(known: dict[str, Any]) -> str:
@@ -73,22 +78,25 @@ class CommonSettings(Section):
         le=timedelta(days=30),
         description="How far back each poll reads again, for records that become visible late.",
     )
-    to: Party | None = Field(default=None, description="messages, calls: only to this number or address.")
+    to: Party | None = Field(default=None, description=f"{_of('to')}: only to this number or address.")
     from_: Party | None = Field(
-        default=None, alias="from", description="messages, calls: only from this number or address."
+        default=None, alias="from", description=f"{_of('from')}: only from this number or address."
     )
-    parent_call_sid: CallSid | None = Field(default=None, description="calls: only those that this call made.")
-    status: CallStatus | None = Field(default=None, description="calls: only those in this status.")
-    call_sid: CallSid | None = Field(default=None, description="recordings: only of this call.")
-    conference_sid: ConferenceSid | None = Field(default=None, description="recordings: only of this conference.")
+    parent_call_sid: CallSid | None = Field(
+        default=None, description=f"{_of('parent_call_sid')}: only those that this call made."
+    )
+    call_sid: CallSid | None = Field(default=None, description=f"{_of('call_sid')}: only of this call.")
+    conference_sid: ConferenceSid | None = Field(
+        default=None, description=f"{_of('conference_sid')}: only of this conference."
+    )
     include_deleted: bool = Field(
-        default=False, description="recordings: also deleted ones, whose metadata Twilio keeps for 40 days."
+        default=False,
+        description=f"{_of('include_deleted')}: also deleted ones, whose metadata Twilio keeps for 40 days.",
     )
-    log_level: Literal["error", "warning", "notice", "debug"] | None = Field(
-        default=None, description="alerts: only of this level."
+    start_date: Bound | None = Field(
+        default=None, description=f"{_of('start_date')}: only from this date or date-time on."
     )
-    start_date: Bound | None = Field(default=None, description="alerts: only from this date or date-time on.")
-    end_date: Bound | None = Field(default=None, description="alerts: only up to this date or date-time.")
+    end_date: Bound | None = Field(default=None, description=f"{_of('end_date')}: only up to this date or date-time.")
 
 
 class WatchSettings(ListSettings, CommonSettings):
@@ -105,7 +113,7 @@ class WatchSettings(ListSettings, CommonSettings):
         if self.resource == LIST:
             return self.parameters
         values = ((name, getattr(self, _attribute(name))) for name in FILTERS[self.resource])
-        return {name: value for name, value in values if value not in (None, False)}
+        return {name: value for name, value in values if value is not None and value != _default(name)}
 
     def findings(self) -> Iterator[Finding]:
         """Filters and modes that the resource's list has."""
@@ -113,11 +121,16 @@ class WatchSettings(ListSettings, CommonSettings):
         return asked(*(self._filter(name) for name in names), self._changes(), self._dates(), *rules_of(self))
 
     def _filter(self, name: str) -> Iterator[Finding]:
-        fitting = FILTERS[self.resource]
-        if name not in fitting and getattr(self, _attribute(name)) not in (None, False):
+        fitting, value = FILTERS[self.resource], getattr(self, _attribute(name))
+        if value is None or value == _default(name):
+            return
+        if name not in fitting:
             known = ", ".join(fitting) or "none"
             sentence = f"is not a filter of {self.resource} (it has: {known}): remove it, or watch another resource"
             yield Finding((name,), sentence)
+        elif (choices := WATCHES[self.resource].choices.get(name)) and wire_value(value) not in choices:
+            *most, last = choices
+            yield Finding((name,), f"{value!r} is nothing for {self.resource}: write {', '.join(most)} or {last}")
 
     def _changes(self) -> Iterator[Finding]:
         if self.resource != LIST and not WATCHES[self.resource].version and self.emit == "changes":
@@ -130,26 +143,35 @@ class WatchSettings(ListSettings, CommonSettings):
 
 
 def _further_filters() -> dict[str, Any]:
-    """The filters of lists that the model does not declare with a type of their own: texts."""
+    """The filters of lists that the model does not declare: of the values that their rows tell, else texts."""
     declared = {info.alias or name for name, info in WatchSettings.model_fields.items()}
     further = dict.fromkeys(name for names in FILTERS.values() for name in names if name not in declared)
     return {
-        name: (Party | None, Field(default=None, description=f"{', '.join(_with(name))}: only with this {name}."))
+        name: (_type(name) | None, Field(default=None, description=f"{_of(name)}: only with this {name}."))
         for name in further
     }
 
 
-def _with(filter_: str) -> list[str]:
-    return [resource for resource, names in FILTERS.items() if filter_ in names]
+def _type(filter_: str) -> Any:
+    choices = [row.choices.get(filter_, ()) for row in WATCHES.values() if filter_ in row.filters]
+    if all(values == BOOLEANS for values in choices):
+        return bool
+    return Literal[*dict.fromkeys(chain(*choices))] if all(choices) else Party
 
 
 # A new list is a row in its module and nothing here.
 if not TYPE_CHECKING and (_further := _further_filters()):
-    WatchSettings = create_model("WatchSettings", __base__=WatchSettings, __module__=__name__, **_further)
+    WatchSettings = create_model(
+        "WatchSettings", __base__=WatchSettings, __module__=__name__, __doc__=WatchSettings.__doc__, **_further
+    )
 
 
 def _attribute(name: str) -> str:
     return "from_" if name == "from" else name
+
+
+def _default(name: str) -> Any:
+    return WatchSettings.model_fields[_attribute(name)].default
 
 
 def default_watches(connections: Iterable[str]) -> tuple[WatchSettings, ...]:
