@@ -139,6 +139,11 @@ class Watch:
         return self.resource
 
     @property
+    def key_text(self) -> str:
+        """The key of its records in words: one field, or several with colons between them."""
+        return ":".join(self.key)
+
+    @property
     def dataschema(self) -> str | None:
         """The address of the event's schema, None where there is none."""
         return f"{SCHEMAS}/events/{self.topic}.json" if self.is_published else None
@@ -181,8 +186,8 @@ class Under:
 
     `queries` show together, one after the other, every row under which something may be new; `SINCE` in one of them is
     filled in. A row whose `count` is zero has nothing under it. Where what is under a row is created within `reach` of
-    the row's sort time, and `row` is newest first, older ones are not read. `order` makes each list under a row newest
-    first, so that it is read down to the window only.
+    the row's sort time and of its end, and `row` is newest first, older ones are not read. `order` makes each list
+    under a row newest first, so that it is read down to the window only.
     """
 
     row: Watch

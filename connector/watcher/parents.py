@@ -124,7 +124,7 @@ class ChildSource(TwilioSource):
     def _may_have_news(self, row: Mapping[str, Any]) -> bool:
         parent = self._under.row
         is_open = not parent.final or not parent.is_final(row)
-        return is_open or self._ended(row) >= self._since - AFTER_THE_END
+        return is_open or self._ended(row) >= self._since - (self._under.reach or AFTER_THE_END)
 
     def _ended(self, row: Mapping[str, Any]) -> datetime:
         """When the row became final at the latest; where it does not say, it may be now."""
