@@ -137,9 +137,8 @@ def _file(path: str) -> Document:
 def _event_channels() -> Document:
     found = {}
     for watch in WATCHES.values():
-        message = _message(
-            " or ".join(watch.event_types), "EventHeaders", _file(f"events/{watch.topic}.json"), "The SID."
-        )
+        title, file = " or ".join(watch.event_types), _file(f"events/{watch.topic}.json")
+        message = _message(title, "EventHeaders", file, f"`{watch.key_text}`")
         found[identifier(watch.topic)] = _channel(watch.topic, f"What the watches of {watch.resource} see.", message)
     for row in CALLBACKS.values():
         title = row.event_type or "An event of Twilio's Event Streams"

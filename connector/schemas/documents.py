@@ -128,7 +128,7 @@ def _event(row: Watch | Callback, description: str) -> Document:
 
 def _watch_event(row: Watch) -> Document:
     kinds = " or ".join(f"`{kind}`" for kind in row.event_types)
-    return _event(row, f"Value of the topic `{{prefix}}.{row.topic}`; `ce_type` {kinds}; the key is `sid`.")
+    return _event(row, f"Value of the topic `{{prefix}}.{row.topic}`; `ce_type` {kinds}; the key is `{row.key_text}`.")
 
 
 def _callback_event(row: Callback) -> Document:

@@ -55,7 +55,7 @@ def _link(topic: str) -> str:
 
 def topics() -> Iterator[str]:
     """Every topic: key, what it holds, its types."""
-    watched = [(_link(row.topic), "SID", f"watch `{name}`", _types(row)) for name, row in WATCHES.items()]
+    watched = [(_link(row.topic), code(row.key_text), f"watch `{name}`", _types(row)) for name, row in WATCHES.items()]
     called = [
         (_link(row.topic), code(row.key), f"callback `/callbacks/{row.kind}`", _types(row))
         for row in CALLBACKS.values()
@@ -122,7 +122,7 @@ def shapes() -> Iterator[str]:
     for row, origin in rows:
         path = f"events/{row.topic}"
         schema = SCHEMAS[f"{path}.json"]
-        key = "sid" if isinstance(row, Watch) else row.key
+        key = row.key_text if isinstance(row, Watch) else row.key
         yield from (f"### {row.topic}", *wrapped(f"{origin}. Key: `{key}`. Type: {_types(row)}."), "")
         yield from _example(path, schema["examples"][0])
         yield from ("<details><summary>Fields</summary>", "")
