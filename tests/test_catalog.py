@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from connector.errors import Rejected
 from connector.resources import CALLBACKS, COMMANDS, WATCHES, commands
 from connector.resources.parameters import fill_callbacks, parse
-from connector.resources.rows import Operation, Parameters, Request, wire_names
+from connector.resources.rows import BOOLEANS, SINCE, Operation, Parameters, Request, Under, Watch, wire_names
 from connector.schemas.documents import documents
 from connector.settings.lists import LIST
 from connector.settings.watches import FILTERS
@@ -143,6 +143,7 @@ def test_the_commands_the_five_watches_and_the_seven_callbacks_of_the_contract_e
     assert standard == {"messages", "calls", "recordings", "transcriptions", "alerts"}
     assert set(WATCHES) - standard == {
         *("conferences", "conversations", "messaging-services", "phone-numbers", "verification-attempts"),
+        *("participants", "message-media", "usage-records-daily", "conversation-messages", "studio-executions"),
     }
     assert {row.kind: row.topic for row in CALLBACKS.values()} == {
         "message-status": "message-status",
@@ -199,10 +200,32 @@ def test_an_operation_offers_exactly_what_twilios_openapi_offers(
 
 @pytest.mark.parametrize("row", WATCHES.values(), ids=WATCHES)
 def test_a_watch_asks_with_names_that_twilios_openapi_knows(row: Any) -> None:
-    theirs, _ = known("GET", row.path.replace("{AccountSid}", ACCOUNT))
-    assert theirs.name == row.operation
+    theirs = listed(row)
     assert {*row.filters.values(), *filter(None, (row.since, row.before))} <= set(theirs.fields)
-    assert known("GET", row.fetch.format(AccountSid=ACCOUNT, sid="x"))
+    assert row.page_size <= theirs.fields["PageSize"]["maximum"]
+    for name, choices in row.choices.items():
+        schema = theirs.fields[row.filters[name]]
+        assert set(choices) <= set(BOOLEANS if schema.get("type") == "boolean" else schema.get("enum", choices))
+    if row.fetch is not None:
+        assert known("GET", row.fetch.format(AccountSid=ACCOUNT, **dict.fromkeys(row.key, "x")))
+
+
+@pytest.mark.parametrize(
+    "under", [row.under for row in WATCHES.values() if row.under], ids=lambda row: row.row.resource
+)
+def test_parents_are_asked_for_with_names_and_values_that_twilios_openapi_knows(under: Under) -> None:
+    fields = listed(under.row).fields
+    for name, value in (pair for query in under.queries for pair in query):
+        assert value == SINCE or value in fields[name]["enum"]
+    children = [row for row in WATCHES.values() if row.under is under]
+    assert all(set(dict(under.order)) <= set(listed(row).fields) for row in children)
+
+
+def listed(row: Watch) -> Known:
+    """The operation that lists what the row watches."""
+    theirs, _ = known("GET", row.path.format(AccountSid=ACCOUNT, parent="x"))
+    assert theirs.name == row.operation
+    return theirs
 
 
 @pytest.mark.parametrize(("command", "resource", "operation"), OPERATIONS, ids=IDS)

@@ -316,7 +316,7 @@ CONFERENCES: dict[str, Any] = {
 }
 PARTICIPANTS: dict[str, Any] = {
     "resource": "list",
-    "name": "participants",
+    "name": "people",
     "parent": "rooms",
     "path": "/2010-04-01/Accounts/{AccountSid}/Conferences/{parent}/Participants.json",
     "items": "participants",
@@ -328,7 +328,7 @@ PARTICIPANTS: dict[str, Any] = {
     ("keys", "sentence"),
     [
         ({"parent": "nothing"}, "parent: 'nothing' is no other watch: name one of watches (rooms)"),
-        ({"parent": "participants"}, "parent: 'participants' is no other watch"),
+        ({"parent": "people"}, "parent: 'people' is no other watch"),
         ({"path": "/2010-04-01/Participants.json"}, "path: does not hold {parent}: each list is under one"),
         ({"parent": None}, "path: holds {parent}, which nothing stands for"),
     ],
@@ -340,7 +340,7 @@ def test_a_parent_is_another_list_that_the_path_names(tmp_path: Path, keys: dict
 
 
 def test_a_list_under_a_list_that_is_under_one_itself_is_refused(tmp_path: Path) -> None:
-    grandchild = {**PARTICIPANTS, "name": "more", "parent": "participants"}
+    grandchild = {**PARTICIPANTS, "name": "more", "parent": "people"}
     assert any(
         "is under a parent itself" in problem for problem in problems(tmp_path, CONFERENCES, PARTICIPANTS, grandchild)
     )
@@ -395,14 +395,14 @@ async def test_the_real_process_publishes_what_is_under_parents_once_though_it_i
         names = more(40)
         document = configuration(simulator, kafka=kafka, prefix=prefix, watches=watches, roles=["watch"])
         async with running_process(document, tmp_path) as (process,):
-            await wait_for_records(kafka, f"{prefix}.participants", 50)
+            await wait_for_records(kafka, f"{prefix}.people", 50)
             await process.kill()
             await process.start()
             names += more(5)
-            records = await wait_for_records(kafka, f"{prefix}.participants", len(names))
+            records = await wait_for_records(kafka, f"{prefix}.people", len(names))
             polled = len(simulator.journal.of("ListParticipant"))
             await until(lambda: len(simulator.journal.of("ListParticipant")) > polled + 30)
-            records = await read_all(kafka, f"{prefix}.participants")
+            records = await read_all(kafka, f"{prefix}.people")
     assert sorted((record.key or b"").decode() for record in records) == sorted(names)
 
 

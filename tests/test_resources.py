@@ -14,16 +14,19 @@ from twilio.base.version import Version
 from twilio.rest import Client
 from twilio.rest.api.v2010.account.call import CallInstance
 from twilio.rest.api.v2010.account.conference import ConferenceInstance
+from twilio.rest.api.v2010.account.conference.participant import ParticipantInstance
 from twilio.rest.api.v2010.account.incoming_phone_number import IncomingPhoneNumberInstance
 from twilio.rest.api.v2010.account.message import MessageInstance
 from twilio.rest.api.v2010.account.message.media import MediaInstance
 from twilio.rest.api.v2010.account.notification import NotificationInstance
 from twilio.rest.api.v2010.account.recording import RecordingInstance
 from twilio.rest.api.v2010.account.transcription import TranscriptionInstance
+from twilio.rest.api.v2010.account.usage.record.daily import DailyInstance
 from twilio.rest.conversations.v1.conversation import ConversationInstance
 from twilio.rest.conversations.v1.conversation.message import MessageInstance as MessageInConversation
 from twilio.rest.messaging.v1.service import ServiceInstance
 from twilio.rest.monitor.v1.alert import AlertInstance
+from twilio.rest.studio.v2.flow.execution import ExecutionInstance
 from twilio.rest.verify.v2.service.verification import VerificationInstance
 from twilio.rest.verify.v2.service.verification_check import VerificationCheckInstance
 from twilio.rest.verify.v2.verification_attempt import VerificationAttemptInstance
@@ -40,11 +43,14 @@ from connector.resources.messages import Message
 from connector.resources.messaging_services import MessagingService
 from connector.resources.models import Bundle, camel, snake
 from connector.resources.notifications import Notification, NotificationDetails
+from connector.resources.participants import Participant
 from connector.resources.phone_numbers import PhoneNumber
 from connector.resources.recordings import Recording
 from connector.resources.results import Outcome, Result
 from connector.resources.rows import Watch
+from connector.resources.studio_executions import StudioExecution
 from connector.resources.transcriptions import Transcription
+from connector.resources.usage_records import UsageRecordDaily
 from connector.resources.verification_attempts import VerificationAttempt
 from connector.resources.verifications import Verification, VerificationCheck
 from connector.schemas.documents import examples
@@ -70,6 +76,9 @@ BUNDLES: list[tuple[type[Bundle], str, Any]] = [
     (VerificationAttempt, "verify.v2.verification_attempt", VerificationAttemptInstance),
     (ConversationMessage, "conversations.v1.conversation.conversation_message", MessageInConversation),
     (Verification, "verify.v2.service.verification", VerificationInstance),
+    (Participant, "api.v2010.account.conference.participant", ParticipantInstance),
+    (StudioExecution, "studio.v2.flow.execution", ExecutionInstance),
+    (UsageRecordDaily, "api.v2010.account.usage.usage_record.usage_record_daily", DailyInstance),
     (VerificationCheck, "verify.v2.service.verification_check", VerificationCheckInstance),
 ]
 

@@ -429,6 +429,12 @@ FILTERS = {
     "log_level": "error",
     "start_date": "2026-01-01",
     "end_date": "2026-02-01T00:00:00Z",
+    "muted": "false",
+    "beta": "true",
+    "category": "sms",
+    "conversion_status": "converted",
+    "friendly_name": "support",
+    "state": "closed",
 }
 ALLOWED = {
     "messages": {"to", "from"},
@@ -436,6 +442,13 @@ ALLOWED = {
     "recordings": {"call_sid", "conference_sid", "include_deleted"},
     "transcriptions": set(),
     "alerts": {"log_level", "start_date", "end_date"},
+    "conferences": {"friendly_name", "status"},
+    "conversations": {"state"},
+    "messaging-services": set(),
+    "participants": {"muted"},
+    "phone-numbers": {"friendly_name", "beta"},
+    "usage-records-daily": {"category"},
+    "verification-attempts": {"to", "conversion_status"},
 }
 
 
@@ -450,6 +463,18 @@ def test_a_watch_takes_the_filters_of_its_resource_and_no_others(tmp_path: Path,
     else:
         known = f"is not a filter of {resource} (it has: "
         assert problems(tmp_path, text)[0].startswith(f"FILE:3: watches.0.{name}: {known}")
+
+
+def test_a_filter_takes_the_values_that_its_list_knows(tmp_path: Path) -> None:
+    text = "watches:\n- {resource: conferences, status: busy}\n- {resource: calls, status: busy}"
+    sentence = "'busy' is nothing for conferences: write init, in-progress or completed"
+    assert problems(tmp_path, text) == [f"FILE:2: watches.0.status: {sentence}"]
+
+
+def test_a_list_under_parents_is_watched_by_its_name_alone(tmp_path: Path) -> None:
+    (tmp_path / "connector.yaml").write_text("watches: [{resource: participants}]")
+    (watch,) = load(tmp_path / "connector.yaml", environ=ENVIRONMENT).watches
+    assert watch.row.under is not None
 
 
 def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:

@@ -28,20 +28,22 @@ class Conference(Bundle):
 
 
 # The order of the list is not documented, so that the date filters bound what a poll reads.
-WATCHES = (
-    Watch(
-        resource="conferences",
-        noun="conference",
-        path=f"{ACCOUNT}/Conferences.json",
-        items="conferences",
-        bundle=Conference,
-        since="DateCreated>",
-        before="DateCreated<",
-        version=("status",),
-        final=frozenset({"completed"}),
-        fetch=f"{ACCOUNT}/Conferences/{{sid}}.json",
-        operation="ListConference",
-        newest_first=False,
-        is_standard=False,
-    ),
+WATCH = Watch(
+    resource="conferences",
+    noun="conference",
+    path=f"{ACCOUNT}/Conferences.json",
+    items="conferences",
+    bundle=Conference,
+    since="DateCreated>",
+    before="DateCreated<",
+    filters={"friendly_name": "FriendlyName", "status": "Status"},
+    choices={"status": ("init", "in-progress", "completed")},
+    version=("status",),
+    final=frozenset({"completed"}),
+    fetch=f"{ACCOUNT}/Conferences/{{sid}}.json",
+    operation="ListConference",
+    newest_first=False,
+    is_standard=False,
 )
+
+WATCHES = (WATCH,)

@@ -1,15 +1,17 @@
-"""Conversations: send into one. Twilio: conversations/api/conversation-message-resource."""
+"""Messages of conversations: watch, send. Twilio: conversations/api/conversation-message-resource."""
 
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
+from connector.resources import conversations
 from connector.resources.fields import ContentSid, JsonObject, MediaSid, Optional, Text, Timestamp, sid
-from connector.resources.rows import Bundle, Operation, Parameters, Reconciliation, Request
+from connector.resources.rows import Bundle, Operation, Parameters, Reconciliation, Request, Under, Watch
 from connector.resources.rules import Needs, Rule
 
 LIST = "/v1/Conversations/{conversation_sid}/Messages"
+NEWEST_FIRST = (("Order", "desc"),)  # the list is oldest first unless asked
 WEBHOOKS = "X-Twilio-Webhook-Enabled"
 
 
@@ -71,15 +73,33 @@ SEND = Operation(
     bundle=ConversationMessage,
     host="conversations",
     build=request,
-    # The list is oldest first unless asked; one that is given another date is not found.
+    # One that is given another date is not found.
     reconciliation=Reconciliation(
         path=LIST,
         items="messages",
         filters={},
         compared={"conversation_sid": "conversation_sid", "author": "author", "body": "body"},
-        order=(("Order", "desc"),),
+        order=NEWEST_FIRST,
         page_size=100,
     ),
 )
 
+WATCHES = (
+    Watch(
+        resource="conversation-messages",
+        noun="conversation-message",
+        path=LIST.replace("conversation_sid", "parent"),
+        items="messages",
+        bundle=ConversationMessage,
+        page_size=100,
+        version=("body", "attributes", "author", "media", "delivery"),
+        fetch=f"{LIST}/{{sid}}",
+        host="conversations",
+        operation="ListConversationMessage",
+        key=("conversation_sid", "sid"),
+        under=Under(conversations.WATCH, order=NEWEST_FIRST),
+        newest_first=False,
+        is_standard=False,
+    ),
+)
 OPERATIONS = {"send-to-conversation": {None: SEND}}

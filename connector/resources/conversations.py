@@ -28,24 +28,26 @@ class Conversation(Bundle):
 
 
 # PageSize: at most 100. StartDate is to be a midnight; with it the list is newest first, which nothing here relies on.
-WATCHES = (
-    Watch(
-        resource="conversations",
-        noun="conversation",
-        path="/v1/Conversations",
-        items="conversations",
-        bundle=Conversation,
-        since="StartDate",
-        before="EndDate",
-        midnights=True,
-        page_size=100,
-        version=("state", "friendly_name", "attributes"),
-        final=frozenset({"closed"}),
-        status="state",
-        fetch="/v1/Conversations/{sid}",
-        host="conversations",
-        operation="ListConversation",
-        newest_first=False,
-        is_standard=False,
-    ),
+WATCH = Watch(
+    resource="conversations",
+    noun="conversation",
+    path="/v1/Conversations",
+    items="conversations",
+    bundle=Conversation,
+    since="StartDate",
+    before="EndDate",
+    midnights=True,
+    filters={"state": "State"},
+    choices={"state": ("active", "inactive", "closed")},
+    page_size=100,
+    version=("state", "friendly_name", "attributes"),
+    final=frozenset({"closed"}),
+    status="state",
+    fetch="/v1/Conversations/{sid}",
+    host="conversations",
+    operation="ListConversation",
+    newest_first=False,
+    is_standard=False,
 )
+
+WATCHES = (WATCH,)

@@ -1,12 +1,14 @@
-"""Media of messages: get, list, delete. Twilio: messaging/api/media-resource."""
+"""Media of messages: watch, get, list, delete. Twilio: messaging/api/media-resource."""
 
+from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from connector.resources import messages
 from connector.resources.fields import Limit, MediaSid, MessageSid, Moment, Optional, Text, Timestamp
 from connector.resources.operations import deleting, fetching, listing
-from connector.resources.rows import ACCOUNT, Bundle, Parameters, Wire
+from connector.resources.rows import ACCOUNT, Bundle, Parameters, Under, Watch, Wire
 
 LIST = f"{ACCOUNT}/Messages/{{message_sid}}/Media.json"
 ONE = f"{ACCOUNT}/Messages/{{message_sid}}/Media/{{sid}}.json"
@@ -52,6 +54,20 @@ class ListMedia(Parameters):
     limit: Limit = None
 
 
+# A message that is sent moves to the top of its list, and its media are there by then. They never change.
+WATCHES = (
+    Watch(
+        resource="message-media",
+        noun="message-media",
+        path=LIST.replace("message_sid", "parent"),
+        items="media_list",
+        bundle=Media,
+        operation="ListMedia",
+        under=Under(messages.WATCH, count="num_media", reach=timedelta(minutes=10)),
+        newest_first=False,
+        is_standard=False,
+    ),
+)
 OPERATIONS = {
     "get": {"media": fetching("FetchMedia", GetMedia, ONE, Media)},
     "list": {"media": listing("ListMedia", ListMedia, LIST, "media_list", Media)},

@@ -24,7 +24,7 @@ from connector.resources.fields import (
     Url,
 )
 from connector.resources.operations import deleting, fetching, listing
-from connector.resources.rows import ACCOUNT, Bundle, Operation, Parameters, Reconciliation, Watch
+from connector.resources.rows import ACCOUNT, BOOLEANS, Bundle, Operation, Parameters, Reconciliation, Watch
 from connector.resources.rules import AnyOf, AtMostOne, Needs, Rule, Something
 
 LIST = f"{ACCOUNT}/IncomingPhoneNumbers.json"
@@ -192,6 +192,8 @@ WATCH = Watch(
     path=LIST,
     items="incoming_phone_numbers",
     bundle=PhoneNumber,
+    filters={"phone_number": "PhoneNumber", "friendly_name": "FriendlyName", "beta": "Beta", "origin": "Origin"},
+    choices={"beta": BOOLEANS, "origin": ("twilio", "hosted")},
     version=(
         *("friendly_name", "status", "capabilities", "bundle_sid", "address_sid", "identity_sid", "trunk_sid"),
         *("sms_url", "sms_method", "sms_fallback_url", "sms_fallback_method", "sms_application_sid"),

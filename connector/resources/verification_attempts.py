@@ -39,6 +39,18 @@ WATCHES = (
         since="DateCreatedAfter",
         before="DateCreatedBefore",
         seconds=True,
+        filters={
+            "to": "ChannelData.To",
+            "country": "Country",
+            "channel": "Channel",
+            "service_sid": "VerifyServiceSid",
+            "verification_sid": "VerificationSid",
+            "conversion_status": "Status",
+        },
+        choices={
+            "channel": ("sms", "call", "email", "whatsapp", "rbm"),
+            "conversion_status": ("converted", "unconverted"),
+        },
         version=("conversion_status",),
         final=frozenset({"converted"}),
         status="conversion_status",

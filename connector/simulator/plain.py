@@ -10,7 +10,7 @@ from typing import Any
 
 from connector.simulator.collection import Collection
 from connector.simulator.errors import not_found
-from connector.simulator.filters import Bounds, Dates, Equal, Filter
+from connector.simulator.filters import Bounds, Dates, Equal, Filter, Test
 from connector.simulator.paging import Listing, page_2010, page_v1
 from connector.simulator.routes import Reply, Request, Route, rendering
 from connector.simulator.rows import Plain
@@ -180,12 +180,19 @@ def _flow(row: Plain) -> dict[str, Any]:
     return {
         **_iso(row),
         "account_sid": row.account_sid,
+        "author_sid": None,
+        "commit_message": None,
+        "definition": {},
+        "errors": [],
         "friendly_name": row.name,
         "links": {"executions": f"{url}/Executions"},
         "revision": 1,
         "sid": row.sid,
         "status": row.status or "published",
         "url": url,
+        "valid": True,
+        "warnings": [],
+        "webhook_url": f"https://webhooks.twilio.com/v1/Accounts/{row.account_sid}/Flows/{row.sid}",
     }
 
 
@@ -230,7 +237,12 @@ def _service(row: Plain) -> dict[str, Any]:
     }
 
 
-STATUS = Equal("Status", "status")
+def shown(name: str, render: Render, field: str) -> Test:
+    """A filter for what is shown of a row."""
+    rendered = rendering(render)
+    return Test(name, lambda row, value: str(rendered(row)[field]).lower() == value.lower())
+
+
 KINDS: dict[str, Kind] = {
     "queues": Kind(operation="Queue", path="Accounts/*/Queues", key="queues", render=_queue),
     "queue_members": Kind(
@@ -241,17 +253,25 @@ KINDS: dict[str, Kind] = {
         path="Accounts/*/Conferences",
         key="conferences",
         render=conference,
-        filters=(*DATED, Equal("FriendlyName", "name"), STATUS),
+        filters=(*DATED, Equal("FriendlyName", "name"), shown("Status", conference, "status")),
     ),
     "participants": Kind(
-        operation="Participant", path="Accounts/*/Conferences/*/Participants", key="participants", render=participant
+        operation="Participant",
+        path="Accounts/*/Conferences/*/Participants",
+        key="participants",
+        render=participant,
+        filters=tuple(shown(name, participant, name.lower()) for name in ("Muted", "Hold", "Coaching")),
     ),
     "usage_records": Kind(
         operation="UsageRecordDaily",
         path="Accounts/*/Usage/*/Daily",
         key="usage_records",
         render=_usage,
-        filters=(Bounds("StartDate", "EndDate"), Equal("Category", "name")),
+        filters=(
+            Bounds("StartDate", "EndDate"),
+            Equal("Category", "name"),
+            Test("IncludeSubaccounts", lambda _row, _value: True),  # there is one account
+        ),
         is_fetched=False,
     ),
     "verification_attempts": Kind(
@@ -259,7 +279,15 @@ KINDS: dict[str, Kind] = {
         path="v2/Attempts",
         key="attempts",
         render=_attempt,
-        filters=(Bounds("DateCreatedAfter", "DateCreatedBefore"), STATUS),
+        filters=(
+            Bounds("DateCreatedAfter", "DateCreatedBefore"),
+            shown("Status", _attempt, "conversion_status"),
+            shown("Channel", _attempt, "channel"),
+            shown("VerifyServiceSid", _attempt, "service_sid"),
+            shown("VerificationSid", _attempt, "verification_sid"),
+            Test("ChannelData.To", lambda row, value: _attempt(row)["channel_data"]["to"] == value),
+            Test("Country", lambda row, value: _attempt(row)["channel_data"]["country"] == value),
+        ),
         is_2010=False,
     ),
     "conversations": Kind(
@@ -267,7 +295,7 @@ KINDS: dict[str, Kind] = {
         path="v1/Conversations",
         key="conversations",
         render=_conversation,
-        filters=(Bounds("StartDate", "EndDate"), Equal("State", "status")),
+        filters=(Bounds("StartDate", "EndDate"), shown("State", _conversation, "state")),
         is_2010=False,
         most=100,
     ),
@@ -276,6 +304,7 @@ KINDS: dict[str, Kind] = {
         path="v1/Conversations/*/Messages",
         key="messages",
         render=conversation_message,
+        filters=(Test("Order", lambda _row, _value: True),),  # newest first, whatever is asked
         is_2010=False,
         most=100,
     ),
@@ -285,7 +314,7 @@ KINDS: dict[str, Kind] = {
         path="v2/Flows/*/Executions",
         key="executions",
         render=_execution,
-        filters=(Bounds("DateCreatedFrom", "DateCreatedTo"),),
+        filters=(Bounds("DateCreatedFrom", "DateCreatedTo"), shown("status", _execution, "status")),
         is_2010=False,
     ),
     "messaging_services": Kind(operation="Service", path="v1/Services", key="services", render=_service, is_2010=False),

@@ -161,17 +161,39 @@ async def list_operations(simulator: Simulator, sdk: Sdk) -> None:
     simulator.fill("verification_attempts", count=1)
     simulator.fill("conversations", count=1, status="active")
     simulator.fill("messaging_services", count=1)
+    simulator.fill("usage_records", count=1, name="sms-outbound")
+    (flow,) = simulator.fill("studio_flows", count=1)
+    simulator.fill("studio_executions", count=1, parent=flow)
     yesterday = datetime.now(UTC) - timedelta(days=1)
     (shown,) = await sdk.run(client.conferences.list, date_created_after=yesterday.date(), status="completed")
     assert (await sdk.run(client.conferences(shown.sid).fetch)).sid == conference
-    assert len(await sdk.run(client.conferences(conference).participants.list)) == 1
+    participants = client.conferences(conference).participants
+    (participant,) = await sdk.run(participants.list, muted=False, hold=False, coaching=False)
+    await sdk.run(participants(participant.call_sid).fetch)
     assert [found.sid for found in await sdk.run(client.queues.list)] == [queue]
     await sdk.run(client.queues(queue).fetch)
     assert len(await sdk.run(client.queues(queue).members.list)) == 1
-    (attempt,) = await sdk.run(client.verify.v2.verification_attempts.list, date_created_after=yesterday)
+    (attempt,) = await sdk.run(
+        client.verify.v2.verification_attempts.list,
+        date_created_after=yesterday,
+        channel="sms",
+        country="US",
+        status="unconverted",
+    )
     await sdk.run(client.verify.v2.verification_attempts(attempt.sid).fetch)
     (talk,) = await sdk.run(client.conversations.v1.conversations.list, state="active")
     await sdk.run(client.conversations.v1.conversations(talk.sid).fetch)
+    simulator.fill("conversation_messages", count=1, parent=talk.sid)
+    talked = client.conversations.v1.conversations(talk.sid).messages
+    (said,) = await sdk.run(talked.list, order="desc")
+    await sdk.run(talked(said.sid).fetch)
+    usage = await sdk.run(client.usage.records.daily.list, category="sms-outbound", start_date=yesterday.date())
+    assert [used.category for used in usage] == ["sms-outbound"]
+    assert [found.sid for found in await sdk.run(client.studio.v2.flows.list)] == [flow]
+    await sdk.run(client.studio.v2.flows(flow).fetch)
+    executions = client.studio.v2.flows(flow).executions
+    (execution,) = await sdk.run(executions.list, date_created_from=yesterday, status="active")
+    await sdk.run(executions(execution.sid).fetch)
     (service,) = await sdk.run(client.messaging.v1.services.list)
     await sdk.run(client.messaging.v1.services(service.sid).fetch)
 
