@@ -154,7 +154,7 @@ def _unchecked(row: Watch, times: Sequence[datetime]) -> Iterator[str]:
     yield f"ties: up to {ties} rows of this page share a second; they are told apart by their key"
     yield "late rows: that none becomes visible later than `overlap` after its creation"
     if row.version and not row.final:
-        yield "final: nothing is final, so each row is looked at for 14 days"
+        yield "final: nothing says when a row changes no more, so changes show within `overlap` only"
 
 
 def told(trial: Trial) -> Iterator[str]:
