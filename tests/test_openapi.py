@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import orjson
@@ -82,9 +82,9 @@ def spelled(item: dict[str, Any], values: list[Value]) -> dict[str, Any]:
 def test_the_data_is_small_and_read_in_no_time() -> None:
     assert sum(file.stat().st_size for file in DATA.glob("*.json")) < 150_000
     document.cache_clear()
-    began = perf_counter()
+    began = process_time()
     assert sum(len(document(host).operations) for host in hosts()) == len(EVERY) > 400
-    assert perf_counter() - began < 0.5
+    assert process_time() - began < 0.5
 
 
 def test_nothing_of_it_is_read_before_an_api_call_is() -> None:
