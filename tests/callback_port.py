@@ -23,7 +23,7 @@ KEYS = {ACCOUNT: Keys.of([TOKEN, "old-token"], {"key1": "shared-secret"}), OTHER
 PATH = "/callbacks/message-status?command=cmd-1"
 STATUS = {"MessageSid": "SM1", "MessageStatus": "sent", "AccountSid": ACCOUNT, "Body": "grüße 🎉 +%&"}
 FORM_TYPE = "application/x-www-form-urlencoded; charset=UTF-8"
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = 30.0
 
 
 HEAD = b"POST /callbacks/message-status HTTP/1.1\r\nHost: x\r\n"

@@ -7,7 +7,7 @@ import pytest
 from connector.errors import BadCredentials, NotExecuted, PerhapsExecuted, Refused, TwilioError
 from connector.twilio.wire import failure
 
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = 30.0
 
 
 JSON_ERROR = b'{"code": %s, "message": "said", "more_info": "https://x", "status": 1}'

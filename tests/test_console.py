@@ -49,7 +49,8 @@ async def test_a_command_s_whole_timeline_is_told_without_its_private_parts(cons
     found = await console.until(
         "timelines/c-1", lambda found: {"messages", "message-status"} <= {entry["name"] for entry in found["entries"]}
     )
-    kinds = [entry["kind"] for entry in found["entries"]]
+    # A watch may see the message before the result is written.
+    kinds = [entry["kind"] for entry in found["entries"] if entry["kind"] != "event"]
     assert kinds[:3] == ["command", "attempt", "result"]
     assert found["entries"][0]["shown"]["value"] == {"to": "…4321", "from": "…4567", "body": "[28 characters]"}
     whole = json.dumps(found)
@@ -331,4 +332,4 @@ async def test_the_stream_tells_rates_and_states_every_second(console: Console) 
 async def test_a_stream_does_not_keep_the_process_from_ending(console: Console) -> None:
     async with console.session.get(f"{console.process.admin}/api/stream") as answer:
         await answer.content.readline()
-        assert await console.process.stop(within=15) == 0
+        assert await console.process.stop() == 0

@@ -16,7 +16,7 @@ from tests.twilio_servers import answering, connected, serving, tls_pair
 
 pytestmark = pytest.mark.simulated(auto_advance=False)
 
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = 30.0
 
 
 MEDIA = Request("GET", f"{ACCOUNT}/Recordings/RE1.wav", operation="FetchRecordingMedia")

@@ -16,7 +16,7 @@ from tests.twilio_servers import connected, serving
 
 pytestmark = pytest.mark.simulated(auto_advance=False)
 
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = 30.0
 
 
 @asynccontextmanager

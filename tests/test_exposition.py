@@ -85,7 +85,7 @@ async def test_a_loop_that_is_held_up_is_measured() -> None:
     while asyncio.get_running_loop().time() < held_until:
         pass
     before = late()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while late() - before < 0.19:  # noqa: ASYNC110 - a measure
             await asyncio.sleep(0.01)
     measuring.cancel()

@@ -230,7 +230,7 @@ async def test_a_lock_proves_its_membership_without_anything_to_read(settings: K
     async with member(settings, owners, lock_only=True) as membership:
         await until(_holds(owners, PARTITIONS))
         before = membership.watchdog.known
-        await until(lambda: membership.watchdog.known > before, within=10)
+        await until(lambda: membership.watchdog.known > before)
         assert membership.alive
 
 
@@ -251,7 +251,7 @@ async def test_a_client_that_ends_by_itself_is_replaced(settings: KafkaSettings)
         await until(_holds(owners, PARTITIONS))
         assert membership.consumer is not None
         membership.consumer._coordinator._coordination_task.cancel()
-        await until(lambda: sum(event == "opened" for _, event, _ in owners.events) == 2 * PARTITIONS, within=20)
+        await until(lambda: sum(event == "opened" for _, event, _ in owners.events) == 2 * PARTITIONS)
         await until(_holds(owners, PARTITIONS))
 
 
@@ -271,7 +271,7 @@ async def test_one_owner_that_is_stuck_among_others_that_work_is_opened_again(se
     owners = Owners("a", [])
     owners.serve = serve  # type: ignore[method-assign]  # a stuck one
     async with member(fast, owners) as membership:
-        await until(lambda: opened.count(0) == 2, within=20)
+        await until(lambda: opened.count(0) == 2)
         steady = len(opened)
         assert membership.alive
         await asyncio.sleep(1.5 * membership.watchdog.patience)

@@ -22,7 +22,7 @@ from tests.twilio_servers import LIST, SEND, answering, connected, listening, sa
 
 pytestmark = pytest.mark.simulated(auto_advance=False)
 
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = 30.0
 
 
 async def test_a_create_gives_the_parsed_answer_with_twilios_clock_and_request_id(client: TwilioClient) -> None:

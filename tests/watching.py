@@ -23,7 +23,7 @@ from connector.watcher.walk import Capacity
 from connector.watcher.watcher import Watcher
 
 ACCOUNT = "AC" + "0" * 32
-WITHIN = 10.0
+WITHIN = 30.0
 NOW = datetime(2026, 11, 24, 12, 0, 30, tzinfo=UTC)
 QUICK = "20ms"
 
