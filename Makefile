@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 # What the image has, for every platform and Python that it could have.
-LOCK := --no-header --no-annotate --universal --python-version 3.11 --generate-hashes --extra otel --extra store
+LOCK := --no-header --no-annotate --universal --python-version 3.11 --generate-hashes --extra otel --extra schema --extra store
 
 .PHONY: help install dev test check schemas openapi docs dist pictures site bench peer chaos soak fuzz flood audit sbom constraints clean
 help:  ## what can be made
