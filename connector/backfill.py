@@ -11,8 +11,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from connector.app import client_of, watcher_of
+from connector.catalog import watched_by
 from connector.errors import BadCredentials, ConfigurationError, InvalidRecord, Unavailable
 from connector.events import Record, now, timestamp
+from connector.kafka import topics
+from connector.kafka.clients import administration
 from connector.kafka.transactions import Transactions
 from connector.resources import WATCHES
 from connector.settings import Settings, WatchSettings
@@ -87,6 +90,7 @@ class Backfill:
     async def _attempt(self, transactions: Transactions, stop: asyncio.Event, *, again: bool) -> None:
         """Fence a predecessor, read where it stood, and go on from there."""
         kafka = self.settings.kafka
+        await self._check_topic()
         await transactions.open()
         name = self.stretch.name
         partition = cursors.partition_of(name, kafka.partitions)
@@ -105,6 +109,19 @@ class Backfill:
             self.cursor = begun
             return
         await self._catch_up(begun, commit, stop)
+
+    async def _check_topic(self) -> None:
+        """Raise ConfigurationError when the topic is missing, as that of a list that nothing watches is."""
+        kafka, row = self.settings.kafka, WATCHES[self.stretch.resource]
+        name = f"{kafka.topic_prefix}.{row.topic}"
+        wanted = [topic for topic in topics.wanted(kafka, events=[row.topic], commands=()) if topic.name == name]
+        async with administration(kafka) as admin:
+            is_missing = any(difference.missing for difference in await topics.differences(admin, wanted))
+        if is_missing:
+            watching = "" if row in watched_by(self.settings) else f"add `- resource: {row.resource}` to watches, and "
+            raise ConfigurationError(
+                f"Topic {name} does not exist: {watching}create it with `twilio-kafka topics apply`."
+            )
 
     @staticmethod
     def _held(held: bytes) -> Cursor:
@@ -160,9 +177,9 @@ class Backfill:
             )
 
 
-def latest_end() -> datetime:
-    """The latest time that a back-fill may end at."""
-    return whole(now() - SETTLED)
+def latest_end(resource: str) -> datetime:
+    """The latest time that a back-fill of these may end at."""
+    return whole(now() - max(SETTLED, WATCHES[resource].lateness))
 
 
 async def unfinished(

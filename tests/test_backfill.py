@@ -98,6 +98,24 @@ async def test_a_complete_backfill_is_not_done_twice_unless_asked_for(
     assert len(records) == 2 * first["published"]
 
 
+async def test_a_list_that_nothing_watches_is_back_filled_once_it_has_its_topic(
+    kafka: str, prefix: str, simulator: Simulator, connector: Connector
+) -> None:
+    for conference in simulator.fill("conferences", count=3):
+        simulator.fill("participants", count=4, first="2026-03-01T00:00:00Z", parent=conference)
+    asked = ("participants", "--from", FROM, "--to", TO)
+    code, _, problem = await ended(await begun(connector, *asked))
+    sentence = (
+        "does not exist: add `- resource: participants` to watches, and create it with `twilio-kafka topics apply`"
+    )
+    assert code == 78
+    assert f"Topic {prefix}.participants {sentence}" in " ".join(problem.split())
+    connector.document["watches"] = [{"resource": "participants"}]
+    await connector.apply_topics()
+    assert (await filled(connector, *asked))["published"] == 12
+    assert len({record.key for record in await read_all(kafka, f"{prefix}.participants")}) == 12
+
+
 async def test_an_end_that_has_not_come_by_twilios_clock_is_refused(simulator: Simulator, connector: Connector) -> None:
     simulator.configure(clock_ahead=-3600.0)
     simulator.fill("messages", count=50)

@@ -31,7 +31,7 @@ app = Commands()
     )
 )
 def backfill(
-    resource: Annotated[str, typer.Argument(help="messages, calls, recordings, transcriptions or alerts.")],
+    resource: Annotated[str, typer.Argument(help="A list that is built in: messages, calls, conferences …")],
     since: Annotated[str, typer.Option("--from", help="RFC 3339, or a duration ago such as 30d.")],
     until: Annotated[
         str | None, typer.Option("--to", help="The same; default: ten minutes ago, where watches take over.")
@@ -65,7 +65,7 @@ async def _stretch(
     from connector.backfill import latest_end, unfinished
     from connector.watcher.status import Stretch
 
-    begin, latest = moment(since).replace(microsecond=0), latest_end()
+    begin, latest = moment(since).replace(microsecond=0), latest_end(resource)
     end = min(moment(until).replace(microsecond=0), latest) if until else latest
     if begin >= end:
         raise typer.BadParameter(f"--from {_written(begin)} is not before --to {_written(end)}.")
