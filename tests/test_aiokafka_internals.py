@@ -114,6 +114,19 @@ async def test_the_partitions_of_topics_that_exist_are_told(kafka: str, prefix: 
     assert found == {f"{prefix}.one": [0, 1], f"{prefix}.two": [0]}
 
 
+async def test_the_next_fetch_waits_as_long_as_it_is_told_to() -> None:
+    consumer = AIOKafkaConsumer(bootstrap_servers=NOWHERE, fetch_max_wait_ms=500)
+    with suppress(KafkaError):
+        await consumer.start()
+    fetching = fetcher.Fetcher(consumer._client, consumer._subscription, fetch_max_wait_ms=500)
+    consumer._fetcher = fetching
+    assert fetching._fetch_max_wait_ms == 500
+    internals.wait_for_records(consumer, 2_000)
+    assert fetching._fetch_max_wait_ms == 2_000
+    await fetching.close()
+    await consumer.stop()
+
+
 # --- producers --------------------------------------------------------------------------------------------------------
 async def test_what_a_producer_holds_fails_and_so_does_what_comes() -> None:
     producer, partition = AIOKafkaProducer(bootstrap_servers=NOWHERE, enable_idempotence=True), TopicPartition("t", 0)

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import aiohttp
@@ -105,9 +105,9 @@ async def test_a_broker_that_is_frozen_is_seen_by_readiness_and_needs_no_restart
 class Unproven(Membership):
     """A member whose commits nobody accepts, while Kafka answers: stuck, though nothing raises."""
 
-    async def commit(self, partition: int, offsets: Offsets) -> bool:
+    async def commit(self, offsets: Mapping[int, Offsets]) -> bool:
         """Say no."""
-        del partition, offsets
+        del offsets
         return False
 
 

@@ -1,7 +1,7 @@
 """Ownership: one fenced owner for each partition number, drained before the next one begins."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,7 +13,7 @@ from aiokafka.structs import OffsetAndMetadata
 from connector.errors import Superseded, Unavailable
 from connector.events import Record
 from connector.kafka import produce, topics
-from connector.kafka.clients import offsets_in
+from connector.kafka.clients import Offsets, offsets_in
 from connector.kafka.ownership import Assignment, Membership, RawRecord
 from connector.kafka.topics import Topic
 from connector.kafka.transactions import Transactions
@@ -208,6 +208,36 @@ async def test_committed_offsets_come_back_with_their_metadata(settings: KafkaSe
         assert await assignment.commit({topic: (7, "what a successor must know")})
         assert await assignment.committed() == {topic: (7, "what a successor must know")}
         assert await membership.assignments[2].committed() == {}
+
+
+async def test_owners_that_have_nothing_new_are_confirmed_by_one_request(settings: KafkaSettings) -> None:
+    owners = Owners("a", [])
+    asked: list[Mapping[int, Offsets]] = []
+    async with member(settings, owners) as membership:
+        await until(_holds(owners, PARTITIONS))
+        topics_of_one = (f"{settings.topic_prefix}.one", f"{settings.topic_prefix}.two")
+        for assignment in owners.held.values():
+            assert not await assignment.confirm()
+            assert await assignment.commit(dict.fromkeys(topics_of_one, (0, "")))
+        commit = membership.confirmations._commit
+
+        async def noted(offsets: Mapping[int, Offsets]) -> bool:
+            asked.append(offsets)
+            return await commit(offsets)
+
+        membership.confirmations._commit = noted
+        held = list(owners.held.values())
+        proofs = dict(membership.watchdog.readers)
+        assert all(await asyncio.gather(*(assignment.confirm() for assignment in held)))
+        assert asked == [{assignment.partition: {topics_of_one[0]: (0, "")} for assignment in held}]
+        assert all(membership.watchdog.readers[number] > proof for number, proof in proofs.items())
+        # A confirmation that has begun takes back no commit that comes after it.
+        confirming = asyncio.create_task(held[0].confirm())
+        await asyncio.sleep(0)
+        assert await held[0].commit({topics_of_one[0]: (5, "later")})
+        assert await confirming
+        assert (await held[0].committed())[topics_of_one[0]] == (5, "later")
+    assert not await held[0].confirm()
 
 
 async def test_an_assignment_that_was_left_does_nothing_to_its_successor_in_the_same_process(

@@ -112,3 +112,8 @@ def read_with(records: type, partition_records: type) -> None:
     """Let every consumer of this process use these classes for what a fetch brings."""
     fetcher.MemoryRecords = records
     fetcher.PartitionRecords = partition_records
+
+
+def wait_for_records(consumer: AIOKafkaConsumer, milliseconds: int) -> None:
+    """Let the broker wait so long for records from the next fetch on, before it answers that there are none."""
+    consumer._fetcher._fetch_max_wait_ms = milliseconds

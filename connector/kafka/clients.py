@@ -1,7 +1,7 @@
 """Kafka clients from settings, and how to end one. Every client is disposable: on doubt end it and build another."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
@@ -31,6 +31,9 @@ FETCH_BYTES = 256 * 1024
 # for half of it.
 SESSIONS_IN_A_REBALANCE = 3
 HEARTBEATS_IN_A_SESSION = 5
+# How often a consumer looks by itself whether there is something to fetch; each event that it knows of wakes it.
+LOOK_MS = 2_000
+GATHER_SECONDS = 0.02
 
 header_names.install()
 
@@ -67,7 +70,7 @@ def reader(kafka: KafkaSettings, *, committed: bool = True, **more: Any) -> AIOK
     """A consumer without a group, for reading what is there."""
     isolation = "read_committed" if committed else "read_uncommitted"
     named = {"isolation_level": isolation, "enable_auto_commit": False, "auto_offset_reset": "earliest", **more}
-    return _patient(AIOKafkaConsumer(**options(kafka), **named))
+    return _patient(AIOKafkaConsumer(**options(kafka), consumer_timeout_ms=LOOK_MS, **named))
 
 
 def member(
@@ -80,6 +83,7 @@ def member(
         isolation_level="read_committed",
         enable_auto_commit=False,
         auto_offset_reset="earliest",
+        consumer_timeout_ms=LOOK_MS,
         max_partition_fetch_bytes=FETCH_BYTES,
         session_timeout_ms=int(session_seconds(kafka) * 1000),
         heartbeat_interval_ms=int(session_seconds(kafka) * 1000 / HEARTBEATS_IN_A_SESSION),
@@ -238,3 +242,35 @@ def offsets_in(found: Mapping[TopicPartition, OffsetAndMetadata], wanted: Iterab
     if missing:
         raise Unavailable(f"The group's coordinator did not tell the offsets of {len(missing)} partitions.")
     return {where.topic: (held.offset, held.metadata or "") for where, held in found.items() if held.offset >= 0}
+
+
+async def commit(consumer: AIOKafkaConsumer, offsets: Mapping[int, Offsets]) -> None:
+    """Commit offsets of these partition numbers. Raises what the client raises."""
+    values = {
+        TopicPartition(topic, partition): OffsetAndMetadata(*value)
+        for partition, by_topic in offsets.items()
+        for topic, value in by_topic.items()
+    }
+    await consumer.commit(values)
+
+
+# --- whether a group knows us -----------------------------------------------------------------------------------------
+class Confirmations:
+    """Commits that tell the group nothing new, those of one moment in one request: whether it accepts them matters."""
+
+    def __init__(self, commit: Callable[[Mapping[int, Offsets]], Awaitable[bool]]) -> None:
+        self._commit = commit
+        self._asked: dict[int, Offsets] = {}
+        self._answer: asyncio.Task[bool] | None = None
+
+    async def confirm(self, partition: int, offsets: Offsets) -> bool:
+        """Whether the group has accepted these offsets of the partition once more, with all that ask just now."""
+        self._asked[partition] = offsets
+        if self._answer is None:
+            self._answer = asyncio.create_task(self._ask(), name="confirmation")
+        return await asyncio.shield(self._answer)
+
+    async def _ask(self) -> bool:
+        await asyncio.sleep(GATHER_SECONDS)
+        asked, self._asked, self._answer = self._asked, {}, None
+        return await self._commit(asked)

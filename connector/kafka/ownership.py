@@ -10,12 +10,10 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
-from aiokafka.structs import OffsetAndMetadata
 
 from connector import telemetry
 from connector.errors import ConnectorError, Superseded, Unavailable
@@ -23,6 +21,7 @@ from connector.kafka import clients, failures, reading, topics
 from connector.kafka.clients import Offsets
 from connector.kafka.transactions import Transactions
 from connector.kafka.watchdog import Watchdog
+from connector.rhythm import pause
 from connector.settings import KafkaSettings
 
 log = telemetry.logger(__name__)
@@ -32,7 +31,7 @@ LONGEST_REOPEN_SECONDS = 5.0
 # An owner that has served this long has recovered.
 STEADY_SECONDS = 10.0
 COMMIT_SECONDS = 5.0
-ANSWER_SECONDS = 5.0
+POLL_MS = 1_000
 # Joining a group waits for the other members at the longest for a rebalance timeout.
 JOIN_MARGIN_SECONDS = 10.0
 # How often it is asked whether the topics have the partitions that the settings say.
@@ -55,6 +54,8 @@ class Assignment:
         self.deliver: Deliver | None = None
         self.offsets: Offsets = {}
         self._membership = membership
+        # A confirmation beside a commit could take it back.
+        self._committing = asyncio.Lock()
 
     @property
     def held(self) -> bool:
@@ -109,12 +110,20 @@ class Assignment:
 
     async def commit(self, offsets: Offsets) -> bool:
         """Commit; False when it was refused or not answered in time."""
-        if self._membership.assignments.get(self.partition) is not self:
-            return False
-        accepted = await self._membership.commit(self.partition, offsets)
-        if accepted:
-            self.offsets = {**self.offsets, **offsets}
-        return accepted
+        async with self._committing:
+            if self._membership.assignments.get(self.partition) is not self:
+                return False
+            if accepted := await self._membership.commit({self.partition: offsets}):
+                self.offsets = {**self.offsets, **offsets}
+            return accepted
+
+    async def confirm(self) -> bool:
+        """Commit one offset once more, which proves that the group still knows us; False as for `commit`."""
+        async with self._committing:
+            if not self.offsets or self._membership.assignments.get(self.partition) is not self:
+                return False
+            one = dict([next(iter(self.offsets.items()))])
+            return await self._membership.confirmations.confirm(self.partition, one)
 
 
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in the library
@@ -156,6 +165,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
             is_lock=lock_only,
             started=time.monotonic(),
         )
+        self.confirmations = clients.Confirmations(self.commit)
         self._serve = serve
         self._lock_only = lock_only
         self._sized = tuple(sized) if lock_only else (*topics, *sized)
@@ -184,7 +194,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
                 log.warning("membership lost", role=self.role, reason="The client has ended.")
             except Exception:
                 log.exception("membership failed", role=self.role)
-            await _pause(stop, 0.5)
+            await pause(stop, 0.5)
 
     async def _until_fit(self, stop: asyncio.Event) -> None:
         """Wait, loudly, until the topics have the partitions that the settings say. Raises Unavailable."""
@@ -198,7 +208,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
             self.problem = problem
             if problem is None:
                 return
-            await _pause(stop, MISFIT_SECONDS)
+            await pause(stop, MISFIT_SECONDS)
 
     async def _join(self, stop: asyncio.Event) -> None:
         await self._until_fit(stop)
@@ -215,19 +225,29 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
                 self.watchdog.finds_no_broker(time.monotonic())
                 raise
             self.watchdog.joins(time.monotonic())
-            prover = asyncio.create_task(self._prove_regularly(), name=f"{self.role}-prover")
+            tasks = [
+                asyncio.create_task(self._poll(consumer), name=f"{self.role}-poll"),
+                asyncio.create_task(self._prove_regularly(), name=f"{self.role}-prover"),
+                asyncio.create_task(stop.wait(), name=f"{self.role}-stop"),
+            ]
             try:
-                await self._poll(consumer, stop)
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
             finally:
-                prover.cancel()
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
         finally:
             await self._leave(self.assignments, self._stop_seconds)
             self.consumer = None
             await clients.end(consumer, timeout=3)
 
-    async def _poll(self, consumer: AIOKafkaConsumer, stop: asyncio.Event) -> None:
-        while not stop.is_set():
-            batches = await reading.fetch(consumer)
+    async def _poll(self, consumer: AIOKafkaConsumer) -> None:
+        patience = reading.Patience(consumer)
+        while True:
+            batches = await reading.fetch(consumer, wait_ms=POLL_MS)
+            patience.adapt(came=bool(batches))
             self.watchdog.turns(time.monotonic())
             for (topic, partition), records in batches.items():
                 assignment = self.assignments.get(partition)
@@ -250,17 +270,9 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
         if not self.assignments and watchdog.rejoining is None:
             watchdog.waits_for_owners(now)
         elif watchdog.is_doubtful(now):
-            if await self._kafka_answers():
+            if await reading.is_answered(self.kafka, self.topics[0]):
                 raise Unavailable(f"No commit of some partition was accepted for {watchdog.patience:.0f} s.")
             watchdog.finds_no_broker(time.monotonic())
-
-    async def _kafka_answers(self) -> bool:
-        """Whether a new client finds a broker that knows the partitions' leaders."""
-        with suppress(KafkaError, Unavailable, OSError, TimeoutError):
-            async with asyncio.timeout(ANSWER_SECONDS), clients.reading(self.kafka) as consumer:
-                await consumer.end_offsets([TopicPartition(self.topics[0], 0)])
-                return True
-        return False
 
     async def _prove_regularly(self) -> None:
         """Only the coordinator's answer to a commit tells whether we are still in the group.
@@ -270,7 +282,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
         while True:
             await asyncio.sleep(clients.session_seconds(self.kafka) / 3)
             if self._lock_only and self.assignments:
-                await self.commit(next(iter(self.assignments)), dict.fromkeys(self.topics, (0, "")))
+                await self.commit({next(iter(self.assignments)): dict.fromkeys(self.topics, (0, ""))})
             elif not self.watchdog.readers:
                 self.watchdog.waits_for_owners(time.monotonic())
 
@@ -281,10 +293,10 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
         """
         while not assignment.leaving.is_set():
             offsets = dict.fromkeys(self.topics, (0, "")) if self._lock_only else assignment.offsets
-            if offsets and await self.commit(assignment.partition, offsets):
+            if offsets and await self.commit({assignment.partition: offsets}):
                 return
             # Without anything to commit, a heartbeat must have been answered meanwhile.
-            await _pause(assignment.leaving, clients.session_seconds(self.kafka) / 3)
+            await pause(assignment.leaving, clients.session_seconds(self.kafka) / 3)
             if not offsets:
                 return
 
@@ -296,9 +308,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
     # --- what the group says --------------------------------------------------------------------------------------
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
         """Open an owner for each partition number. Runs between heartbeats, so it only starts tasks."""
-        consumer = self.consumer
         self.watchdog.gains_partitions(time.monotonic())
-        if consumer is None:
+        if (consumer := self.consumer) is None:
             return
         self.assigned_at = time.monotonic()
         # Records would be delivered before the owner has read its state.
@@ -384,7 +395,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
             finally:
                 await self._close(assignment)
             failures = 0 if time.monotonic() - opened > STEADY_SECONDS else failures + 1
-            await _pause(assignment.leaving, min(REOPEN_SECONDS * 2**failures, LONGEST_REOPEN_SECONDS))
+            await pause(assignment.leaving, min(REOPEN_SECONDS * 2**failures, LONGEST_REOPEN_SECONDS))
 
     async def _close(self, assignment: Assignment) -> None:
         assignment.deliver = None
@@ -394,25 +405,16 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
         assignment.pause(self.topics)
         await assignment.transactions.close()
 
-    # --- what an assignment may do --------------------------------------------------------------------------------
-    async def commit(self, partition: int, offsets: Offsets) -> bool:
-        """Commit; False when it was refused or not answered in time."""
-        consumer = self.consumer
-        if consumer is None:
+    async def commit(self, offsets: Mapping[int, Offsets]) -> bool:
+        """Commit offsets of these partition numbers; False when that was refused or not answered in time."""
+        if (consumer := self.consumer) is None:
             return False
-        values = {TopicPartition(topic, partition): OffsetAndMetadata(*value) for topic, value in offsets.items()}
         try:
             async with asyncio.timeout(COMMIT_SECONDS):
-                await consumer.commit(values)
+                await clients.commit(consumer, offsets)
         except (KafkaError, IllegalStateError, TimeoutError) as error:
-            log.debug("commit refused", role=self.role, partition=partition, reason=f"{error!r:.120}")
+            log.debug("commit refused", role=self.role, partitions=[*offsets], reason=f"{error!r:.120}")
             return False
-        self.watchdog.is_accepted(partition, time.monotonic())
+        for partition in offsets:
+            self.watchdog.is_accepted(partition, time.monotonic())
         return True
-
-
-async def _pause(event: asyncio.Event, seconds: float) -> None:
-    """Sleep, or wake as soon as the event is set."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()

@@ -4,6 +4,7 @@ What is read is committed. Functions that take settings raise Unavailable when K
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -15,7 +16,7 @@ from itertools import chain
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaTimeoutError, OffsetOutOfRangeError
+from aiokafka.errors import KafkaError, KafkaTimeoutError, OffsetOutOfRangeError
 
 from connector.errors import Unavailable
 from connector.events import Position, now
@@ -23,9 +24,14 @@ from connector.kafka import aiokafka_internals, clients, failures
 from connector.settings import KafkaSettings
 
 POLL_MS = 200
+# Of readers that nothing else waits for. What comes is read at once in any case.
+QUIET_MS = 2_000
+BUSY_FETCH_MS = 500
+BUSY_SECONDS = 10.0
 # A fetch may hold thousands of small records. What readers do with one takes some tenths of a millisecond.
 RECORDS_IN_A_TURN = 100
 ANSWER_SECONDS = 10.0
+BRIEF_SECONDS = 5.0
 # Without any progress: an open transaction holds readers back.
 PROGRESS_SECONDS = 30.0
 # For people who look at records.
@@ -136,11 +142,31 @@ async def fetch(
     return records
 
 
+class Patience:
+    """How long the broker waits for records before it answers a consumer that there are none.
+
+    A partition that is resumed is fetched once the others' fetch is answered: while records come, or some are paused,
+    that is soon.
+    """
+
+    def __init__(self, consumer: AIOKafkaConsumer) -> None:
+        self._consumer = consumer
+        self._busy_until = 0.0
+
+    def adapt(self, *, came: bool) -> None:
+        """Records have come just now, or none."""
+        moment = time.monotonic()
+        if came or (moment >= self._busy_until and self._consumer.paused()):
+            self._busy_until = moment + BUSY_SECONDS
+        wait_ms = BUSY_FETCH_MS if moment < self._busy_until else QUIET_MS
+        aiokafka_internals.wait_for_records(self._consumer, wait_ms)
+
+
 async def records(consumer: AIOKafkaConsumer) -> AsyncGenerator[ConsumerRecord, None]:
     """The records of what is assigned, in the order of time as far as they come together; for ever."""
     while True:
         with failures.reading("Topics cannot be read"):
-            fetched = await fetch(consumer)
+            fetched = await fetch(consumer, wait_ms=QUIET_MS)
         for record in sorted(chain.from_iterable(fetched.values()), key=_timestamp):
             yield record
 
@@ -148,6 +174,15 @@ async def records(consumer: AIOKafkaConsumer) -> AsyncGenerator[ConsumerRecord, 
 async def unread(consumer: AIOKafkaConsumer, ends: Ends) -> list[TopicPartition]:
     """The partitions that have not been read up to these ends."""
     return [partition for partition, end in ends.items() if await consumer.position(partition) < end]
+
+
+async def is_answered(kafka: KafkaSettings, topic: str) -> bool:
+    """Whether a new client finds a broker that knows the leader of the topic's first partition."""
+    with suppress(KafkaError, Unavailable, OSError, TimeoutError):
+        async with asyncio.timeout(BRIEF_SECONDS), clients.reading(kafka) as consumer:
+            await consumer.end_offsets([TopicPartition(topic, 0)])
+            return True
+    return False
 
 
 # --- one partition of topics ------------------------------------------------------------------------------------------

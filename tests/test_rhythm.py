@@ -1,0 +1,46 @@
+"""What is done regularly is done soon after a change, and seldom without one."""
+
+import asyncio
+
+import pytest
+
+from connector import rhythm
+from connector.rhythm import Rhythm
+
+NEVER = 3600.0
+AT_ONCE = 0.001
+
+
+async def test_a_change_is_followed_by_a_turn_however_seldom_the_quiet_ones_are() -> None:
+    beat = Rhythm(AT_ONCE)
+    waiting = asyncio.create_task(beat.turn(quiet=NEVER))
+    await asyncio.sleep(0)
+    beat.changed()
+    async with asyncio.timeout(10):
+        assert await waiting
+        # What a change has caused may take further turns.
+        assert await beat.turn(quiet=NEVER)
+
+
+async def test_a_change_between_two_turns_is_not_missed() -> None:
+    beat = Rhythm(AT_ONCE)
+    beat.changed()
+    async with asyncio.timeout(10):
+        assert await beat.turn(quiet=NEVER)
+
+
+async def test_one_change_wakes_all_that_wait() -> None:
+    beat = Rhythm(AT_ONCE)
+    waiting = [asyncio.create_task(beat.turn(quiet=NEVER)) for _ in range(3)]
+    await asyncio.sleep(0)
+    beat.changed()
+    async with asyncio.timeout(10):
+        assert await asyncio.gather(*waiting) == [True, True, True]
+
+
+async def test_without_a_change_the_quiet_turns_are_what_remains(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rhythm, "AWAKE_SECONDS", 0.0)
+    beat = Rhythm(NEVER)
+    beat.changed()
+    async with asyncio.timeout(10):
+        assert not await beat.turn(quiet=AT_ONCE)
