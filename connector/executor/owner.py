@@ -27,6 +27,7 @@ from connector.executor.restoring import Restored
 from connector.executor.writer import Writer
 from connector.kafka import reading
 from connector.kafka.ownership import Assignment, RawRecord
+from connector.rhythm import Rhythm
 from connector.settings import KafkaSettings
 from connector.state import checkpoints, journal
 from connector.state.checkpoints import Commits
@@ -43,6 +44,8 @@ LAST_CHECKPOINT_SECONDS = 2.0
 CHECKPOINT_LIMIT = 64 * 1024
 # How often it is asked whether the records of open attempts are still there.
 LOST_SECONDS = 10.0
+# Without any change, how often that and the digest of the ids are looked at.
+QUIET_KEEP_SECONDS = 5.0
 # An attempt that stays open for long is written again when it lies so far back: a successor reads no more than that.
 FAR_BACK = 100_000
 # What a held command takes beside its bytes.
@@ -115,7 +118,9 @@ class Owner:
         self._held = dict.fromkeys(topics, 0)
         self._full: set[str] = set()
         self._awaited: dict[str, deque[int]] = {topic: deque() for topic in topics}
-        self._committed: object = None
+        # Wakes those who commit and keep: something was delivered or written.
+        self._rhythm = Rhythm(COMMIT_SECONDS)
+        self._committed: Commits | None = None
         self._committed_at = self._kept_at = self._looked_at = 0.0
 
     # --- life -----------------------------------------------------------------------------------------------------
@@ -144,7 +149,13 @@ class Owner:
         """Begin to write, and then to read."""
         since = partial(journal.since, self._kafka, self.assignment.partition)
         entries, partition = journal.topic_of(self._kafka), self.assignment.partition
-        self._writer = Writer(self.assignment.transactions, journal=entries, end=restored.end, since=since)
+        self._writer = Writer(
+            self.assignment.transactions,
+            journal=entries,
+            end=restored.end,
+            since=since,
+            written=self._rhythm.changed,
+        )
         return [
             asyncio.create_task(self._writer.run(), name=f"writer-{partition}"),
             asyncio.create_task(self._serve(restored), name=f"committer-{partition}"),
@@ -231,6 +242,7 @@ class Owner:
 
     # --- intake ---------------------------------------------------------------------------------------------------
     def _deliver(self, topic: str, records: Sequence[RawRecord]) -> None:
+        self._rhythm.changed()
         progress, awaited = self._progress[topic], self._awaited[topic]
         for record in records:
             if record.offset < progress.position:
@@ -356,8 +368,10 @@ class Owner:
     # --- committing -----------------------------------------------------------------------------------------------
     async def _commit_regularly(self) -> None:
         while True:
-            await asyncio.sleep(COMMIT_SECONDS)
-            await self._commit()
+            if await self._rhythm.turn(quiet=CONFIRM_SECONDS) or self._committed is None:
+                await self._commit()
+            else:
+                self._note_answer(self._committed, accepted=await self.assignment.confirm())
 
     async def _keep_regularly(self) -> None:
         """Write what a successor begins with, and look for what is lost.
@@ -365,7 +379,7 @@ class Owner:
         Kafka may be slow with both; the group gets its commits all the same, and does not take the partition away.
         """
         while True:
-            await asyncio.sleep(COMMIT_SECONDS)
+            await self._rhythm.turn(quiet=QUIET_KEEP_SECONDS)
             await self._keep_journal_short()
             await self._find_lost()
             if time.monotonic() - self._kept_at >= CHECKPOINT_SECONDS:
@@ -392,12 +406,18 @@ class Owner:
             unread = max(0, (self.assignment.highwater(topic) or 0) - progress.end)
             self._behind(self._topics[topic], unread + progress.pending)
         values = self._known({**self.assignment.offsets}, limit=offsets.METADATA_LIMIT)
-        idle = values == self._committed
-        if not values or (idle and time.monotonic() - self._committed_at < CONFIRM_SECONDS):
+        is_told = values == self._committed and time.monotonic() - self._committed_at < CONFIRM_SECONDS
+        if values and not is_told:
+            self._note_answer(values, accepted=await self.assignment.commit(values))
+
+    def _note_answer(self, values: Commits, *, accepted: bool) -> None:
+        self._committed = values if accepted else None
+        if accepted:
+            self._committed_at = time.monotonic()
             return
-        if await self.assignment.commit(values):
-            self._committed, self._committed_at = values, time.monotonic()
-        elif not self.assignment.held and not self.assignment.leaving.is_set():
+        # Soon again, also while nothing happens.
+        self._rhythm.changed()
+        if not self.assignment.held and not self.assignment.leaving.is_set():
             raise Unavailable("The group does not accept this owner's commits.")
 
     async def _keep_checkpoint(self, *, is_final: bool = False) -> None:

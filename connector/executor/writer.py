@@ -39,7 +39,7 @@ class _Write(NamedTuple):
 
 
 class Writer:
-    """The one stream of transactions of an owner.
+    """The one stream of transactions of an owner, which is told of each by `written`.
 
     A transaction that fails may have happened. The producer is opened again then, which fences an owner that has taken
     over meanwhile, and the journal is read from where our last entry was. Empty: nothing has happened, and the records
@@ -50,8 +50,17 @@ class Writer:
     the journal does not take is written again as long as it takes: nothing can be done without it.
     """
 
-    def __init__(self, transactions: Transactions, *, journal: str, end: int, since: Since) -> None:
+    def __init__(
+        self,
+        transactions: Transactions,
+        *,
+        journal: str,
+        end: int,
+        since: Since,
+        written: Callable[[], None] = lambda: None,
+    ) -> None:
         self.end = end
+        self._written = written
         self._transactions = transactions
         self._journal = journal
         self._since = since
@@ -194,6 +203,7 @@ class Writer:
             position = end
         # Behind our last entry stands the marker that has committed it.
         self.end += self.end > before
+        self._written()
 
     def _note_failure(self, error: ConnectorError) -> None:
         """Log that nothing can be written; who has brought what Kafka refuses says so itself."""
