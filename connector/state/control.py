@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from connector import telemetry
 from connector.errors import InvalidRecord, Unavailable
 from connector.events import Record, now, timestamp
-from connector.kafka import clients, produce, reading
+from connector.kafka import aiokafka_internals, clients, produce, reading
 from connector.kafka.reading import Start
 from connector.settings import KafkaSettings
 
@@ -206,6 +206,8 @@ async def _reading(kafka: KafkaSettings, start: Start) -> AsyncIterator[AsyncIte
     """Entries from there on, which is fixed on entering."""
     async with clients.reading(kafka) as consumer:
         await reading.assign(consumer, {topic_of(kafka): start})
+        # Requests are rare, and come at once in any case.
+        aiokafka_internals.wait_for_records(consumer, reading.QUIET_MS)
         async with aclosing(_entries(consumer)) as entries:
             yield entries
 

@@ -1,22 +1,21 @@
 """The watches whose cursors live in one partition of the cursors topic, while this process holds it."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from connector import telemetry
-from connector.errors import InvalidRecord, Unavailable
+from connector.errors import InvalidRecord
 from connector.kafka.ownership import Assignment
 from connector.settings import KafkaSettings
 from connector.state import control
 from connector.watcher import cursor as cursors
 from connector.watcher.cursor import Commit, Cursor
+from connector.watcher.listener import Listener
 from connector.watcher.watcher import Watcher
 
 log = telemetry.logger(__name__)
 
 Build = Callable[[str, Commit], Watcher]
-
-LISTEN_AGAIN_SECONDS = 2.0
 
 
 class WatchOwners:
@@ -27,6 +26,7 @@ class WatchOwners:
         self._kafka = kafka
         self._watches = tuple(watches)
         self._build = build
+        self._listener = Listener(kafka, self._hand_over)
 
     async def serve(self, assignment: Assignment) -> None:
         """Run the watches of this partition until it is left. Raises what ended it otherwise.
@@ -47,7 +47,6 @@ class WatchOwners:
         end = await control.end(self._kafka)
         begins = {name: await self._begin(name, *cursors_read[name], end) for name in mine}
         writing = asyncio.Lock()
-        listening = asyncio.create_task(self._listen(begins), name=f"control-{assignment.partition}")
         tasks: list[asyncio.Task[None]] = []
         try:
             for name, (cursor, unreadable) in cursors_read.items():
@@ -56,13 +55,15 @@ class WatchOwners:
                 log.info("watch opened", watch=name, partition=assignment.partition, first_start=name not in held)
                 running = watcher.run(cursor, assignment.leaving, unreadable=unreadable)
                 tasks.append(asyncio.create_task(running, name=f"watch-{name}"))
+            self._listener.add(begins)
             await asyncio.gather(*tasks)
         finally:
-            for task in (*tasks, listening):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, listening, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             for name in mine:
                 self.running.pop(name, None)
+            await self._listener.remove(mine)
 
     async def _begin(self, name: str, cursor: Cursor | None, unreadable: InvalidRecord | None, end: int) -> int:
         """The first request that the watch has not carried out; all of them when the topic was created anew since."""
@@ -70,24 +71,9 @@ class WatchOwners:
             return await control.after_answers(self._kafka, name)
         return cursor.control if cursor is not None and cursor.control <= end else 0
 
-    async def _listen(self, begins: Mapping[str, int]) -> None:
-        """Hand each watch the requests that it has not carried out yet, and those that come."""
-        position = min(begins.values())
-        while True:
-            try:
-                async for offset, entry in control.follow(self._kafka, position):
-                    position = offset + 1
-                    if isinstance(entry, control.Request):
-                        self._hand_over(offset, entry, begins)
-            except Unavailable as error:
-                log.warning("control topic cannot be read", reason=str(error))
-            except Exception:
-                log.exception("control topic cannot be read")
-            await asyncio.sleep(LISTEN_AGAIN_SECONDS)
-
-    def _hand_over(self, offset: int, request: control.Request, begins: Mapping[str, int]) -> None:
+    def _hand_over(self, offset: int, request: control.Request) -> None:
         watcher = self.running.get(request.watch)
-        if watcher is not None and offset >= begins.get(request.watch, offset + 1):
+        if watcher is not None:
             watcher.ask(offset, request)
 
 
