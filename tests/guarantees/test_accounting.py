@@ -355,6 +355,8 @@ def test_what_clocks_that_jumped_hide_may_be_unknown() -> None:
         _with(steps=[(EPOCH + 3, 90.0)]),
     )
     assert _broken(of_commands(step(GOOD))) == {}
+    long_before = _then(step, _with(steps=[(EPOCH - 60, 0.0)]))
+    assert _broken(of_commands(long_before(GOOD))) == {"executed and shown, but said to be unknown": 1}
 
 
 def test_what_has_expired_by_a_clock_of_twilios_that_may_still_be_believed_has_expired() -> None:

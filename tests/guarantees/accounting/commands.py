@@ -269,6 +269,7 @@ def _outcomes(account: Account, story: _Story) -> None:
         [one for one in story.having(*NOT_EXECUTED) if one.creates and _is_executed_for(story, one)],
     )
     unknown = [one for one in story.having("unknown") if one.creates]
+    account.counts["executed, said to be unknown"] = sum(bool(story.executed.get(one.id)) for one in unknown)
     account.promise(
         "executed and shown, but said to be unknown",
         [one for one in unknown if story.executed.get(one.id) and not _is_hidden(story.trace, story.executed[one.id])],
@@ -293,10 +294,11 @@ def _is_executed_for(story: _Story, one: Sent) -> bool:
 
 
 def _is_hidden(trace: Trace, executions: Sequence[Execution]) -> bool:
-    """Whether no look at the list could have told: it showed the row too late, or the clocks jumped meanwhile."""
+    """Whether no look at the list could have told: it showed the row too late, or by a time not believed yet."""
     doubt = LEASE_SECONDS + trace.request_seconds + trace.settle_seconds
     return all(
-        execution.hidden > trace.settle_seconds or any(abs(step - execution.at) <= doubt for step, _ in trace.steps)
+        execution.hidden > trace.settle_seconds
+        or any(-doubt <= execution.at - step <= BELIEVED_SECONDS for step, _ in trace.steps)
         for execution in executions
     )
 
