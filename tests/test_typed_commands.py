@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -17,7 +18,8 @@ from connector.resources.parameters import parse
 from connector.simulator import Simulator
 from connector.simulator.done import Post, Verification
 from tests.executing import Executing, executing
-from tests.running import until
+from tests.producing import Message, produce
+from tests.running import configuration, running, until, values, wait_for_records
 from tests.twilio_servers import connected
 
 NUMBER = "+15550100002"
@@ -82,14 +84,14 @@ def started(simulator: Simulator) -> str:
     return sid
 
 
-async def sent(running: Executing, every: list[Case]) -> None:
+async def sent(executor: Executing, every: list[Case]) -> None:
     """Send them all."""
     for case in every:
-        await running.send(case.value, command=case.command, key=case.command, id=case.command)
+        await executor.send(case.value, command=case.command, key=case.command, id=case.command)
 
 
-async def results_of(running: Executing, every: list[Case]) -> dict[str, dict[str, Any]]:
-    return {case.command: (await running.results(1, command=case.command, within=60))[0] for case in every}
+async def results_of(executor: Executing, every: list[Case]) -> dict[str, dict[str, Any]]:
+    return {case.command: (await executor.results(1, command=case.command, within=60))[0] for case in every}
 
 
 def executed(simulator: Simulator, case: Case) -> int:
@@ -99,12 +101,12 @@ def executed(simulator: Simulator, case: Case) -> int:
 
 
 async def test_each_of_them_does_what_its_name_says(kafka: str, prefix: str) -> None:
-    async with executing(kafka, prefix) as running:
-        every = cases(running.simulator)
-        await sent(running, every)
-        found = await results_of(running, every)
-        assert running.simulator.journal.unknown_parameters() == set()
-        assert {case.command: executed(running.simulator, case) for case in every} == dict.fromkeys(found, 1)
+    async with executing(kafka, prefix) as executor:
+        every = cases(executor.simulator)
+        await sent(executor, every)
+        found = await results_of(executor, every)
+        assert executor.simulator.journal.unknown_parameters() == set()
+        assert {case.command: executed(executor.simulator, case) for case in every} == dict.fromkeys(found, 1)
     assert {name: one["outcome"] for name, one in found.items()} == dict.fromkeys(found, "succeeded"), found
     for case in every:
         (bundle,) = found[case.command]["bundles"]
@@ -112,15 +114,15 @@ async def test_each_of_them_does_what_its_name_says(kafka: str, prefix: str) -> 
 
 
 async def test_a_lost_answer_comes_to_what_the_row_promises(kafka: str, prefix: str) -> None:
-    async with executing(kafka, prefix) as running:
-        every = cases(running.simulator)
+    async with executing(kafka, prefix) as executor:
+        every = cases(executor.simulator)
         for case in every:
             match = {"Twiml": "<Response/>"} if case.command == "redirect-call" else {}
             match |= {"Status": "completed"} if case.command == "end-call" else {}
-            running.simulator.fault("lose-answer", case.operation, times=1, match=match)
-        await sent(running, every)
-        found = await results_of(running, every)
-        done = {case.command: executed(running.simulator, case) for case in every}
+            executor.simulator.fault("lose-answer", case.operation, times=1, match=match)
+        await sent(executor, every)
+        found = await results_of(executor, every)
+        done = {case.command: executed(executor.simulator, case) for case in every}
     assert {name: one["outcome"] for name, one in found.items()} == {case.command: case.outcome for case in every}
     assert {name: one["reconciled"] for name, one in found.items()} == {case.command: case.reconciled for case in every}
     # Ending a call that has ended is refused, which says that it was so.
@@ -129,18 +131,29 @@ async def test_a_lost_answer_comes_to_what_the_row_promises(kafka: str, prefix: 
     assert bundle["body"] == "hi"
 
 
-async def test_a_process_that_dies_before_the_answer_comes_to_the_same(kafka: str, prefix: str) -> None:
-    async with executing(kafka, prefix) as running:
-        every = cases(running.simulator)
+async def test_a_process_that_is_killed_before_the_answer_comes_to_the_same(
+    kafka: str, prefix: str, tmp_path: Path
+) -> None:
+    async with Simulator(seed=1) as simulator:
+        every = cases(simulator)
         for case in every:
-            running.simulator.fault("slow-answer", case.operation, seconds=30)
-        await sent(running, every)
-        await until(lambda: all(executed(running.simulator, case) for case in every))
-        await running.break_off()
-        running.simulator.faults.rows.clear()
-        await running.start()
-        found = await results_of(running, every)
-        done = {case.command: executed(running.simulator, case) for case in every}
+            simulator.fault("slow-answer", case.operation, seconds=600)
+        document = configuration(simulator, kafka=kafka, prefix=prefix, roles=["commands"])
+        async with running(document, tmp_path) as (process,):
+            asked = [
+                Message(f"{prefix}.commands.{case.command}", case.value, case.command, {"id": case.command})
+                for case in every
+            ]
+            produce(kafka, asked)
+            await until(lambda: all(executed(simulator, case) for case in every))
+            await process.kill()
+            simulator.faults.rows.clear()
+            await process.start()
+            found = {
+                case.command: values(await wait_for_records(kafka, f"{prefix}.results.{case.command}", 1))[0]
+                for case in every
+            }
+        done = {case.command: executed(simulator, case) for case in every}
     assert {name: one["outcome"] for name, one in found.items()} == {case.command: case.outcome for case in every}
     assert found["send-to-conversation"]["reconciled"]
     once = {case.command for case in every if case.times == 1}
