@@ -17,6 +17,7 @@ from connector.simulator import ACCOUNT_SID
 from connector.simulator import events as event_streams
 from connector.simulator.callbacks import Delivery
 from connector.simulator.journal import Entry
+from connector.watcher.records import identity
 from tests.contract.coverage import modules
 from tests.running import headers_of, read_all, values, wait_for_records
 from tests.specification.callbacks import FORMS, Called, streamed
@@ -83,13 +84,14 @@ async def published(walk: World, item: Watched) -> list[Any]:
 
 def check_watch(walk: World, item: Watched, mine: Sequence[Any]) -> None:
     counted = Counter(record.key.decode() for record in mine)
-    furnished = getattr(walk.rows, item.resource)
-    assert {sid: count for sid, count in counted.items() if sid in furnished} == dict.fromkeys(item.sids, 1), item
+    row = WATCHES[item.resource]
+    assert {key: count for key, count in counted.items() if key in item.among} == dict.fromkeys(item.sids, 1), item
     for record in mine:
         headers = headers_of(record)
-        assert headers["ce_type"] == f"twilio.{item.resource.removesuffix('s')}.created.v1"
+        assert headers["ce_type"] == f"twilio.{row.noun}.created.v1"
         assert headers["ce_source"] == f"/twilio/{ACCOUNT_SID}/{item.resource}"
-        assert headers["ce_id"] == headers["ce_subject"] == record.key.decode() == orjson.loads(record.value)["sid"]
+        key = identity(orjson.loads(record.value), row.key)
+        assert headers["ce_id"] == headers["ce_subject"] == record.key.decode() == key
     for partition in {record.partition for record in mine}:
         times = [headers_of(record)["ce_time"] for record in mine if record.partition == partition]
         assert times == sorted(times), item

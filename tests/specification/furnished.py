@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from connector.simulator import Simulator
+from tests.specification.lists import Listed, furnish_lists
 
 OURS, THEIRS = "+15550100001", "+15550100002"
 OTHER = "+15550107001"
@@ -37,6 +38,7 @@ class Furnished:
     notifications: list[str]
     numbers: list[str]
     application: str
+    lists: Mapping[str, Listed]
 
 
 # Attributes of the rows of each list, oldest first; the numbers of this file say which filter finds which.
@@ -68,6 +70,7 @@ def furnish(simulator: Simulator, *, hooks: str, now: datetime) -> Furnished:
     soon = int((now + timedelta(hours=6)).timestamp())
     messages = simulator.fill("messages", rows=MESSAGES, first=(now - timedelta(seconds=60)).timestamp())
     recordings = simulator.fill("recordings", rows=RECORDINGS, first=(now - timedelta(seconds=60)).timestamp())
+    media = simulator.fill("media", count=3, parent_sid=messages[1])
     calls = simulator.fill("calls", rows=CALLS, first=(now - timedelta(seconds=60)).timestamp())
     return Furnished(
         hooks=hooks,
@@ -76,7 +79,7 @@ def furnish(simulator: Simulator, *, hooks: str, now: datetime) -> Furnished:
         to_delete=simulator.fill("messages", count=3, step=1, first=(now - DAY).timestamp()),
         scheduled=simulator.fill("messages", rows=[{"status": "scheduled", "send_at": soon}])[0],
         unscheduled=simulator.fill("messages", count=1, first=(now - DAY).timestamp())[0],
-        media=simulator.fill("media", count=3, parent_sid=messages[1]),
+        media=media,
         calls=calls,
         running=simulator.fill("calls", rows=RUNNING),
         recordings=recordings,
@@ -85,6 +88,7 @@ def furnish(simulator: Simulator, *, hooks: str, now: datetime) -> Furnished:
         notifications=simulator.fill("notifications", count=4, call_sid=[calls[0], None], log=["0", "1"]),
         numbers=simulator.fill("phone_numbers", count=4, number="+1555990000{n}"),
         application=simulator.fill("applications", count=1)[0],
+        lists=furnish_lists(simulator, message=messages[1], media=media, now=now),
     )
 
 

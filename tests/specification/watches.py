@@ -1,16 +1,20 @@
 """One watch for each filter of each list, with what Twilio must be asked and what must be published."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
+from connector.resources import WATCHES
 from tests.specification.furnished import OTHER, Furnished, new
+
+Lists = dict[str, tuple[str, Sequence[str], list[tuple[dict[str, Any], dict[str, str], Sequence[str]]]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """A watch of `resource` with one filter or the limit, and the SIDs that it publishes, oldest first.
+    """A watch of `resource` with one filter or the limit, and the keys `among` others that it publishes, oldest first.
 
     `sends` are the parameters by which it narrows Twilio's list. `limit` bounds what a poll publishes.
     """
@@ -20,7 +24,9 @@ class Watched:
     filters: Mapping[str, Any] = field(default_factory=dict)
     sends: Mapping[str, str] = field(default_factory=dict)
     sids: Sequence[str]
+    among: Sequence[str]
     limit: int = 1000
+    interval: str = "300ms"
 
     @property
     def name(self) -> str:
@@ -29,11 +35,12 @@ class Watched:
 
     def section(self, rows: Furnished) -> dict[str, Any]:
         """Its configuration."""
-        start = rows.now - (timedelta(days=10) if "start_date" in self.filters else timedelta(minutes=9))
+        is_by_day = "start_date" in self.filters or WATCHES[self.resource].created == "start_date"
+        start = rows.now - (timedelta(days=10) if is_by_day else timedelta(minutes=9))
         return {
             "name": self.name,
             "resource": self.resource,
-            "interval": "300ms",
+            "interval": self.interval,
             "start": start.isoformat(),
             "limit": self.limit,
             **self.filters,
@@ -50,7 +57,7 @@ def watches(rows: Furnished) -> list[Watched]:
     def wire(moment: Any) -> str:
         return str(moment.strftime("%Y-%m-%dT%H:%M:%SZ"))
 
-    lists: dict[str, tuple[str, Sequence[str], list[tuple[dict[str, Any], dict[str, str], Sequence[str]]]]] = {
+    lists: Lists = {
         "messages": (
             "ListMessage",
             messages,
@@ -92,15 +99,20 @@ def watches(rows: Furnished) -> list[Watched]:
             ],
         ),
     }
-    return [
-        item
-        for resource, (operation, everything, filtered) in lists.items()
-        for item in [
-            Watched(resource=resource, operation=operation, sids=everything),
-            Watched(resource=resource, operation=operation, sids=everything, limit=len(everything) // 2),
-            *(
-                Watched(resource=resource, operation=operation, filters=filters, sends=sends, sids=sids)
-                for filters, sends, sids in filtered
-            ),
-        ]
-    ]
+    return [*_standard(rows, lists), *_by_name(rows)]
+
+
+def _standard(rows: Furnished, lists: Lists) -> Iterator[Watched]:
+    for resource, (operation, everything, filtered) in lists.items():
+        watched = partial(Watched, resource=resource, operation=operation, among=getattr(rows, resource))
+        yield watched(sids=everything)
+        yield watched(sids=everything, limit=len(everything) // 2)
+        yield from (watched(filters=filters, sends=sends, sids=sids) for filters, sends, sids in filtered)
+
+
+def _by_name(rows: Furnished) -> Iterator[Watched]:
+    for resource, listed in rows.lists.items():
+        operation = WATCHES[resource].operation
+        watched = partial(Watched, resource=resource, operation=operation, among=listed.keys, interval="2s")
+        yield watched(sids=listed.keys)
+        yield from (watched(filters=filters, sends=sends, sids=sids) for filters, sends, sids in listed.filters)
