@@ -269,7 +269,7 @@ class History:
             return {"created": created}
         parent = self.random.choice([*self.parents])
         if self.resource == "media":
-            created = min(self.parents[parent] + self.random.randrange(300), max(created, self.parents[parent]))
+            created = min(self.parents[parent] + self.random.randrange(60), max(created, self.parents[parent]))
         return {"created": created, UNDER[self.resource][1]: parent}
 
     def _fill(self, rows: Sequence[dict[str, Any]]) -> None:

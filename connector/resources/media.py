@@ -63,7 +63,7 @@ WATCHES = (
         items="media_list",
         bundle=Media,
         operation="ListMedia",
-        under=Under(messages.WATCH, count="num_media", reach=timedelta(minutes=10)),
+        under=Under(messages.WATCH, count="num_media", reach=timedelta(minutes=1)),
         newest_first=False,
         is_standard=False,
     ),
