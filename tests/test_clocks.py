@@ -59,6 +59,15 @@ def test_a_predecessors_attempt_is_never_thought_over_too_early_whatever_the_clo
         assert left <= max(0.0, true + 2 * ERROR_SECONDS)
 
 
+@given(HOURS)
+def test_when_a_predecessor_did_not_know_twilios_time_its_successor_does(wrong: float) -> None:
+    """Both on machines whose clocks are wrong alike: it was killed in the first seconds of its life."""
+    found = doubt.of_predecessor(_attempt(age=20, wrong=wrong, is_known=False), fenced=boot_seconds(), whole=WHOLE)
+    made = TRUE - timedelta(seconds=20)
+    assert abs(found.moment(_clock(wrong=wrong, is_known=True)) - made) <= doubt.SKEW
+    assert found.moment(_clock(wrong=wrong, is_known=False)) == made + timedelta(seconds=wrong)
+
+
 # --- with Kafka and the simulator -------------------------------------------------------------------------------------
 async def test_without_twilios_clock_what_was_executed_is_not_found(kafka: str, prefix: str) -> None:
     """What the next test shows to be found."""

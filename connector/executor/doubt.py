@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -63,7 +63,9 @@ class Doubt:
     def moment(self, clock: TwilioClock) -> datetime:
         """When it was made, by Twilio's clock as far as that is known."""
         if self.entry is not None:
-            return self.entry.moment
+            # One that did not know Twilio's time had written its own, which was about ours.
+            entry = self.entry if self.entry.ahead is not None else replace(self.entry, ahead=clock.ahead)
+            return entry.moment
         return clock.now() - timedelta(seconds=boot_seconds() - self.attempted)
 
     def seconds_left(self, clock: TwilioClock) -> float:
