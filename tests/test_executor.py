@@ -230,6 +230,16 @@ async def test_a_reply_goes_to_an_allowed_topic_as_well(kafka: str, prefix: str)
     assert dict(replies["three"].headers)["kafka_replyPartition"] == b"\0\0\0\2"
 
 
+async def test_the_pages_of_a_reply_without_a_key_lie_in_one_partition(kafka: str, prefix: str) -> None:
+    async with executing(kafka, prefix, reply_topics=[f"{prefix}-*"]) as running:
+        topic = await running.create_topic("replies", partitions=8)
+        running.simulator.fill("messages", count=1_000, body="x" * 1500)
+        await running.send({"resource": "messages"}, command="list", key=None, reply_to=topic, id="listed")
+        replies = await wait_for_records(kafka, topic, 4)
+    assert len({reply.partition for reply in replies}) == 1
+    assert [orjson.loads(reply.value)["page"] for reply in replies] == list(range(len(replies)))
+
+
 async def test_a_reply_never_goes_to_a_topic_of_ours(kafka: str, prefix: str) -> None:
     ours = ["journal", "cursors", "control", "dead-letters", "commands.send-message", "results.send-message", "replies"]
     async with executing(kafka, prefix, reply_topics=["*"]) as running:
