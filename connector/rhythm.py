@@ -5,6 +5,14 @@ from contextlib import suppress
 
 # Afterwards there is nothing left to do that a change has caused.
 AWAKE_SECONDS = 3.0
+# Of a period: so soon after a turn the next one is not due yet, though a timer was early.
+EARLY_SHARE = 0.05
+
+
+def until_next(period: float) -> float:
+    """Seconds to the next multiple of this period: what is due at the same moments costs one wake-up together."""
+    left = period - asyncio.get_running_loop().time() % period
+    return left if left > EARLY_SHARE * period else left + period
 
 
 class Rhythm:
@@ -30,7 +38,7 @@ class Rhythm:
         if clock() >= self._awake_until:
             self._changed.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout_at((clock() // quiet + 1) * quiet):
+                async with asyncio.timeout(until_next(quiet)):
                     await self._changed.wait()
             if not self._changed.is_set():
                 return False

@@ -16,6 +16,7 @@ from structlog.typing import ExcInfo
 
 from connector import __version__, tracing
 from connector.exposition import TEXT, text
+from connector.rhythm import until_next
 from connector.terminal import visible, visible_lines
 
 # prometheus_client adds a `_created` series to each counter and histogram; no dashboard or alert reads them.
@@ -111,8 +112,9 @@ async def measure_loop() -> None:
     """Measure the delay of the event loop until cancelled."""
     loop = asyncio.get_running_loop()
     while True:
-        due = loop.time() + LOOK_SECONDS
-        await asyncio.sleep(LOOK_SECONDS)
+        seconds = until_next(LOOK_SECONDS)
+        due = loop.time() + seconds
+        await asyncio.sleep(seconds)
         LOOP_LAG.observe(max(0.0, loop.time() - due))
 
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from connector import rhythm
-from connector.rhythm import Rhythm
+from connector.rhythm import Rhythm, until_next
 
 NEVER = 3600.0
 AT_ONCE = 0.001
@@ -36,6 +36,16 @@ async def test_one_change_wakes_all_that_wait() -> None:
     beat.changed()
     async with asyncio.timeout(10):
         assert await asyncio.gather(*waiting) == [True, True, True]
+
+
+@pytest.mark.parametrize(("clock", "left"), [(7.5, 2.5), (9.99, 10.01), (10.0, 10.0), (10.01, 9.99)])
+async def test_what_is_due_together_is_done_together_and_not_twice(clock: float, left: float) -> None:
+    loop = asyncio.get_running_loop()
+    now, loop.time = loop.time, lambda: clock  # type: ignore[method-assign]  # a clock that stands still
+    try:
+        assert until_next(10.0) == pytest.approx(left)
+    finally:
+        loop.time = now  # type: ignore[method-assign]
 
 
 async def test_without_a_change_the_quiet_turns_are_what_remains(monkeypatch: pytest.MonkeyPatch) -> None:

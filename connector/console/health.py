@@ -16,6 +16,7 @@ from aiohttp import web
 from prometheus_client import Counter, Gauge, Histogram
 
 from connector import events, telemetry
+from connector.rhythm import until_next
 
 STEP_SECONDS = 10
 STEPS = 360
@@ -184,4 +185,4 @@ class Health:
             self.problem_since = (self.problem_since or events.now()) if self._problems() else None
             if time.time() // STEP_SECONDS > self.hour.end:
                 self.hour.add(read(), now=time.time())
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(until_next(LOOK_SECONDS))

@@ -33,7 +33,6 @@ SESSIONS_IN_A_REBALANCE = 3
 HEARTBEATS_IN_A_SESSION = 5
 # How often a consumer looks by itself whether there is something to fetch; each event that it knows of wakes it.
 LOOK_MS = 2_000
-GATHER_SECONDS = 0.02
 
 header_names.install()
 
@@ -256,7 +255,7 @@ async def commit(consumer: AIOKafkaConsumer, offsets: Mapping[int, Offsets]) -> 
 
 # --- whether a group knows us -----------------------------------------------------------------------------------------
 class Confirmations:
-    """Commits that tell the group nothing new, those of one moment in one request: whether it accepts them matters."""
+    """Commits that tell the group nothing new, in one request for all that ask in one turn of the loop."""
 
     def __init__(self, commit: Callable[[Mapping[int, Offsets]], Awaitable[bool]]) -> None:
         self._commit = commit
@@ -271,6 +270,6 @@ class Confirmations:
         return await asyncio.shield(self._answer)
 
     async def _ask(self) -> bool:
-        await asyncio.sleep(GATHER_SECONDS)
+        await asyncio.sleep(0)
         asked, self._asked, self._answer = self._asked, {}, None
         return await self._commit(asked)

@@ -23,6 +23,7 @@ from connector.errors import ConfigurationError, Unavailable
 from connector.kafka import aiokafka_internals, clients
 from connector.kafka.clients import administration
 from connector.kafka.credentials import TokenUnavailable
+from connector.rhythm import until_next
 from connector.settings import KafkaSettings
 
 log = telemetry.logger(__name__)
@@ -197,7 +198,7 @@ class Probe:
         try:
             while True:
                 await self._note(await self._ask())
-                await asyncio.sleep(INTERVAL_SECONDS)
+                await asyncio.sleep(until_next(INTERVAL_SECONDS))
         finally:
             await self._close()
 

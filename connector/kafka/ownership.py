@@ -21,7 +21,7 @@ from connector.kafka import clients, failures, reading, topics
 from connector.kafka.clients import Offsets
 from connector.kafka.transactions import Transactions
 from connector.kafka.watchdog import Watchdog
-from connector.rhythm import pause
+from connector.rhythm import pause, until_next
 from connector.settings import KafkaSettings
 
 log = telemetry.logger(__name__)
@@ -31,7 +31,7 @@ LONGEST_REOPEN_SECONDS = 5.0
 # An owner that has served this long has recovered.
 STEADY_SECONDS = 10.0
 COMMIT_SECONDS = 5.0
-POLL_MS = 1_000
+POLL_SECONDS = 1.0
 # Joining a group waits for the other members at the longest for a rebalance timeout.
 JOIN_MARGIN_SECONDS = 10.0
 # How often it is asked whether the topics have the partitions that the settings say.
@@ -246,7 +246,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
     async def _poll(self, consumer: AIOKafkaConsumer) -> None:
         patience = reading.Patience(consumer)
         while True:
-            batches = await reading.fetch(consumer, wait_ms=POLL_MS)
+            batches = await reading.fetch(consumer, wait_ms=int(until_next(POLL_SECONDS) * 1000))
             patience.adapt(came=bool(batches))
             self.watchdog.turns(time.monotonic())
             for (topic, partition), records in batches.items():

@@ -21,6 +21,7 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError, OffsetOutOfRangeError
 from connector.errors import Unavailable
 from connector.events import Position, now
 from connector.kafka import aiokafka_internals, clients, failures
+from connector.rhythm import until_next
 from connector.settings import KafkaSettings
 
 POLL_MS = 200
@@ -166,7 +167,7 @@ async def records(consumer: AIOKafkaConsumer) -> AsyncGenerator[ConsumerRecord, 
     """The records of what is assigned, in the order of time as far as they come together; for ever."""
     while True:
         with failures.reading("Topics cannot be read"):
-            fetched = await fetch(consumer, wait_ms=QUIET_MS)
+            fetched = await fetch(consumer, wait_ms=int(until_next(QUIET_MS / 1000) * 1000))
         for record in sorted(chain.from_iterable(fetched.values()), key=_timestamp):
             yield record
 

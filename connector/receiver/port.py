@@ -13,6 +13,7 @@ from email.utils import formatdate
 from connector.needs import cannot_listen
 from connector.receiver.connection import BUFFER_BYTES, LEAST_HEAD_BYTES, Connection, Request
 from connector.receiver.refusals import Refusal
+from connector.rhythm import until_next
 
 SWEEP_SECONDS = 1.0
 CLOSE_SECONDS = 6.0
@@ -78,7 +79,7 @@ class Port:
         """Each second: the date of all answers, and whose time is over."""
         self.date = formatdate(usegmt=True).encode()
         self.connections.expire()
-        self._sweeping = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep)
+        self._sweeping = asyncio.get_running_loop().call_later(until_next(SWEEP_SECONDS), self._sweep)
 
     async def close(self) -> None:
         """Stop listening, answer what has been asked, and end all connections."""
