@@ -1,6 +1,7 @@
 """When something is done that is to be done regularly: soon after a change, seldom while nothing happens."""
 
 import asyncio
+import math
 from contextlib import suppress
 
 # Afterwards there is nothing left to do that a change has caused.
@@ -28,17 +29,17 @@ class Rhythm:
         self._awake_until = asyncio.get_running_loop().time() + AWAKE_SECONDS
         self._changed.set()
 
-    async def turn(self, *, quiet: float) -> bool:
+    async def turn(self, *, quiet: float, within: float = math.inf) -> bool:
         """Return when it is time: `seconds` after the last turn or the first change, True; else False.
 
         While nothing happens that is at the multiples of `quiet` seconds, for all that wait at the same moment: one
-        wake-up, and one request, serves all of them.
+        wake-up, and one request, serves all of them. `within`: so many seconds from now at the latest.
         """
         clock = asyncio.get_running_loop().time
         if clock() >= self._awake_until:
             self._changed.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(until_next(quiet)):
+                async with asyncio.timeout(min(until_next(quiet), within)):
                     await self._changed.wait()
             if not self._changed.is_set():
                 return False

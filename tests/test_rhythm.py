@@ -54,3 +54,4 @@ async def test_without_a_change_the_quiet_turns_are_what_remains(monkeypatch: py
     beat.changed()
     async with asyncio.timeout(10):
         assert not await beat.turn(quiet=AT_ONCE)
+        assert not await beat.turn(quiet=NEVER, within=AT_ONCE)

@@ -368,7 +368,8 @@ class Owner:
     # --- committing -----------------------------------------------------------------------------------------------
     async def _commit_regularly(self) -> None:
         while True:
-            if await self._rhythm.turn(quiet=CONFIRM_SECONDS) or self._committed is None:
+            left = max(COMMIT_SECONDS, self._committed_at + CONFIRM_SECONDS - time.monotonic())
+            if await self._rhythm.turn(quiet=CONFIRM_SECONDS, within=left) or self._committed is None:
                 await self._commit()
             else:
                 self._note_answer(self._committed, accepted=await self.assignment.confirm())
