@@ -5,7 +5,8 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 from aiokafka import ConsumerRecord
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # not in its __all__
@@ -28,6 +29,8 @@ TROUBLE: Mapping[str, float] = {"kill": 4, "freeze": 3, "terminate": 1.5, "broke
 ADDED: Mapping[str, tuple[str, float]] = {"clocks": ("clock", 1), "rest": ("rest", 1), "journal": ("cut", 0.7)}
 CREATES = frozenset({"CreateMessage", "CreateCall"})
 
+Attempts: TypeAlias = Mapping[str | Position, Sequence[float]]
+
 
 def faults(stage: Stage) -> None:
     """Answers that get lost after the work was done, refusals, slowness, rows that show up late."""
@@ -48,11 +51,12 @@ class Trouble(Disturbances):
     """Trouble that takes Kafka's memory away, or the clock.
 
     `steps` are the moments at which Twilio's clock jumped, with how far it is ahead of ours from then on. A journal
-    that `is_short` does not know any more what was finished long ago.
+    that `is_short` does not know any more what was finished long ago; `attempts` are those that it knew.
     """
 
     traffic: Traffic | None = None
     steps: list[tuple[float, float]] = field(default_factory=list)
+    attempts: Attempts = field(default_factory=dict)
     is_short: bool = False
 
     async def _clock(self, _process: Connector) -> None:
@@ -64,8 +68,7 @@ class Trouble(Disturbances):
     async def _cut(self, _process: Connector) -> None:
         """The journal is as short as the commits allow. It does not know the ids any more that it held."""
         if await self._without_repeats():
-            self.is_short = True
-            await rest.cut_journal(self.stage, await rest.low_marks(self.stage))
+            await self._cut_journal(await rest.low_marks(self.stage))
         self._traffic.forget()
 
     async def _rest(self, _process: Connector) -> None:
@@ -76,14 +79,18 @@ class Trouble(Disturbances):
         await stage.stop()
         await rest.forget_offsets(stage)
         if cut and await rest.has_ended_in_order(stage):
-            self.is_short = True
-            await rest.cut_journal(stage, None)
+            await self._cut_journal(None)
         await asyncio.sleep(self.random.uniform(0.5, 2))
         stage.rests = False
         await asyncio.gather(*(stage.start(process, ready=True) for process in stage.processes))
         if self.is_short:
             self._traffic.pass_over(await answered(stage))
         self._traffic.forget()
+
+    async def _cut_journal(self, marks: Mapping[int, int] | None) -> None:
+        self.is_short = True
+        self.attempts = {**self.attempts, **await attempts(self.stage)}
+        await rest.cut_journal(self.stage, marks)
 
     @property
     def _traffic(self) -> Traffic:
@@ -131,7 +138,7 @@ def unsettled(stage: Stage, traffic: Traffic) -> set[str]:
     }
 
 
-async def attempts(stage: Stage) -> Mapping[str | Position, Sequence[float]]:
+async def attempts(stage: Stage) -> Attempts:
     """When the journal says that each record and each id was attempted."""
     found = defaultdict[str | Position, list[float]](list)
     for record in await read_all(stage.kafka, f"{stage.prefix}.{journal.TOPIC}"):
@@ -185,10 +192,12 @@ async def trace(
     traffic: Traffic,
     interruptions: Sequence[tuple[float, float]],
     *,
+    former: Attempts = MappingProxyType({}),
     steps: Sequence[tuple[float, float]] = (),
     ahead: float = 0.0,
 ) -> Trace:
-    """All that is known of a run."""
+    """All that is known of a run; `former` are attempts that the journal has told before it was cut."""
+    present = await attempts(stage)
     return Trace(
         sent=traffic.sent,
         executed=executed(stage, traffic),
@@ -196,7 +205,7 @@ async def trace(
         replies=await _answers(stage, f"{REPLIES}.{stage.prefix}"),
         letters=await letters(stage),
         unsettled=unsettled(stage, traffic),
-        attempts=await attempts(stage),
+        attempts={name: [*former.get(name, ()), *present.get(name, ())] for name in {*former, *present}},
         interruptions=interruptions,
         steps=steps,
         ahead=ahead,
@@ -236,7 +245,14 @@ async def run(
     settled = await has_settled(stage, traffic, within=120)
     codes = await stage.stop()
     account = of_commands(
-        await trace(stage, traffic, disturbances.interruptions, steps=disturbances.steps, ahead=ahead)
+        await trace(
+            stage,
+            traffic,
+            disturbances.interruptions,
+            former=disturbances.attempts,
+            steps=disturbances.steps,
+            ahead=ahead,
+        )
     )
     account.promise("not settled after two minutes", [] if settled else ["see the logs"])
     account.promise("not ended in order", [str(code) for code in codes if code])
