@@ -304,12 +304,16 @@ def _is_hidden(trace: Trace, executions: Sequence[Execution]) -> bool:
 
 
 def _may_be_lost(trace: Trace, one: Sent) -> bool:
-    """Whether its request may have been lost: the simulator says so, or somebody died between attempt and request."""
+    """Whether its request may have been lost: the simulator says so, or somebody died while the attempt was open.
+
+    An attempt is open until its request has begun, and that until it is answered: what was refused is withdrawn then.
+    """
+    open_for = LEASE_SECONDS + trace.request_seconds
     attempts = trace.attempts.get(one.position, ()) or trace.attempts.get(one.id, ())
     return (
         one.may_be_passed_over
         or one.id in trace.unsettled
-        or any(begin - LEASE_SECONDS <= at <= end for at in attempts for begin, end in trace.interruptions)
+        or any(begin - open_for <= at <= end for at in attempts for begin, end in trace.interruptions)
     )
 
 
