@@ -50,13 +50,16 @@ class ChildSource(TwilioSource):
 
     async def _pages(self, request: Request) -> _Pages:
         begun: deque[tuple[asyncio.Task[Page | None], _Pages]] = deque()
+        # The first page tells when the walk began: no other list may have been read before it.
+        together = 1
         try:
             async with aclosing(self._parents()) as parents:
                 async for name in parents:
                     walk = self._below(name, request)
                     begun.append((asyncio.create_task(_next(walk), name="list-under-parent"), walk))
-                    if len(begun) == TOGETHER:
+                    if len(begun) >= together:
                         async for page in _all_of(*begun[0]):
+                            together = TOGETHER
                             yield page
                         begun.popleft()
             while begun:
