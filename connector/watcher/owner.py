@@ -48,10 +48,11 @@ class WatchOwners:
         begins = {name: await self._begin(name, *cursors_read[name], end) for name in mine}
         writing = asyncio.Lock()
         tasks: list[asyncio.Task[None]] = []
+        own: dict[str, Watcher] = {}
         try:
             for name, (cursor, unreadable) in cursors_read.items():
                 commit = cursors.commit_to(assignment.transactions, self._kafka, name, assignment.partition, writing)
-                watcher = self.running[name] = self._build(name, commit)
+                watcher = own[name] = self.running[name] = self._build(name, commit)
                 log.info("watch opened", watch=name, partition=assignment.partition, first_start=name not in held)
                 running = watcher.run(cursor, assignment.leaving, unreadable=unreadable)
                 tasks.append(asyncio.create_task(running, name=f"watch-{name}"))
@@ -61,9 +62,11 @@ class WatchOwners:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            for name in mine:
-                self.running.pop(name, None)
-            await self._listener.remove(mine)
+            # A successor in this process may have taken their places.
+            gone = [name for name, watcher in own.items() if self.running.get(name) is watcher]
+            for name in gone:
+                del self.running[name]
+            await self._listener.remove(gone)
 
     async def _begin(self, name: str, cursor: Cursor | None, unreadable: InvalidRecord | None, end: int) -> int:
         """The first request that the watch has not carried out; all of them when the topic was created anew since."""
