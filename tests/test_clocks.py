@@ -1,14 +1,17 @@
 """Clocks that are apart: ours and Twilio's, and those of two processes."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.dev.broker import Broker
-from connector.events import Record, boot_seconds, now
+from connector.events import Position, Record, boot_seconds, now
 from connector.executor import doubt
 from connector.executor.command import Command, command_of
 from connector.executor.doubt import ERROR_SECONDS
@@ -16,6 +19,7 @@ from connector.executor.outcome import Outcome, attempting, done
 from connector.kafka import reading
 from connector.kafka.transactions import Transactions
 from connector.state import journal
+from connector.state.claims import Seen, View
 from connector.state.journal import Entry
 from connector.twilio.clock import TwilioClock
 from tests.executing import SEND, Executing, executing, message
@@ -66,6 +70,50 @@ def test_when_a_predecessor_did_not_know_twilios_time_its_successor_does(wrong: 
     made = TRUE - timedelta(seconds=20)
     assert abs(found.moment(_clock(wrong=wrong, is_known=True)) - made) <= doubt.SKEW
     assert found.moment(_clock(wrong=wrong, is_known=False)) == made + timedelta(seconds=wrong)
+
+
+async def _at_once(view: View) -> View:
+    return view
+
+
+@pytest.mark.parametrize("they_knew", [True, False])
+async def test_two_alike_attempts_in_doubt_adopt_a_message_each_whatever_their_predecessor_knew(
+    monkeypatch: pytest.MonkeyPatch, *, they_knew: bool
+) -> None:
+    """On machines an hour ahead; each owner sees the other's attempt as a later one, or as alike."""
+    made = TRUE - timedelta(seconds=20)
+    rows = [
+        {"sid": f"SM{number}", "date_created": (made + timedelta(seconds=number)).strftime("%a, %d %b %Y %H:%M:%S %z")}
+        for number in range(2)
+    ]
+
+    async def candidates(*_args: object, since: datetime, until: datetime) -> list[dict[str, str]]:
+        return [row for row in rows if doubt.is_candidate(row, since=since.replace(microsecond=0), until=until)]
+
+    monkeypatch.setattr(doubt, "candidates", candidates)
+    places = [Position("t", 0, number) for number in range(2)]
+    entries = [_attempt(age=20 - number, wrong=3600.0, is_known=they_knew) for number in range(2)]
+    view = View(
+        attempts={
+            place: Seen(replace(entry, offset=place.offset, alike="alike"), boot_seconds() - 100)
+            for place, entry in zip(places, entries, strict=True)
+        }
+    )
+    claims = SimpleNamespace(view=lambda _since: _at_once(view))
+    context: Any = SimpleNamespace(request_timeout=WHOLE / 6, settle_time=WHOLE / 6, claims=claims)
+    clock, adopted = _clock(wrong=3600.0, is_known=True), []
+    for place, entry in zip(places, entries, strict=True):
+        job: Any = SimpleNamespace(
+            client=SimpleNamespace(clock=clock),
+            operation=None,
+            parameters=None,
+            alike="alike",
+            command=SimpleNamespace(position=place),
+        )
+        found = doubt.of_predecessor(entry, fenced=boot_seconds() - 100, whole=WHOLE)
+        look = await doubt.look(context, job, found.moment(clock), final=True)
+        adopted.append(look.row and look.row["sid"])
+    assert adopted == ["SM0", "SM1"]
 
 
 # --- with Kafka and the simulator -------------------------------------------------------------------------------------

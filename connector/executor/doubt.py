@@ -63,9 +63,7 @@ class Doubt:
     def moment(self, clock: TwilioClock) -> datetime:
         """When it was made, by Twilio's clock as far as that is known."""
         if self.entry is not None:
-            # One that did not know Twilio's time had written its own, which was about ours.
-            entry = self.entry if self.entry.ahead is not None else replace(self.entry, ahead=clock.ahead)
-            return entry.moment
+            return moment_of(self.entry, clock)
         return clock.now() - timedelta(seconds=boot_seconds() - self.attempted)
 
     def seconds_left(self, clock: TwilioClock) -> float:
@@ -79,6 +77,14 @@ class Doubt:
             age = elapsed(self.entry.moment, clock.now(), error_seconds=ERROR_SECONDS).total_seconds()
             left = min(left, self.whole - age)
         return max(0.0, left)
+
+
+def moment_of(entry: journal.Entry, clock: TwilioClock) -> datetime:
+    """When an attempt was made, by Twilio's clock.
+
+    One that did not know Twilio's time has written down its own, which was about ours.
+    """
+    return (entry if entry.ahead is not None else replace(entry, ahead=clock.ahead)).moment
 
 
 def own(attempted: float, *, settle: timedelta) -> Doubt:
@@ -114,8 +120,9 @@ async def look(context: "ExecutorContext", job: "Job", attempted_at: datetime, *
     me = job.command.position
     # After the list: the command that made what it shows has written its attempt down before.
     view = await context.claims.view(attempted_at)
-    others = {place: one for place, one in view.others(me, job.alike).items() if one.entry.moment <= latest}
-    if any(_may_be_under_way(context, one, job.client.clock) for one in others.values()) or (others and not final):
+    clock = job.client.clock
+    others = {place: one for place, one in view.others(me, job.alike).items() if moment_of(one.entry, clock) <= latest}
+    if any(_may_be_under_way(context, one, clock) for one in others.values()) or (others and not final):
         return Look(None, decided=False)
     # By what the journals say of both, so that the others' owners count alike.
     mine = view.attempts[me].entry.moment if me in view.attempts else attempted_at
