@@ -17,8 +17,10 @@ from aiokafka.producer.sender import AddPartitionsToTxnHandler
 from aiokafka.protocol.metadata import MetadataRequest
 
 import connector
+from connector.events import Record
 from connector.kafka import aiokafka_internals as internals
 from connector.kafka import clients, header_names, topics
+from connector.kafka.produce import send
 from connector.kafka.topics import Topic
 from tests.executing import kafka_settings
 
@@ -178,3 +180,16 @@ def test_consumers_read_with_our_classes() -> None:
     # Both are looked up when a fetch has brought something.
     names = fetcher.Fetcher._proc_fetch_request.__code__.co_names
     assert {"MemoryRecords", "PartitionRecords"} <= {*names}
+
+
+async def test_where_a_consumer_reads_on_is_told_without_waiting(kafka: str, prefix: str) -> None:
+    settings = kafka_settings(kafka, prefix)
+    await topics.apply(settings, [Topic(f"{prefix}.read", 1, 1, {})])
+    where = TopicPartition(f"{prefix}.read", 0)
+    await send(settings, *(Record(where.topic, None, b"x", [], partition=0) for _ in range(3)))
+    async with clients.reading(settings) as consumer:
+        consumer.assign([where])
+        assert internals.position(consumer, where) is None
+        while not await consumer.getmany(timeout_ms=1_000):
+            pass
+        assert internals.position(consumer, where) == 3

@@ -9,12 +9,13 @@ from urllib.parse import urlencode
 
 import orjson
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 
+from connector import telemetry
 from connector.kafka import clients
 from connector.receiver.form import names_cause
 from connector.simulator import OTHER_PHONE_NUMBER, PHONE_NUMBER
-from tests.executing import Executing, executing, message
+from tests.executing import SEND, Executing, executing, message
 from tests.running import headers_of, until, wait_for_records
 
 
@@ -493,3 +494,27 @@ async def test_what_the_journal_shows_as_finished_is_skipped_after_a_crash_and_a
         await running.send(message("last"))
         await running.results(21)
     assert sorted(running.created()) == sorted([*map(str, range(20)), "last"])
+
+
+async def test_what_no_command_stands_for_is_not_behind_and_what_hangs_in_a_transaction_is(
+    kafka: str, prefix: str
+) -> None:
+    """Markers of transactions, ours among what is sent on, and a caller's transaction that does not end."""
+
+    def behind() -> float:
+        return float(telemetry.COMMAND_LAG.labels(SEND)._value.get())
+
+    async with executing(kafka, prefix) as running:
+        producer = AIOKafkaProducer(bootstrap_servers=kafka, transactional_id=f"{prefix}-caller")
+        async with producer:
+            topic, value = running.topic(f"commands.{SEND}"), orjson.dumps(message())
+            async with producer.transaction():
+                await producer.send_and_wait(topic, value, partition=0)
+            await running.results(1)
+            await until(lambda: behind() == 0)
+            await producer.begin_transaction()
+            for _ in range(3):
+                await producer.send_and_wait(topic, value, partition=0)
+            await until(lambda: behind() == 3)
+            await producer.abort_transaction()
+            await until(lambda: behind() == 0)

@@ -1,10 +1,14 @@
 """What is done regularly is done soon after a change, and seldom without one."""
 
 import asyncio
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from connector import rhythm
+from connector.executor import offsets
+from connector.executor.offsets import Committer
 from connector.rhythm import Rhythm, until_next
 
 NEVER = 3600.0
@@ -55,3 +59,32 @@ async def test_without_a_change_the_quiet_turns_are_what_remains(monkeypatch: py
     async with asyncio.timeout(10):
         assert not await beat.turn(quiet=AT_ONCE)
         assert not await beat.turn(quiet=NEVER, within=AT_ONCE)
+
+
+async def test_what_has_changed_during_a_slow_commit_is_committed_though_nothing_follows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The commit takes longer than a change keeps its owner awake."""
+    monkeypatch.setattr(rhythm, "AWAKE_SECONDS", 0.0)
+    monkeypatch.setattr(offsets, "CONFIRM_SECONDS", 0.05)
+    beat, finished, accepted = Rhythm(AT_ONCE), {"topic": (1, "")}, list[Any]()
+
+    async def commit(values: Any) -> bool:
+        accepted.append(values["topic"][0])
+        if finished["topic"] == (1, ""):
+            finished["topic"] = 2, ""
+            beat.changed()
+            await asyncio.sleep(0.1)
+        return True
+
+    async def confirm() -> bool:
+        accepted.append("confirmed")
+        return True
+
+    assignment: Any = SimpleNamespace(commit=commit, confirm=confirm)
+    committing = asyncio.create_task(Committer(assignment, beat, lambda: {**finished}).run())
+    async with asyncio.timeout(30):
+        while "confirmed" not in accepted:  # noqa: ASYNC110 - another task's doing
+            await asyncio.sleep(0.01)
+    committing.cancel()
+    assert accepted[:3] == [1, 2, "confirmed"]

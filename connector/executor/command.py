@@ -13,17 +13,21 @@ import re
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from connector.dead_letters.record import REPLAY_COUNT
 from connector.errors import Rejected
 from connector.events import Headers, Position, Record, moment_of
 from connector.identity import by_name, identity, shown, text_of
+from connector.kafka.ownership import RawRecord
 from connector.kafka.produce import partition_of
 from connector.kafka.topics import FORWARDED_COMMANDS
 from connector.state.journal import Entry, TopicOffset
 
 RawHeaders = Sequence[tuple[str, bytes | None]]
+
+# What a held command takes beside its bytes.
+HELD_OVERHEAD = 1_000
 
 # Spring's names for a reply; they are echoed as they came.
 SPRING_CORRELATION = "kafka_correlationId"
@@ -295,3 +299,18 @@ def lost_record(entry: Entry, partition: int) -> LostRecord:
         headers.append((FORWARDED_FROM, entry.sent_to.encode()))
     key = entry.key_text.encode("latin-1", "replace") if entry.key_text is not None else None
     return LostRecord(entry, entry.topic, partition, entry.offset, int(entry.at.timestamp() * 1000), key, headers)
+
+
+class Waiting(NamedTuple):
+    """A command that was read from Kafka, at `clock` (monotonic seconds), and not yet looked at."""
+
+    name: str
+    record: RawRecord | LostRecord
+    weight: int
+    clock: float
+
+
+def weight_of(record: RawRecord | LostRecord) -> int:
+    """The bytes that a command takes while it waits."""
+    headers = sum(len(name) + len(raw or b"") for name, raw in record.headers)
+    return HELD_OVERHEAD + len(record.key or b"") + len(record.value or b"") + headers

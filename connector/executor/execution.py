@@ -22,6 +22,7 @@ from connector.executor.attempts import Attempts, Job, unknown
 from connector.executor.command import (
     FORWARDED,
     Command,
+    Waiting,
     forwarded_record,
     partition_of_command,
     partition_of_id,
@@ -29,7 +30,7 @@ from connector.executor.command import (
 from connector.executor.context import ExecutorContext
 from connector.executor.lanes import Leaving
 from connector.executor.outcome import Outcome, withheld
-from connector.executor.owner import Owner, Waiting
+from connector.executor.owner import Owner
 from connector.kafka.ownership import Assignment
 from connector.state import journal
 

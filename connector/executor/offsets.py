@@ -1,16 +1,26 @@
-"""Which commands of a partition are finished: the contiguous prefix, and what lies finished above it. Pure."""
+"""Which commands of a partition are finished: the contiguous prefix, and what lies finished above it.
+
+Pure, but for the `Committer`, which tells it to the group.
+"""
 
 import base64
+import time
 import zlib
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from connector.errors import Unavailable
+from connector.kafka.ownership import Assignment
+from connector.rhythm import Rhythm
+from connector.state.checkpoints import Commits
 from connector.state.journal import OffsetSet
 
 # Kafka's default offset.metadata.max.bytes, counted in characters.
 METADATA_LIMIT = 4096
+COMMIT_SECONDS = 0.2
+CONFIRM_SECONDS = 2.0
 VERSION = "1"
 # Of what a commit tells. There are more only where commands had a transaction each, until they are passed over.
 MOST_HOLES = 20_000
@@ -191,3 +201,58 @@ def _varints(data: bytes) -> list[int]:
             found.append(number)
             number = shift = 0
     return found
+
+
+def known(
+    progress: Mapping[str, Progress], former: Commits, *, low: int, digest: int | None, limit: int
+) -> dict[str, tuple[int, str]]:
+    """For each topic what is finished: its base, and the text that says the rest.
+
+    Of a topic with more holes than the text may tell, the former one stays: it is as true as it was, with the
+    journal's low-water mark of that time.
+    """
+    found = dict(former)
+    for topic, one in progress.items():
+        text = one.metadata(low=low, digest=digest, limit=limit)
+        if text is not None:
+            found[topic] = one.base, text
+    return found
+
+
+class Committer:
+    """Commits what is finished a few times a second while something happens, else proves the membership.
+
+    `finished` tells it, as offset and text of each topic; nothing while no commit may be made.
+    """
+
+    def __init__(self, assignment: Assignment, rhythm: Rhythm, finished: Callable[[], Commits]) -> None:
+        self._assignment = assignment
+        self._rhythm = rhythm
+        self._finished = finished
+        self._committed: Commits | None = None
+        self._committed_at = 0.0
+
+    async def run(self) -> None:
+        """Commit until cancelled. Raises Unavailable when the group does not accept it any more."""
+        while True:
+            left = max(COMMIT_SECONDS, self._committed_at + CONFIRM_SECONDS - time.monotonic())
+            await self._rhythm.turn(quiet=CONFIRM_SECONDS, within=left)
+            await self.commit()
+
+    async def commit(self) -> None:
+        """Commit what is finished now; where the group knows it, confirm that in time. Raises Unavailable."""
+        values = self._finished()
+        if values and values != self._committed:
+            self._note_answer(values, accepted=await self._assignment.commit(values))
+        elif values and time.monotonic() - self._committed_at >= CONFIRM_SECONDS - COMMIT_SECONDS:
+            self._note_answer(values, accepted=await self._assignment.confirm())
+
+    def _note_answer(self, values: Commits, *, accepted: bool) -> None:
+        self._committed = values if accepted else None
+        if accepted:
+            self._committed_at = time.monotonic()
+            return
+        # Soon again, also while nothing happens.
+        self._rhythm.changed()
+        if not self._assignment.held and not self._assignment.leaving.is_set():
+            raise Unavailable("The group does not accept this owner's commits.")

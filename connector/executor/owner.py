@@ -12,17 +12,17 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from connector import telemetry
 from connector.errors import Unacknowledged, Unavailable, Unwritable
 from connector.events import Record, boot_seconds, now
 from connector.executor import offsets, restoring
-from connector.executor.command import Command, LostRecord, lost_record
+from connector.executor.command import Command, LostRecord, Waiting, lost_record, weight_of
 from connector.executor.dedupe import Dedupe
 from connector.executor.lanes import Lanes, Leaving
 from connector.executor.media import MediaWriter
-from connector.executor.offsets import Progress
+from connector.executor.offsets import Committer, Progress
 from connector.executor.restoring import Restored
 from connector.executor.writer import Writer
 from connector.kafka import reading
@@ -35,8 +35,6 @@ from connector.state.journal import TopicOffset
 
 log = telemetry.logger(__name__)
 
-COMMIT_SECONDS = 0.2
-CONFIRM_SECONDS = 2.0
 CHECKPOINT_SECONDS = 1.0
 REFUSED_CHECKPOINT_SECONDS = 60.0
 LAST_CHECKPOINT_SECONDS = 2.0
@@ -48,17 +46,6 @@ LOST_SECONDS = 10.0
 QUIET_KEEP_SECONDS = 5.0
 # An attempt that stays open for long is written again when it lies so far back: a successor reads no more than that.
 FAR_BACK = 100_000
-# What a held command takes beside its bytes.
-HELD_OVERHEAD = 1_000
-
-
-class Waiting(NamedTuple):
-    """A command that was read from Kafka, at `clock` (monotonic seconds), and not yet looked at."""
-
-    name: str
-    record: RawRecord | LostRecord
-    weight: int
-    clock: float
 
 
 class Work(Protocol):
@@ -119,9 +106,9 @@ class Owner:
         self._full: set[str] = set()
         self._awaited: dict[str, deque[int]] = {topic: deque() for topic in topics}
         # Wakes those who commit and keep: something was delivered or written.
-        self._rhythm = Rhythm(COMMIT_SECONDS)
-        self._committed: Commits | None = None
-        self._committed_at = self._kept_at = self._looked_at = 0.0
+        self._rhythm = Rhythm(offsets.COMMIT_SECONDS)
+        self._committer = Committer(assignment, self._rhythm, self._finished)
+        self._kept_at = self._looked_at = 0.0
 
     # --- life -----------------------------------------------------------------------------------------------------
     async def serve(self) -> None:
@@ -136,7 +123,10 @@ class Owner:
                 await self._until_ended({leaving, *tasks})
                 self.assignment.pause(self._topics)
                 await self._until_drained(tasks)
-                await self._commit()
+                # Nothing that is kept regularly may come after the last checkpoint.
+                tasks[0].cancel()
+                await asyncio.wait(tasks[:1])
+                await self._committer.commit()
                 await self._keep_last_checkpoint()
         finally:
             await self._lanes.cancel()
@@ -157,8 +147,8 @@ class Owner:
             written=self._rhythm.changed,
         )
         return [
-            asyncio.create_task(self._writer.run(), name=f"writer-{partition}"),
             asyncio.create_task(self._serve(restored), name=f"committer-{partition}"),
+            asyncio.create_task(self._writer.run(), name=f"writer-{partition}"),
             asyncio.create_task(self._know_ids(restored.end), name=f"dedupe-{partition}"),
             asyncio.create_task(self.media.end_predecessor(), name=f"media-{partition}"),
         ]
@@ -177,7 +167,7 @@ class Owner:
             {topic: progress.base for topic, progress in self._progress.items()}, self._deliver
         )
         tasks = [
-            asyncio.create_task(self._commit_regularly(), name=f"commits-{self.assignment.partition}"),
+            asyncio.create_task(self._committer.run(), name=f"commits-{self.assignment.partition}"),
             asyncio.create_task(self._keep_regularly(), name=f"keeper-{self.assignment.partition}"),
         ]
         try:
@@ -261,7 +251,7 @@ class Owner:
             self.assignment.pause([topic])
 
     def _put(self, topic: str, record: RawRecord | LostRecord) -> None:
-        command = Waiting(self._topics[topic], record, _weight(record), time.monotonic())
+        command = Waiting(self._topics[topic], record, weight_of(record), time.monotonic())
         self._held[topic] += command.weight
         self._lanes.put(record.key, command)
 
@@ -365,15 +355,7 @@ class Owner:
         last = journal.encode(self._kafka.topic_prefix, entry, partition=self.assignment.partition)
         await self._writer.write([*records, last], applied)
 
-    # --- committing -----------------------------------------------------------------------------------------------
-    async def _commit_regularly(self) -> None:
-        while True:
-            left = max(COMMIT_SECONDS, self._committed_at + CONFIRM_SECONDS - time.monotonic())
-            if await self._rhythm.turn(quiet=CONFIRM_SECONDS, within=left) or self._committed is None:
-                await self._commit()
-            else:
-                self._note_answer(self._committed, accepted=await self.assignment.confirm())
-
+    # --- keeping --------------------------------------------------------------------------------------------------
     async def _keep_regularly(self) -> None:
         """Write what a successor begins with, and look for what is lost.
 
@@ -399,27 +381,17 @@ class Owner:
         old = [attempt.entry for attempt in self._attempts.values() if attempt.offset < far and not attempt.finishing]
         await asyncio.gather(*(self._write_attempt(entry) for entry in old))
 
-    async def _commit(self) -> None:
-        # What was found to be in doubt is told by a checkpoint alone: no commit may seem to know better.
-        if not self._kept_at:
-            return
-        for topic, progress in self._progress.items():
-            unread = max(0, (self.assignment.highwater(topic) or 0) - progress.end)
-            self._behind(self._topics[topic], unread + progress.pending)
-        values = self._known({**self.assignment.offsets}, limit=offsets.METADATA_LIMIT)
-        is_told = values == self._committed and time.monotonic() - self._committed_at < CONFIRM_SECONDS
-        if values and not is_told:
-            self._note_answer(values, accepted=await self.assignment.commit(values))
+    def _finished(self) -> Commits:
+        """What is to be committed; nothing before a checkpoint has told what was found to be in doubt.
 
-    def _note_answer(self, values: Commits, *, accepted: bool) -> None:
-        self._committed = values if accepted else None
-        if accepted:
-            self._committed_at = time.monotonic()
-            return
-        # Soon again, also while nothing happens.
-        self._rhythm.changed()
-        if not self.assignment.held and not self.assignment.leaving.is_set():
-            raise Unavailable("The group does not accept this owner's commits.")
+        No commit may seem to know better than that.
+        """
+        if not self._kept_at:
+            return {}
+        for topic, progress in self._progress.items():
+            unread = self.assignment.unread(topic, progress.end)
+            self._behind(self._topics[topic], unread + progress.pending)
+        return self._known({**self.assignment.offsets}, limit=offsets.METADATA_LIMIT)
 
     async def _keep_checkpoint(self, *, is_final: bool = False) -> None:
         """Write what outlives the group's offsets and the journal, if it has changed."""
@@ -437,25 +409,10 @@ class Owner:
     async def _keep_last_checkpoint(self) -> None:
         """After an orderly stop nothing is in doubt, however long the rest is. Kafka may be away by now."""
         if self._kept_at:
-            with suppress(TimeoutError, Unwritable):
+            with suppress(TimeoutError, Unwritable, Unacknowledged):
                 async with asyncio.timeout(LAST_CHECKPOINT_SECONDS):
                     await self._keep_checkpoint(is_final=not self._attempts)
 
-    def _known(self, former: Commits, *, limit: int) -> dict[str, tuple[int, str]]:
-        """For each topic what is finished: its base, and the text that says the rest.
-
-        Of a topic with more holes than the text may tell, the former one stays: it is as true as it was, with the
-        journal's low-water mark of that time.
-        """
+    def _known(self, former: Commits, *, limit: int) -> Commits:
         low = min((attempt.offset for attempt in self._attempts.values()), default=self._writer.end)
-        found = dict(former)
-        for topic, progress in self._progress.items():
-            text = progress.metadata(low=low, digest=self.dedupe.digest_at, limit=limit)
-            if text is not None:
-                found[topic] = progress.base, text
-        return found
-
-
-def _weight(record: RawRecord | LostRecord) -> int:
-    headers = sum(len(name) + len(raw or b"") for name, raw in record.headers)
-    return HELD_OVERHEAD + len(record.key or b"") + len(record.value or b"") + headers
+        return offsets.known(self._progress, former, low=low, digest=self.dedupe.digest_at, limit=limit)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import create_conn
@@ -112,6 +112,12 @@ def read_with(records: type, partition_records: type) -> None:
     """Let every consumer of this process use these classes for what a fetch brings."""
     fetcher.MemoryRecords = records
     fetcher.PartitionRecords = partition_records
+
+
+def position(consumer: AIOKafkaConsumer, where: TopicPartition) -> int | None:
+    """Where the consumer reads on; None while that is not known. The public way may wait for it."""
+    state = consumer._subscription.subscription.assignment.state_value(where)
+    return state.position if state is not None and state.has_valid_position else None
 
 
 def wait_for_records(consumer: AIOKafkaConsumer, milliseconds: int) -> None:
