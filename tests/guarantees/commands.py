@@ -195,6 +195,7 @@ async def trace(
     former: Attempts = MappingProxyType({}),
     steps: Sequence[tuple[float, float]] = (),
     ahead: float = 0.0,
+    is_odd: bool = False,
 ) -> Trace:
     """All that is known of a run; `former` are attempts that the journal has told before it was cut."""
     present = await attempts(stage)
@@ -209,6 +210,7 @@ async def trace(
         interruptions=interruptions,
         steps=steps,
         ahead=ahead,
+        is_odd=is_odd,
         settle_seconds=SETTLE_SECONDS,
         request_seconds=REQUEST_SECONDS,
     )

@@ -206,7 +206,7 @@ async def run(folder: Path, *, seed: int, seconds: float) -> tuple[Account, str]
         codes = await playing.stop()
         account = Account({"odd seconds of Twilio's": twilio.seconds})
         account.counts["odd commands"] = sum(not one.is_named for one in traffic.sent)
-        account.add("commands", of_commands(await commands.trace(playing, traffic, ())))
+        account.add("commands", of_commands(await commands.trace(playing, traffic, (), is_odd=True)))
         for name, resource in watches.NAMES.items():
             events = await watches.events(playing, name)
             account.add(name, of_events(made.made[resource], events, has_changes=name == watches.CHANGING))

@@ -366,6 +366,15 @@ def test_what_has_expired_by_a_clock_of_twilios_that_may_still_be_believed_has_e
     assert _broken(of_commands(long_ago(GOOD))) == {"expired without a reason": 1}
 
 
+def test_a_list_fails_where_all_its_answers_may_have_been_odd() -> None:
+    unsaid = {"code": None, "more_info": None, "retryable": True}
+    failed = {"message": "Twilio answered 200 with nothing.", "kind": "twilio", "http_status": 200, **unsaid}
+    others = [answer for answer in GOOD.results if answer.position != R["list"].position]
+    doctor = _with(results=[*others, _answer(R["list"], "failed", error=failed)])
+    assert _broken(of_commands(_then(doctor, _with(is_odd=True))(GOOD))) == {}
+    assert _broken(of_commands(doctor(GOOD))) == {"outcomes that nothing explains": 1}
+
+
 def test_what_the_simulator_refused_without_certainty_may_be_unknown() -> None:
     lost = _with(interruptions=(), unsettled={"died"})
     assert _broken(of_commands(lost(GOOD))) == {}

@@ -121,7 +121,7 @@ class Trace:
     closed, a 503), `attempts` the times at which the journal says that a record or an id was attempted.
     `interruptions` are the times, from and to, in which a process or the broker was not there; `steps` those at which
     the two clocks jumped against each other, each with how far Twilio's is ahead from then on, and at first by `ahead`.
-    `settle_seconds` is how late a list may show what was made.
+    `settle_seconds` is how late a list may show what was made; `is_odd`: half of Twilio's answers cannot be read.
     """
 
     sent: Sequence[Sent]
@@ -134,6 +134,7 @@ class Trace:
     interruptions: Sequence[tuple[float, float]] = ()
     steps: Sequence[tuple[float, float]] = ()
     ahead: float = 0.0
+    is_odd: bool = False
     settle_seconds: float = 2.0
     request_seconds: float = 3.0
 
@@ -253,6 +254,7 @@ def _outcomes(account: Account, story: _Story) -> None:
             f"{one}: {outcome}"
             for one in story.sent.values()
             if (outcome := story.outcome(one)) not in {*one.outcomes, "duplicate", "expired", ""}
+            and not _is_unreadable(story, one)
         ],
     )
     succeeded = [(one, story.final(one)) for one in story.having("succeeded") if one.rows is None]
@@ -280,6 +282,13 @@ def _outcomes(account: Account, story: _Story) -> None:
     )
     account.promise("expired without a reason", [one for one in story.having("expired") if _is_early(story, one)])
     account.promise("executed after it had expired", [one for one in story.sent.values() if _is_late(story, one)])
+
+
+def _is_unreadable(story: _Story, one: Sent) -> bool:
+    """Whether all tries of a list have met an odd answer of Twilio's."""
+    answer = story.final(one)
+    error = (answer.document["error"] if answer is not None else None) or {}
+    return story.trace.is_odd and not one.creates and 200 <= (error.get("http_status") or 0) < 300
 
 
 def _names_another(story: _Story, one: Sent, answer: Answer | None) -> bool:
