@@ -52,8 +52,7 @@ from connector.watcher.watcher import Watcher
 log = telemetry.logger(__name__)
 
 # Of the grace: after it nothing is in flight any more, or is left to the next owner; after it callbacks are refused.
-DRAINING_SHARE = 0.6
-ANSWERING_SHARE = 0.75
+DRAINING_SHARE, ANSWERING_SHARE = 0.6, 0.75
 # Without a callback for so long, the load balancer has stopped sending them here.
 QUIET_SECONDS = 1.0
 
