@@ -13,9 +13,10 @@ from connector.kafka.produce import partition_of
 from connector.kafka.reading import PROGRESS_SECONDS, Start, fetch, milliseconds, offsets_of, patiently
 from connector.settings import KafkaSettings
 
-# Of all partitions that are scanned, so much at a time and then a pause: callbacks and commands go first.
+# Of all partitions that are scanned, so much at a time, and then a pause as long as that took, within these bounds:
+# callbacks and commands go first.
 SCAN_BYTES = 1024 * 1024
-SCAN_PAUSE_SECONDS = 0.004
+SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.004, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ async def scan(
             consumer.seek(partition, ranges[partition][0])
         moved = clock()
         while left:
+            began = clock()
             with failures.reading("Topics cannot be read"):
                 fetched = await fetch(consumer, wait_ms=0)
             before = sum(left.values())
@@ -76,7 +78,7 @@ async def scan(
             if clock() - moved > PROGRESS_SECONDS:
                 raise Unavailable("Topics cannot be read: an open transaction holds readers back.")
             yield Portion(found, total - rest, total)
-            await asyncio.sleep(SCAN_PAUSE_SECONDS)
+            await asyncio.sleep(min(max(SHORTEST_PAUSE_SECONDS, clock() - began), LONGEST_PAUSE_SECONDS))
 
 
 async def _ranges(
