@@ -168,6 +168,26 @@ def _entry_of(running: Executing, entry: Entry, *, at: datetime, ahead: float | 
     return journal.encode(running.prefix, moved, partition=0)
 
 
+@pytest.mark.parametrize("is_learnt", [True, False])
+async def test_what_was_executed_before_anybody_knew_twilios_time_is_found(
+    kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch, *, is_learnt: bool
+) -> None:
+    """The owner died in the first second of its life; its successor learns that time while it looks."""
+    if not is_learnt:
+        monkeypatch.setattr(doubt, "LEARN_SECONDS", 0.0)
+    brief = timedelta(seconds=0.1)
+    async with executing(kafka, prefix, simulated={"clock_ahead": 90.0}, settle_time=brief) as running:
+        await running.stop()
+        await running.send(message("executed"), id="open")
+        running.simulator.fill("messages", count=1, **message("executed"))
+        attempt = attempting(_command(running, "open", offset=0), alike="")
+        await running.write(_entry_of(running, attempt, at=now(), ahead=None))
+        running.clients["default"].clock = TwilioClock("default")
+        await running.start()
+        (result,) = await running.results(1)
+    assert (result["outcome"], result["reconciled"]) == (("succeeded", True) if is_learnt else ("unknown", False))
+
+
 @pytest.mark.parametrize("hours", [-3, 3])
 async def test_a_predecessor_whose_clock_was_wrong_by_hours_is_waited_for_seconds(
     kafka: str, prefix: str, hours: int

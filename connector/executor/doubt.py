@@ -42,6 +42,9 @@ LONGEST_LOOK_SECONDS = 10.0
 UNREADABLE_LOOKS = 10
 # Of looking for it after it must have shown, while Twilio does not answer.
 SEARCH_SECONDS = 6 * 3600.0
+# So much longer it is looked for while Twilio's time is being learnt: by the wrong one nothing is found.
+LEARN_SECONDS = 10.0
+LEARN_LOOK_SECONDS = 1.0
 # Two clocks, each of them known to be about Twilio's.
 ERROR_SECONDS = 6.0
 
@@ -145,7 +148,9 @@ async def find(owner: "Owner", context: "ExecutorContext", job: "Job", doubt: Do
     clock, pause, unreadable = job.client.clock, FIRST_LOOK_SECONDS, 0
     gives_up = doubt.ends + SEARCH_SECONDS
     while True:
-        is_final = doubt.seconds_left(clock) <= 0
+        is_over = doubt.seconds_left(clock) <= 0
+        is_learning = is_over and clock.is_learning and boot_seconds() < doubt.ends + LEARN_SECONDS
+        is_final = is_over and not is_learning
         try:
             with owner.waiting():
                 row, decided = await look(context, job, doubt.moment(clock), final=is_final)
@@ -160,7 +165,7 @@ async def find(owner: "Owner", context: "ExecutorContext", job: "Job", doubt: Do
             if is_final and is_vain and not isinstance(error, Unavailable):
                 return None
         left = doubt.seconds_left(clock)
-        await owner.wait(pause if left <= 0 else min(pause, left))
+        await owner.wait(min(pause, LEARN_LOOK_SECONDS) if is_learning else pause if left <= 0 else min(pause, left))
         pause = min(pause * 2, LONGEST_LOOK_SECONDS)
 
 

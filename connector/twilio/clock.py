@@ -74,6 +74,11 @@ class TwilioClock:
         return self._learnt is not None
 
     @property
+    def is_learning(self) -> bool:
+        """Whether answers have named a time that is not believed yet."""
+        return self._learnt is None and bool(self._samples)
+
+    @property
     def ahead(self) -> float | None:
         """By how many seconds Twilio's clock is ahead of ours (negative: behind); None while it is not known.
 
