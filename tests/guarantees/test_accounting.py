@@ -355,7 +355,7 @@ def test_what_clocks_that_jumped_hide_may_be_unknown() -> None:
         _with(steps=[(EPOCH + 3, 90.0)]),
     )
     assert _broken(of_commands(step(GOOD))) == {}
-    long_before = _then(step, _with(steps=[(EPOCH - 60, 0.0)]))
+    long_before = _then(step, _with(steps=[(EPOCH - 80, 0.0)]))
     assert _broken(of_commands(long_before(GOOD))) == {"executed and shown, but said to be unknown": 1}
 
 

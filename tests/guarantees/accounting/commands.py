@@ -21,8 +21,9 @@ NOT_EXECUTED = frozenset({"failed", "rejected", "expired"})
 USES_ID = frozenset({"succeeded", "failed", "unknown"})
 # How long an attempt may take to begin once it is written down, and a request that began in time to arrive.
 LEASE_SECONDS = 2.0
-# How long the connector may believe a former time of Twilio's after a jump: 30 s, and the answers of that time.
-BELIEVED_SECONDS = 45.0
+# How long the connector may believe a former time of Twilio's after a jump: until two thirds of the answers of the last
+# 90 s have named the new one.
+BELIEVED_SECONDS = 65.0
 # A key longer than this is left out of a result.
 LONGEST_KEY = 64 * 1024
 
