@@ -14,7 +14,15 @@ from connector.events import Envelope, now
 from connector.executor import repeats
 from connector.executor.answers import Store
 from connector.executor.attempts import Job
-from connector.executor.command import FORWARDED, SPRING_PARTITION, Command, LostRecord, command_of, origin_of
+from connector.executor.command import (
+    FORWARDED,
+    SPRING_PARTITION,
+    Command,
+    LostRecord,
+    command_of,
+    origin_of,
+    partition_of_id,
+)
 from connector.executor.doubt import alike
 from connector.executor.outcome import Outcome
 from connector.kafka.ownership import RawRecord
@@ -203,11 +211,14 @@ class ExecutorContext:
             raise Rejected(f"header connection: {command.connection[:60]!r} is not configured; known: {known}.")
         return client
 
-    async def refused_reply(self, command: Command, partitions_of: Callable[[str], Awaitable[int]]) -> Rejected | None:
-        """Why nothing may be written to the reply topic that the command names, if it names one. Raises Unavailable."""
+    async def replied(self, command: Command, partitions_of: Callable[[str], Awaitable[int]]) -> Command | Rejected:
+        """The command, with the partition of its reply where it needs one; or why nothing may be written there.
+
+        Raises Unavailable.
+        """
         topic, partition = command.reply_to, command.reply_partition
         if topic is None:
-            return None
+            return command
         if topic.startswith((f"{self.prefix}.", "__")):
             whose = "Kafka" if topic.startswith("__") else "the connector"
             return Rejected(f"header reply-to: topic {topic[:120]!r} is one of {whose}'s own.")
@@ -221,7 +232,9 @@ class ExecutorContext:
             return Rejected(f"header reply-to: topic {topic[:120]!r} does not exist.")
         if partition is not None and partition >= count:
             return Rejected(f"header {SPRING_PARTITION}: topic {topic[:120]!r} has {count} partitions, from 0.")
-        return None
+        # Without a key each page of a list would lie in a partition of its own.
+        is_scattered = partition is None and command.key is None
+        return replace(command, reply_partition=partition_of_id(command.id, count)) if is_scattered else command
 
     # --- repeats --------------------------------------------------------------------------------------------------
     async def first_answer(self, command: Command, first: journal.Entry) -> Outcome:

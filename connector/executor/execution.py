@@ -19,14 +19,7 @@ from connector.errors import Rejected, Superseded, Unacknowledged, Unavailable, 
 from connector.executor import doubt, finishing
 from connector.executor import outcome as outcomes
 from connector.executor.attempts import Attempts, Job, unknown
-from connector.executor.command import (
-    FORWARDED,
-    Command,
-    Waiting,
-    forwarded_record,
-    partition_of_command,
-    partition_of_id,
-)
+from connector.executor.command import FORWARDED, Command, Waiting, forwarded_record, partition_of_command
 from connector.executor.context import ExecutorContext
 from connector.executor.lanes import Leaving
 from connector.executor.outcome import Outcome, withheld
@@ -245,16 +238,11 @@ class Execution:
 
     async def _refused_reply(self) -> Rejected | None:
         """What is wrong with the reply topic that the command names; then nothing is written there."""
-        command, partitions_of = self._command, self._owner.assignment.transactions.partitions_of
-        ask = partial(self._context.refused_reply, command, partitions_of)
-        refused = await self._answered("reply topic waits", ask)
-        if refused is not None:
-            self._attempts.command = replace(command, reply_to=None)
-        elif command.reply_to is not None and command.key is None and command.reply_partition is None:
-            # Without a key each page of a list would lie in a partition of its own.
-            count = await self._answered("reply topic waits", partial(partitions_of, command.reply_to))
-            partition = partition_of_id(command.id, count)
-            self._attempts.command = replace(command, reply_partition=partition)
+        command = self._command
+        ask = partial(self._context.replied, command, self._owner.assignment.transactions.partitions_of)
+        found = await self._answered("reply topic waits", ask)
+        refused = found if isinstance(found, Rejected) else None
+        self._attempts.command = replace(command, reply_to=None) if isinstance(found, Rejected) else found
         return refused
 
     async def _answered(self, waits: str, ask: Callable[[], Awaitable[Found]]) -> Found:
