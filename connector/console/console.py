@@ -1,7 +1,6 @@
 """The console's data under `/api/`: what is shown comes from the feed, what is done goes to Kafka."""
 
 import asyncio
-import contextlib
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -22,6 +21,7 @@ from connector.console.searches import Searches
 from connector.console.sending import Sending
 from connector.console.watches import Watches
 from connector.events import now, timestamp
+from connector.rhythm import pause
 from connector.settings import Row
 
 TICK_SECONDS = 1.0
@@ -71,7 +71,7 @@ class Console:
                 document = orjson.dumps(self._tick())
                 async with asyncio.timeout(UNREAD_SECONDS):
                     await answer.write(b"event: tick\ndata: " + document + b"\n\n")
-                await _wait(self._closing, TICK_SECONDS)
+                await pause(self._closing, TICK_SECONDS)
         except ConnectionError:
             pass
         except TimeoutError:
@@ -156,9 +156,3 @@ def _plain(value: Any) -> Any:
 
 def _number_free(text: str) -> str:
     return privacy.ADDRESS.sub(lambda found: privacy.address(found[0]), text)
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()

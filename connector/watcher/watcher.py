@@ -12,6 +12,7 @@ from connector import tracing
 from connector.errors import ConnectorError, InvalidRecord, Superseded, TwilioError, Unavailable, Unwritable
 from connector.events import Record
 from connector.resources.rows import Watch
+from connector.rhythm import pause
 from connector.settings.watches import WatchSettings
 from connector.state import control
 from connector.watcher import catch_up, following
@@ -231,9 +232,7 @@ class Watcher:
         if seconds <= 0:
             await asyncio.sleep(0)
             return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._attention.wait()
+        await pause(self._attention, seconds)
 
     def _is_outside_retention(self, error: TwilioError) -> bool:
         """Whether Twilio keeps less than is known; it is asked for less then."""

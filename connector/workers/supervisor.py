@@ -26,6 +26,7 @@ from connector.catalog import check_topics
 from connector.errors import ConfigurationError, ConnectorError
 from connector.exposition import OPENMETRICS
 from connector.needs import cannot_listen, private_folder
+from connector.rhythm import pause
 from connector.secrets import changes
 from connector.settings import Loaded, Settings, reread_secrets, secret_files
 from connector.workers.relay import Worker
@@ -91,11 +92,9 @@ class Child:
             if not self.has_served and code >= 0:
                 raise Failed(code or 1)
             failures = 0 if time.monotonic() - self._began > STEADY_SECONDS else failures + 1
-            pause = min(FIRST_BACKOFF_SECONDS * 2 ** (failures - 1) if failures else 0, LONGEST_BACKOFF_SECONDS)
-            log.error("worker ended", worker=self.number, code=code, again_in_seconds=pause)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await stop.wait()
+            seconds = min(FIRST_BACKOFF_SECONDS * 2 ** (failures - 1) if failures else 0, LONGEST_BACKOFF_SECONDS)
+            log.error("worker ended", worker=self.number, code=code, again_in_seconds=seconds)
+            await pause(stop, seconds)
 
     async def _run_once(self) -> int:
         self._socket.unlink(missing_ok=True)
