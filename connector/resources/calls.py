@@ -1,7 +1,7 @@
 """Calls: watch, get, list, update, delete, status callbacks. Twilio: voice/api/call-resource."""
 
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, StringConstraints
 
@@ -227,9 +227,7 @@ WATCH = Watch(
     since="StartTime>",
     before="StartTime<",
     filters={"to": "To", "from": "From", "parent_call_sid": "ParentCallSid", "status": "Status"},
-    choices={
-        "status": ("queued", "ringing", "in-progress", "completed", "busy", "failed", "no-answer", "canceled"),
-    },
+    choices={"status": get_args(Status)},
     retention=timedelta(days=395),  # 13 months (facts: 4.3)
     version=("status", "price", "duration", "start_time", "end_time", "answered_by"),
     final=frozenset({"completed", "busy", "failed", "no-answer", "canceled"}),

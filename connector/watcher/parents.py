@@ -14,7 +14,7 @@ from connector.resources.rows import SINCE, Pairs, Request, Under, Watch
 from connector.twilio.client import TwilioClient
 from connector.twilio.paging import Page, pages
 from connector.watcher.cursor import BEGINNING
-from connector.watcher.reading import NOT_FOUND, TwilioSource
+from connector.watcher.reading import NOT_FOUND, TwilioSource, next_page
 from connector.watcher.records import identity
 from connector.watcher.walk import SLACK
 
@@ -56,7 +56,7 @@ class ChildSource(TwilioSource):
             async with aclosing(self._parents()) as parents:
                 async for name in parents:
                     walk = self._below(name, request)
-                    begun.append((asyncio.create_task(_next(walk), name="list-under-parent"), walk))
+                    begun.append((asyncio.create_task(next_page(walk), name="list-under-parent"), walk))
                     if len(begun) >= together:
                         async for page in _all_of(*begun[0]):
                             together = TOGETHER
@@ -143,8 +143,4 @@ async def _all_of(first: asyncio.Task[Page | None], walk: _Pages) -> _Pages:
         page = await first
         while page is not None:
             yield page
-            page = await _next(walk)
-
-
-async def _next(walk: _Pages) -> Page | None:
-    return await anext(walk, None)
+            page = await next_page(walk)

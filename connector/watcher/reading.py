@@ -250,10 +250,10 @@ class Reader:
 async def _ahead(pages: AsyncIterator[Page]) -> AsyncGenerator[Page, None]:
     """The pages, the next one of which is fetched while the present one is looked at."""
     async with _closing(pages):
-        following = asyncio.create_task(_next(pages), name="next-page")
+        following = asyncio.create_task(next_page(pages), name="next-page")
         try:
             while (page := await following) is not None:
-                following = asyncio.create_task(_next(pages), name="next-page")
+                following = asyncio.create_task(next_page(pages), name="next-page")
                 for _ in range(TURNS_TO_ASK):
                     await asyncio.sleep(0)
                 yield page
@@ -263,7 +263,8 @@ async def _ahead(pages: AsyncIterator[Page]) -> AsyncGenerator[Page, None]:
             await asyncio.gather(following, return_exceptions=True)
 
 
-async def _next(pages: AsyncIterator[Page]) -> Page | None:
+async def next_page(pages: AsyncIterator[Page]) -> Page | None:
+    """The next page of a walk, None at its end."""
     return await anext(pages, None)
 
 
