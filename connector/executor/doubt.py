@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -66,7 +66,7 @@ class Doubt:
     def moment(self, clock: TwilioClock) -> datetime:
         """When it was made, by Twilio's clock as far as that is known."""
         if self.entry is not None:
-            return moment_of(self.entry, clock)
+            return self.entry.moment_by(clock.ahead)
         return clock.now() - timedelta(seconds=boot_seconds() - self.attempted)
 
     def seconds_left(self, clock: TwilioClock) -> float:
@@ -80,14 +80,6 @@ class Doubt:
             age = elapsed(self.entry.moment, clock.now(), error_seconds=ERROR_SECONDS).total_seconds()
             left = min(left, self.whole - age)
         return max(0.0, left)
-
-
-def moment_of(entry: journal.Entry, clock: TwilioClock) -> datetime:
-    """When an attempt was made, by Twilio's clock.
-
-    One that did not know Twilio's time has written down its own, which was about ours.
-    """
-    return (entry if entry.ahead is not None else replace(entry, ahead=clock.ahead)).moment
 
 
 def own(attempted: float, *, settle: timedelta) -> Doubt:
@@ -124,7 +116,8 @@ async def look(context: "ExecutorContext", job: "Job", attempted_at: datetime, *
     # After the list: the command that made what it shows has written its attempt down before.
     view = await context.claims.view(attempted_at)
     clock = job.client.clock
-    others = {place: one for place, one in view.others(me, job.alike).items() if moment_of(one.entry, clock) <= latest}
+    alike = view.others(me, job.alike).items()
+    others = {place: one for place, one in alike if one.entry.moment_by(clock.ahead) <= latest}
     if any(_may_be_under_way(context, one, clock) for one in others.values()) or (others and not final):
         return Look(None, decided=False)
     # By what the journals say of both, so that the others' owners count alike.
@@ -164,8 +157,8 @@ async def find(owner: "Owner", context: "ExecutorContext", job: "Job", doubt: Do
             is_vain = is_refused or unreadable >= UNREADABLE_LOOKS or boot_seconds() >= gives_up
             if is_final and is_vain and not isinstance(error, Unavailable):
                 return None
-        left = doubt.seconds_left(clock)
-        await owner.wait(min(pause, LEARN_LOOK_SECONDS) if is_learning else pause if left <= 0 else min(pause, left))
+        left = doubt.seconds_left(clock) or (LEARN_LOOK_SECONDS if is_learning else LONGEST_LOOK_SECONDS)
+        await owner.wait(min(pause, left))
         pause = min(pause * 2, LONGEST_LOOK_SECONDS)
 
 

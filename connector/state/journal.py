@@ -99,8 +99,13 @@ class Entry:
     @property
     def moment(self) -> datetime:
         """When it was, by Twilio's clock as far as the writer knew it."""
+        return self.moment_by(None)
+
+    def moment_by(self, ahead: float | None) -> datetime:
+        """The same; where the writer did not know Twilio's time, its clock was about ours, `ahead` of which that is."""
+        known = self.ahead if self.ahead is not None else ahead
         with suppress(OverflowError):
-            return self.at + timedelta(seconds=self.ahead or 0.0)
+            return self.at + timedelta(seconds=known or 0.0)
         return self.at
 
     @property
