@@ -124,8 +124,9 @@ class Owner:
                 self.assignment.pause(self._topics)
                 await self._until_drained(tasks)
                 # Nothing that is kept regularly may come after the last checkpoint.
-                tasks[0].cancel()
-                await asyncio.wait(tasks[:1])
+                serving, *_ = tasks
+                serving.cancel()
+                await asyncio.wait({serving})
                 await self._committer.commit()
                 await self._keep_last_checkpoint()
         finally:

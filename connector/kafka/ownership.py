@@ -17,7 +17,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 
 from connector import telemetry
 from connector.errors import ConnectorError, Superseded, Unavailable
-from connector.kafka import aiokafka_internals, clients, failures, reading, topics
+from connector.kafka import clients, failures, reading, topics
 from connector.kafka.clients import Offsets
 from connector.kafka.transactions import Transactions
 from connector.kafka.watchdog import Watchdog
@@ -98,16 +98,9 @@ class Assignment:
             self._membership.consumer.resume(*assigned)
 
     def unread(self, topic: str, end: int) -> int:
-        """How many records of the topic were not read at the last fetch, when those before `end` were delivered.
-
-        Markers of transactions at the end are read, though nothing of them is delivered.
-        """
+        """How many records of the topic were not read at the last fetch, when those before `end` were delivered."""
         assigned = self._assigned([topic]) if self.held else ()
-        if not assigned:
-            return 0
-        consumer, (where,) = self._membership.consumer, assigned
-        read = max(end, aiokafka_internals.position(consumer, where) or 0)
-        return max(0, (consumer.highwater(where) or 0) - read)
+        return reading.behind(self._membership.consumer, assigned[0], end) if assigned else 0
 
     def _assigned(self, topics: Iterable[str]) -> list[TopicPartition]:
         """What of these topics the client reads at present."""

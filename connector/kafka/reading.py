@@ -177,6 +177,15 @@ async def unread(consumer: AIOKafkaConsumer, ends: Ends) -> list[TopicPartition]
     return [partition for partition, end in ends.items() if await consumer.position(partition) < end]
 
 
+def behind(consumer: AIOKafkaConsumer, where: TopicPartition, end: int) -> int:
+    """How many records were not read at the last fetch, when those before `end` were delivered.
+
+    Markers of transactions at the end are read, though nothing of them is delivered.
+    """
+    read = max(end, aiokafka_internals.position(consumer, where) or 0)
+    return max(0, (consumer.highwater(where) or 0) - read)
+
+
 async def is_answered(kafka: KafkaSettings, topic: str) -> bool:
     """Whether a new client finds a broker that knows the leader of the topic's first partition."""
     with suppress(KafkaError, Unavailable, OSError, TimeoutError):
