@@ -272,7 +272,7 @@ DOCTORED: dict[str, list[tuple[str, Doctor]]] = {
         ("everything", _all_unknown),
     ],
     "expired without a reason": [
-        ("too early", _record("late", expires_at=EPOCH + 11)),
+        ("too early", _record("late", expires_at=EPOCH + 14)),
         ("no time was given", _record("late", expires_at=None)),
         ("by Twilio's clock, which is behind", _with(ahead=-90.0)),
     ],
@@ -364,6 +364,11 @@ def test_what_has_expired_by_a_clock_of_twilios_that_may_still_be_believed_has_e
     assert _broken(of_commands(ahead(GOOD))) == {}
     long_ago = _then(_record("late", expires_at=EPOCH + 95), _with(ahead=90.0, steps=[(EPOCH - 60, 0.0)]))
     assert _broken(of_commands(long_ago(GOOD))) == {"expired without a reason": 1}
+
+
+def test_what_has_expired_within_the_error_of_a_clock_that_is_read_from_dates_has_expired() -> None:
+    assert _broken(of_commands(_record("late", expires_at=EPOCH + 12)(GOOD))) == {}
+    assert _broken(of_commands(_record("in time", expires_at=EPOCH - 3)(GOOD))) == {}
 
 
 def test_a_list_fails_where_all_its_answers_may_have_been_odd() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import jsonschema_rs
 
+from connector.twilio.clock import NEAR_SECONDS
 from tests.guarantees.accounting.account import Account, falling, repeated
 
 SCHEMAS = Path(__file__).parents[3] / "schemas" / "results"
@@ -24,6 +25,8 @@ LEASE_SECONDS = 2.0
 # How long the connector may believe a former time of Twilio's after a jump: until two thirds of the answers of the last
 # 90 s have named the new one.
 BELIEVED_SECONDS = 65.0
+# How far what it believes may be from Twilio's clock: dates are whole seconds, and answers take their time.
+ROUGH_SECONDS = NEAR_SECONDS
 # A key longer than this is left out of a result.
 LONGEST_KEY = 64 * 1024
 
@@ -339,12 +342,12 @@ def _believed(trace: Trace, at: float) -> list[float]:
 def _is_early(story: _Story, one: Sent) -> bool:
     answer = story.final(one)
     said = datetime.fromisoformat(answer.document["finished_at"]).timestamp() if answer is not None else 0.0
-    return one.expires_at is None or said + max(_believed(story.trace, said)) < one.expires_at
+    return one.expires_at is None or said + max(_believed(story.trace, said)) + ROUGH_SECONDS < one.expires_at
 
 
 def _is_late(story: _Story, one: Sent) -> bool:
     """An attempt that began in time has its lease and its request's time."""
-    grace = LEASE_SECONDS + story.trace.request_seconds
+    grace = LEASE_SECONDS + story.trace.request_seconds + ROUGH_SECONDS
     latest = max((other.expires_at or float("inf") for other in story.by_id[one.name]), default=float("inf"))
     return one.creates and any(
         execution.at + min(_believed(story.trace, execution.at)) > latest + grace
