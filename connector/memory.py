@@ -1,11 +1,14 @@
 """What a burst has needed is given back to the system.
 
 glibc keeps freed memory between pieces that are in use: a command with half a million mistakes, or fifty answers of a
-megabyte, would stay in a process's size for good.
+megabyte, would stay in a process's size for good. So would what Kafka's and HTTP's clients leave behind when a reader
+ends or a connection breaks: objects that refer to each other, with the buffers that they were read into. Python looks
+for those after so many objects, whatever their size.
 """
 
 import asyncio
 import ctypes
+import gc
 import os
 import sys
 from pathlib import Path
@@ -18,7 +21,10 @@ STATM = Path("/proc/self/statm")
 
 
 async def give_back() -> None:
-    """Trim the heap whenever this process has grown, until cancelled; does nothing without Linux and glibc."""
+    """Collect cycles and trim the heap whenever this process has grown, until cancelled.
+
+    Does nothing without Linux and glibc.
+    """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is None:
         return
@@ -26,6 +32,8 @@ async def give_back() -> None:
     while True:
         await asyncio.sleep(LOOK_SECONDS)
         if resident_bytes() > least + GROWN_BYTES:
+            # What came before the start is frozen: some milliseconds.
+            gc.collect()
             # Some milliseconds: in a thread, and ctypes lets go of the interpreter.
             await asyncio.to_thread(trim, 0)
             least = resident_bytes()
