@@ -192,7 +192,7 @@ async def test_no_page_is_held_while_a_first_cursor_waits_to_be_written() -> Non
     assert during == [0]
 
 
-async def test_nothing_is_fetched_while_a_transaction_is_open() -> None:
+async def test_no_page_is_fetched_while_the_transaction_with_its_rows_is_open() -> None:
     wanted = [message(number, NOW - 3 * DAY) for number in range(1000)]
     # The second page ends the walk of a window, when the third has been asked for; that one never comes.
     older = [message(number, NOW - 300 * DAY) for number in range(1000, 4000)]
@@ -208,6 +208,57 @@ async def test_nothing_is_fetched_while_a_transaction_is_open() -> None:
         await kafka.until(lambda: len(kafka.sids) >= 1000)
     assert twilio.asked
     assert set(during) == {0}
+
+
+class Gated(Twilio):
+    """A list of which, beyond the first window that is asked for, nothing comes before the gate is open."""
+
+    def __init__(self, *rows: dict[str, Any]) -> None:
+        super().__init__(*rows)
+        self.gate = asyncio.Event()
+        self.waiting: list[Request] = []
+        self._first: Request | None = None
+
+    async def pages(self, request: Request) -> AsyncIterator[Page]:
+        if any(name.startswith("DateSent") for name, _ in request.query):
+            self._first = self._first or request
+            if request != self._first:
+                self.waiting.append(request)
+                try:
+                    await self.gate.wait()
+                finally:
+                    self.waiting.remove(request)
+        async for page in super().pages(request):
+            yield page
+
+
+async def test_a_window_s_last_transaction_is_written_while_the_next_window_is_asked_for_and_does_not_wait() -> None:
+    early = [message(number, NOW - 4 * DAY + timedelta(hours=1)) for number in range(250)]
+    late = [message(number, NOW - 2 * DAY) for number in range(250, 500)]
+    twilio, kafka = Gated(*late, *early), Kafka()
+    during: list[int] = []
+
+    async def commit(records: Sequence[Record], cursor: Cursor | None) -> None:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        if records:
+            during.append(len(twilio.waiting))
+        await kafka.commit(records, cursor)
+
+    async with running(watcher(twilio, kafka, commit, start=NOW - 4 * DAY, limit=100)):
+        await kafka.until(lambda: len(kafka.sids) == 250)
+        assert during == [0, 0, 1]
+        twilio.gate.set()
+        await kafka.until(lambda: len(kafka.sids) == 500)
+    assert Counter(kafka.sids) == Counter(sid(number) for number in range(500))
+
+
+async def test_a_window_that_has_been_asked_for_is_given_up_with_the_watch() -> None:
+    twilio, kafka = Gated(message(1, NOW - 4 * DAY + timedelta(hours=1))), Kafka()
+    async with running(watcher(twilio, kafka, start=NOW - 4 * DAY)):
+        await kafka.until(lambda: len(kafka.sids) == 1)
+        await wait_for(lambda: len(twilio.waiting) == 1)
+    assert twilio.waiting == []
 
 
 async def test_a_live_poll_asks_for_no_page_that_it_does_not_need() -> None:

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from connector.errors import BadCredentials, TwilioError
 from connector.resources.rows import Request, Watch, wire_value
@@ -17,7 +17,7 @@ from connector.twilio.paging import Page, WalkInterrupted, pages
 from connector.watcher import catch_up
 from connector.watcher.cursor import Cursor, whole
 from connector.watcher.records import Publication, fields_of, identity
-from connector.watcher.walk import CAPACITY, Bounds, Capacity, Present, Row, Sweep, date_filters
+from connector.watcher.walk import CAPACITY, Bounds, Capacity, Present, Row, Sweep, date_filters, plan
 
 LARGEST_PAGE = 1000  # above it Twilio answers 20007
 SMALLEST_PAGE = 50
@@ -111,6 +111,14 @@ class Pace:
         return seconds * (1 - JITTER * self._phase)
 
 
+class _Begun(NamedTuple):
+    """A walk whose first page is asked for already."""
+
+    request: Request
+    pages: AsyncIterator[Page]
+    first: asyncio.Task[Page | None]
+
+
 class Reader:
     """The list of one watch.
 
@@ -132,6 +140,7 @@ class Reader:
         self._filters = {self._watch.filters[name]: value for name, value in settings.filters.items()}
         self._answered: tuple[datetime, float] | None = None
         self._is_busy = True
+        self._begun: _Begun | None = None
 
     @property
     def now(self) -> datetime:
@@ -153,6 +162,29 @@ class Reader:
         self._answered, self.knows_time = (self.present.earliest, time.monotonic()), True
         return page
 
+    async def begin(self, cursor: Cursor) -> None:
+        """Ask for the first page of the window that a walk with this cursor reads, if it catches up."""
+        await self.give_up()
+        if cursor.catch_up is None or cursor.catch_up.phase != "windows":
+            return
+        bounds = self._narrowed(plan(cursor, self._watch).bounds)
+        if bounds.is_empty:
+            return
+        request = self._request(bounds, page_size=self._page_size(cursor))
+        self._source.begin(cursor.since)
+        self._begun = self._begin(request)
+
+    def _begin(self, request: Request) -> _Begun:
+        pages = self._source.pages(request)
+        return _Begun(request, pages, asyncio.create_task(next_page(pages), name="first-page"))
+
+    async def give_up(self) -> None:
+        """Leave the walk that has begun and not gone on, if there is one."""
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            async with _closing(begun.pages):
+                await _end(begun.first)
+
     async def walk(self, cursor: Cursor, stop: asyncio.Event) -> Sweep:
         """Walk the list as the cursor asks; from its start again when Twilio has forgotten a page token.
 
@@ -168,11 +200,11 @@ class Reader:
         self._source.begin(cursor.since)
         page_size = self._page_size(cursor)
         for query in sweep.queries():
-            since, before = bounds = self._narrowed(query)
-            if since is None or before is None or since < before:
+            bounds = self._narrowed(query)
+            if not bounds.is_empty:
                 # A list that ends where the walk does: no page is fetched in vain.
                 request = self._request(bounds, page_size=page_size)
-                await self._read(sweep, request, stop, ahead=since is not None)
+                await self._read(sweep, request, stop, ahead=bounds.since is not None)
         sweep.present = sweep.present or Present(self.now, self.now)
         self._is_busy = sweep.pages > 1
         if sweep.pages:
@@ -180,14 +212,21 @@ class Reader:
         return sweep
 
     async def _read(self, sweep: Sweep, request: Request, stop: asyncio.Event, *, ahead: bool) -> None:
-        walk = self._source.pages(request)
-        async with _closing(_ahead(walk) if ahead else walk) as pages:
+        async with _closing(await self._going_on(request) if ahead else self._source.pages(request)) as pages:
             async for page in pages:
                 if stop.is_set():
                     raise Stopped
                 if not sweep.read(page.rows, self._present(page.date), page.odd):
                     return
                 del page  # not held while the next one is fetched
+
+    async def _going_on(self, request: Request) -> AsyncIterator[Page]:
+        """The pages of a walk, which may have begun, each fetched while the one before is looked at."""
+        if self._begun is None or self._begun.request != request:
+            await self.give_up()
+            self._begun = self._begin(request)
+        begun, self._begun = self._begun, None
+        return _ahead(begun)
 
     def _present(self, date: datetime | None) -> Present:
         """What Twilio's clock and ours say. Until enough answers agree, the one at hand tells Twilio's time."""
@@ -247,10 +286,11 @@ class Reader:
         return Bounds(since, min(before, high) if before is not None and isinstance(high, datetime) else before)
 
 
-async def _ahead(pages: AsyncIterator[Page]) -> AsyncGenerator[Page, None]:
+async def _ahead(begun: _Begun) -> AsyncGenerator[Page, None]:
     """The pages, the next one of which is fetched while the present one is looked at."""
+    _, pages, following = begun
+    del begun  # its page is not held while the next ones come
     async with _closing(pages):
-        following = asyncio.create_task(next_page(pages), name="next-page")
         try:
             while (page := await following) is not None:
                 following = asyncio.create_task(next_page(pages), name="next-page")
@@ -259,8 +299,12 @@ async def _ahead(pages: AsyncIterator[Page]) -> AsyncGenerator[Page, None]:
                 yield page
                 del page
         finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+            await _end(following)
+
+
+async def _end(fetching: asyncio.Task[Page | None]) -> None:
+    fetching.cancel()
+    await asyncio.gather(fetching, return_exceptions=True)
 
 
 async def next_page(pages: AsyncIterator[Page]) -> Page | None:

@@ -114,6 +114,11 @@ class Bounds(NamedTuple):
     since: datetime | None = None
     before: datetime | None = None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing can lie within them."""
+        return self.since is not None and self.before is not None and self.since >= self.before
+
 
 class Listed(NamedTuple):
     """A row as a page shows it, its SID (or what stands for it), and when it says that it was created."""

@@ -97,6 +97,7 @@ class Watcher:
                         await self._wait(await self._guarded_turn())
         finally:
             stopping.cancel()
+            await self._reader.give_up()
 
     async def catch_up(self, cursor: Cursor, stop: asyncio.Event) -> None:
         """Publish what is left of the cursor's catch-up, and return when that is done or `stop` is set.
@@ -110,6 +111,7 @@ class Watcher:
                 await self._wait(await self._patient_turn())
         finally:
             stopping.cancel()
+            await self._reader.give_up()
 
     async def _attend(self, stop: asyncio.Event) -> None:
         await stop.wait()
@@ -139,6 +141,7 @@ class Watcher:
             self._unreadable = None if cursor is not None else self._unreadable
             self._asked.popleft()
             self._rest, self._checked = None, {}
+            await self._reader.give_up()
             self._report.asked(answer)
 
     def _answered(self, request: control.Request, offset: int) -> tuple[Cursor | None, control.Answer]:
@@ -341,6 +344,9 @@ class Watcher:
         step = replace(step, cursor=replace(step.cursor, failing=None)) if before.failing else step
         dead_letters = 0
         if step.fresh or is_due:
+            if step.rest is None:
+                # All that this transaction will say is at hand: Twilio need not wait for Kafka.
+                await self._reader.begin(step.cursor)
             attributes: tracing.Attributes = {
                 "messaging.system": "kafka",
                 "messaging.batch.message_count": len(step.fresh),
