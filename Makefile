@@ -5,6 +5,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 # What the image has, for every platform and Python that it could have.
 LOCK := --no-header --no-annotate --universal --python-version 3.11 --generate-hashes --extra otel --extra schema --extra store
 
+# Processes start as installed ones do: with their modules compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help install dev test check schemas openapi docs dist pictures site bench peer chaos soak fuzz flood audit sbom constraints clean
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14

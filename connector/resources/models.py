@@ -24,7 +24,8 @@ class Bundle(BaseModel):
     we do not know pass through unchanged.
     """
 
-    model_config = ConfigDict(extra="allow", frozen=True, serialize_by_alias=True)
+    # Of hundreds of models a process uses a few: each is built when it is first used.
+    model_config = ConfigDict(extra="allow", frozen=True, serialize_by_alias=True, defer_build=True)
 
     def json_bytes(self) -> bytes:
         """The bundle as compact JSON."""
@@ -34,7 +35,7 @@ class Bundle(BaseModel):
 class Parameters(BaseModel):
     """The value of a command: snake_case names, JSON's own types, unknown fields refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True, strict=True, defer_build=True)
 
     # Names that are ours or stand in the path: never sent as Twilio parameters.
     unsent: ClassVar[frozenset[str]] = frozenset({"resource", "limit"})
