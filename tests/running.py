@@ -67,6 +67,12 @@ def _environment() -> dict[str, str]:
     return {name: text for name, text in os.environ.items() if not name.startswith(ours)}
 
 
+def children_of(pid: int) -> list[int]:
+    """The process ids of a process's children; none when it has ended."""
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in children.read_text().split()] if children.exists() else []
+
+
 class Connector:
     """One connector process; several of one configuration share everything but their ports."""
 
@@ -98,10 +104,13 @@ class Connector:
     @property
     def workers(self) -> list[int]:
         """The process ids of its workers, where there are several."""
+        return [worker for nursery in self.nurseries for worker in children_of(nursery)]
+
+    @property
+    def nurseries(self) -> list[int]:
+        """The process id of what its workers are forked from."""
         assert self.process is not None
-        parent = self.process.pid
-        children = Path(f"/proc/{parent}/task/{parent}/children")
-        return [int(pid) for pid in children.read_text().split()] if children.exists() else []
+        return children_of(self.process.pid)
 
     @property
     def settings(self) -> Settings:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import re
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ import aiohttp
 import pytest
 from prometheus_client import ProcessCollector
 
+from connector.errors import ConfigurationError
 from connector.exposition import OPENMETRICS
 from connector.simulator import Simulator
 from connector.twilio.signature import compute
-from tests.running import Connector, configuration, read_all, until, wait_for_records
+from tests.running import PATIENCE_SECONDS, Connector, configuration, read_all, until, wait_for_records
 
 WORKERS = 2
 ACCOUNT = "AC" + "1" * 32
@@ -59,6 +60,20 @@ def start_of(pid: int) -> float:
     """When a process began, in seconds since 1970."""
     found = {metric.name: metric for metric in ProcessCollector(pid=lambda: pid, registry=None).collect()}
     return float(found["process_start_time_seconds"].samples[0].value)
+
+
+def is_there(pid: int) -> bool:
+    """Whether a process runs; one that has ended may wait for its parent."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def memory_of(pid: int) -> Mapping[str, int]:
+    """The memory of a process in KiB, by what it is."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    return {name: int(size.split()[0]) for name, _, size in (line.partition(":") for line in lines)}
 
 
 def value_of(metrics: str, name: str) -> float:
@@ -132,10 +147,51 @@ async def test_when_the_supervisor_is_killed_its_workers_drain_and_end(
     simulator: Simulator, kafka: str, prefix: str, tmp_path: Path
 ) -> None:
     async with supervised(simulator, kafka, prefix, tmp_path) as process:
-        workers = process.workers
+        orphans = [*process.workers, *process.nurseries]
+        assert len(orphans) == WORKERS + 1
         await process.kill()
-        await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+        await until(lambda: not any(is_there(pid) for pid in orphans))
         assert process.log.count('"event": "stopped"') == WORKERS
+
+
+async def test_when_the_nursery_is_killed_its_workers_drain_and_the_supervisor_says_so(
+    simulator: Simulator, kafka: str, prefix: str, tmp_path: Path
+) -> None:
+    async with supervised(simulator, kafka, prefix, tmp_path) as process:
+        assert process.process is not None
+        (nursery,), workers = process.nurseries, process.workers
+        os.kill(nursery, signal.SIGKILL)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert await process.process.wait() == 69
+        assert not any(is_there(pid) for pid in workers)
+        assert process.log.count('"event": "stopped"') == WORKERS
+        assert process.log.count("The process that workers are forked from has ended") == 1
+
+
+async def test_a_worker_that_comes_back_reads_the_configuration_as_it_is_then(
+    simulator: Simulator, kafka: str, prefix: str, tmp_path: Path
+) -> None:
+    async with supervised(simulator, kafka, prefix, tmp_path) as process:
+        process.document["log"] = {"format": "json", "level": "warning"}
+        assert process.settings.log.level == "warning"
+        os.kill(process.workers[0], signal.SIGKILL)
+        await process.wait_for_log("worker ended")
+        await until(lambda: len(process.workers) == WORKERS)
+        process.document["callbacks"]["max_body"] = "nonsense"
+        with pytest.raises(ConfigurationError):
+            _ = process.settings
+        os.kill(process.workers[0], signal.SIGKILL)
+        await process.wait_for_log("max_body")
+        assert process.log.count('"event": "started"') == WORKERS
+
+
+async def test_what_is_imported_is_in_memory_once(
+    simulator: Simulator, kafka: str, prefix: str, tmp_path: Path
+) -> None:
+    async with supervised(simulator, kafka, prefix, tmp_path) as process:
+        for worker in process.workers:
+            held = memory_of(worker)
+            assert held["Pss"] < 0.7 * held["Rss"]
 
 
 @pytest.mark.parametrize(

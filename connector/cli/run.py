@@ -13,10 +13,8 @@ from connector.cli.options import Commands, ConfigOption, examples, run_async
 from connector.cli.output import say
 
 if TYPE_CHECKING:
+    from connector.app import Place
     from connector.settings import Loaded
-
-YOUNG_OBJECTS = 20_000
-"""How many more objects there are before the young ones are searched for cycles; Python's own is 700."""
 
 app, dev_app, simulator_app = Commands(), Commands(), Commands()
 
@@ -33,30 +31,43 @@ def run(
     workers: Annotated[
         int, typer.Option(min=1, max=64, help="Processes that share the callback port and the work.")
     ] = 1,
-    worker: Annotated[int | None, typer.Option(hidden=True)] = None,
-    admin_socket: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run the connector until SIGTERM or Ctrl-C; what is in flight is finished first."""
     import uvloop
 
     from connector import telemetry, tracing
-    from connector.settings import load_with_origins
 
     _keep_private()
-    loaded = load_with_origins(config)
-    telemetry.configure_logging(level=loaded.settings.log.level, style=loaded.settings.log.format)
-    if worker is None:
-        for note in loaded.notes:
-            telemetry.logger("connector").warning("configuration", note=note)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        if workers > 1 and worker is None:
-            runner.run(_supervise(loaded, config, workers))
+    loaded = _loaded(config)
+    for note in loaded.notes:
+        telemetry.logger("connector").warning("configuration", note=note)
+    place = None
+    if workers > 1:
+        from connector.workers.nursery import Nursery, begin
+        from connector.workers.supervisor import supervise
+
+        part = begin(workers)
+        if isinstance(part, Nursery):
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(supervise(loaded, part, workers))
             return
-        tracing.configure(told=lambda sentence: telemetry.logger("connector").warning("tracing", note=sentence))
+        place, loaded = part, _loaded(config)
+    tracing.configure(told=lambda sentence: telemetry.logger("connector").warning("tracing", note=sentence))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            runner.run(_serve(loaded, worker=worker, workers=workers, admin_socket=admin_socket))
+            runner.run(_serve(loaded, place))
         finally:
             tracing.shutdown()
+
+
+def _loaded(config: Path | None) -> "Loaded":
+    """The configuration as it is now, and the log as it says."""
+    from connector import telemetry
+    from connector.settings import load_with_origins
+
+    loaded = load_with_origins(config)
+    telemetry.configure_logging(level=loaded.settings.log.level, style=loaded.settings.log.format)
+    return loaded
 
 
 def _keep_private() -> None:
@@ -67,30 +78,14 @@ def _keep_private() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-async def _supervise(loaded: "Loaded", config: Path | None, workers: int) -> None:
-    from connector.workers.supervisor import Supervisor, command
-
-    await Supervisor(loaded, count=workers, command=command(config)).run()
-
-
-async def _serve(loaded: "Loaded", *, worker: int | None, workers: int, admin_socket: Path | None) -> None:
+async def _serve(loaded: "Loaded", place: "Place | None") -> None:
     from connector import telemetry
-    from connector.app import App, Place, run_until_signalled
+    from connector.app import App, run_until_signalled
 
-    place = Place(worker, workers, admin_socket) if worker is not None and admin_socket is not None else None
-    _collect_seldom()
-    with telemetry.said_by(worker=worker):
-        await run_until_signalled(App(loaded.settings, loaded, place))
-
-
-def _collect_seldom() -> None:
-    """Collect cycles among what comes and goes, not among modules and models, which stay.
-
-    A page of a list is thousands of objects at once, none of them in a cycle: by default they set off a collection of
-    everything, again and again.
-    """
+    # What is there now stays: collections leave it out.
     gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS)
+    with telemetry.said_by(worker=place.number if place else None):
+        await run_until_signalled(App(loaded.settings, loaded, place))
 
 
 @dev_app.command(

@@ -1,1 +1,1 @@
-"""`run --workers N`: a supervisor of several processes, the relay to their consoles, the sums of their metrics."""
+"""`run --workers N`: nursery and supervisor of several processes, relay to their consoles, sums of their metrics."""

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import signal
 import socket
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,12 +22,13 @@ from connector.admin.security import Guard
 from connector.admin.server import scraped, shared_expositions, verdict, version
 from connector.admin.shared import Shared
 from connector.catalog import check_topics
-from connector.errors import ConfigurationError, ConnectorError
+from connector.errors import ConfigurationError, ConnectorError, Unavailable
 from connector.exposition import OPENMETRICS
 from connector.needs import cannot_listen, private_folder
 from connector.rhythm import pause
 from connector.secrets import changes
 from connector.settings import Loaded, Settings, reread_secrets, secret_files
+from connector.workers.nursery import UNKNOWN_CODE, Nursery, Process
 from connector.workers.relay import Worker
 from connector.workers.sums import classic, counted, summed
 
@@ -54,19 +54,19 @@ class Failed(ConnectorError):
 
 
 class Child:
-    """One worker, started again when it dies. `command` starts it; `worker` is its admin port."""
+    """One worker, started again when it dies. `worker` is its admin port."""
 
-    def __init__(self, number: int, command: Sequence[str], admin_socket: Path) -> None:
+    def __init__(self, number: int, nursery: Nursery, admin_socket: Path) -> None:
         self.number = number
         self.worker = Worker(admin_socket)
         self.has_served = False
         self._serves = False
         self._began = time.monotonic()
-        self._command = [*command, "--worker", str(number), "--admin-socket", str(admin_socket)]
+        self._nursery = nursery
         self._socket = admin_socket
         # What its present process, and those before it, had counted when they were last asked.
         self._counted = self._counted_before = ""
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Process | None = None
 
     @property
     def runs(self) -> bool:
@@ -98,21 +98,21 @@ class Child:
 
     async def _run_once(self) -> int:
         self._socket.unlink(missing_ok=True)
-        # Our end of the pipe closes with us, however we end.
-        process = self._process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=asyncio.subprocess.PIPE, start_new_session=True
-        )
+        try:
+            process = self._process = await self._nursery.fork(self.number, self._socket)
+        except Unavailable as error:
+            log.warning("worker not started", worker=self.number, reason=str(error))
+            return UNKNOWN_CODE
         try:
             return await process.wait()
         finally:
-            if process.returncode is None:
-                process.kill()
+            process.send_signal(signal.SIGKILL)
             self._counted_before = summed([self._counted_before, self._counted])
             self._counted = ""
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, if it lives."""
-        if self._process is not None and self.runs:
+        if self._process is not None:
             self._process.send_signal(number)
 
     async def expositions(self) -> list[str]:
@@ -136,14 +136,15 @@ class Child:
 
 
 class Supervisor:
-    """Runs `count` workers with the same configuration. `command` starts one; options of its own are appended."""
+    """Runs `count` workers with the same configuration, forked from the nursery."""
 
-    def __init__(self, loaded: Loaded, *, count: int, command: Sequence[str]) -> None:
+    def __init__(self, loaded: Loaded, *, count: int, nursery: Nursery) -> None:
         self._loaded = loaded
+        self._nursery = nursery
+        self._has_lost_nursery = False
         self._folder = private_folder()
         self.children = [
-            Child(number, [*command, "--workers", str(count)], Path(self._folder.name) / f"{number}.sock")
-            for number in range(1, count + 1)
+            Child(number, nursery, Path(self._folder.name) / f"{number}.sock") for number in range(1, count + 1)
         ]
         token = self._settings.admin.token
         self._guard = Guard(token.get_secret_value() if token else None)
@@ -170,10 +171,10 @@ class Supervisor:
                 starting = tasks.create_task(self._open(runner), name="supervisor-admin")
                 ending = tasks.create_task(self._end(children), name="supervisor-end")
                 renewing = tasks.create_task(self._watch_secrets(), name="supervisor-secrets")
+                losing = tasks.create_task(self._watch_nursery(), name="supervisor-nursery")
                 await asyncio.wait(children)
-                starting.cancel()
-                ending.cancel()
-                renewing.cancel()
+                for task in (starting, ending, renewing, losing):
+                    task.cancel()
         except* ConnectorError as failures:
             raise failures.exceptions[0] from None
         finally:
@@ -181,6 +182,9 @@ class Supervisor:
             for child in self.children:
                 await child.worker.close()
             self._folder.cleanup()
+            self._nursery.close()
+        if self._has_lost_nursery:
+            raise Unavailable("The process that workers are forked from has ended: start the connector again.")
 
     async def _open(self, runner: Runner) -> None:
         """Open the admin port when all workers serve; with it the connector is started."""
@@ -200,6 +204,14 @@ class Supervisor:
         if late:
             log.error("workers did not end in time", workers=len(late))
             self._signal(signal.SIGKILL)
+
+    async def _watch_nursery(self) -> None:
+        """Without the nursery no worker can be started any more, nor its end be told: let all drain, and end."""
+        await self._nursery.ended()
+        if not self.stop.is_set():
+            log.error("the nursery of the workers has ended")
+            self._has_lost_nursery = True
+            self.stop.set()
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -298,6 +310,11 @@ class Supervisor:
         return verdict(["No worker is ready."])
 
 
+async def supervise(loaded: Loaded, nursery: Nursery, count: int) -> None:
+    """Be the supervisor of so many workers. Raises what `Supervisor.run` raises."""
+    await Supervisor(loaded, count=count, nursery=nursery).run()
+
+
 def _of_supervisor() -> str:
     """What this process itself uses; its start is that of the whole."""
     lines = telemetry.exposition(OPENMETRICS).decode().split("\n")
@@ -336,8 +353,3 @@ def _taken(host: str, port: int) -> OSError | None:
         except OSError as error:
             return error
     return None
-
-
-def command(config: Path | None) -> list[str]:
-    """What starts a worker with the same configuration as this process."""
-    return [sys.executable, "-m", "connector", "run", *(["--config", str(config)] if config else [])]
