@@ -160,11 +160,11 @@ async def _round(target: Target, setting: Setting, producer: AIOKafkaProducer, o
     # One partition at a time commits in the ordered reader: a tenth of the commands is enough to see its rate.
     count = options.commands // 10 if target.name.endswith("-ordered") else options.commands
     ids = [(number % KEYS, number // KEYS) for number in range(count)]
-    await _send(producer, begun.commands, [_command(key, place) for key, place in ids])
+    await send(producer, begun.commands, [command(key, place) for key, place in ids])
     began = time.monotonic()
     program = begun.start()
     try:
-        async with Arrivals(setting.servers, begun.results, _identify) as arrivals:
+        async with Arrivals(setting.servers, begun.results, identify) as arrivals:
             await arrivals.wait(max(1, count // 100), within=DEADLINE_SECONDS)
             cost, already = machine.usage(program.pid), len(arrivals.times)
             await arrivals.wait(count, within=DEADLINE_SECONDS)
@@ -200,7 +200,7 @@ async def _steady(
     while number < total:
         due = min(total, int((time.monotonic() - started) * options.rate) + 1)
         for place in range(number, due):
-            key, value, headers, partition = _command(place % KEYS, 1_000_000 + place // KEYS)
+            key, value, headers, partition = command(place % KEYS, 1_000_000 + place // KEYS)
             sent[_name(place % KEYS, 1_000_000 + place // KEYS)] = time.monotonic()
             await producer.send(topic, value, key=key, headers=headers, partition=partition)
         number = due
@@ -223,14 +223,16 @@ def _name(key: int, place: int) -> str:
     return f"b{key}-{place}"
 
 
-def _command(key: int, place: int) -> Command:
+def command(key: int, place: int) -> Command:
+    """A command of a key; its place within it is unique."""
     named = f"k{key}".encode()
     name = _name(key, place).encode()
     # Peers find the id in the value; the connector takes it from the header and refuses what it does not know.
     return named, VALUE, [("id", name)], kafka.partition_of(named)
 
 
-async def _send(producer: AIOKafkaProducer, topic: str, commands: Sequence[Command]) -> None:
+async def send(producer: AIOKafkaProducer, topic: str, commands: Sequence[Command]) -> None:
+    """Write commands, and wait until the broker has them."""
     futures = [
         await producer.send(topic, value, key=key, headers=headers, partition=partition)
         for key, value, headers, partition in commands
@@ -238,7 +240,8 @@ async def _send(producer: AIOKafkaProducer, topic: str, commands: Sequence[Comma
     await asyncio.gather(*futures)
 
 
-def _identify(record: ConsumerRecord) -> str | None:
+def identify(record: ConsumerRecord) -> str | None:
+    """The id of the command that a result answers."""
     found = _ID.search(record.value or b"")
     return found[1].decode() if found else None
 

@@ -1,4 +1,4 @@
-"""At rest: what processes cost that have nothing to do, and what memory they hold."""
+"""At rest: what processes cost that have nothing to do, and what memory they hold; the connector after 100 commands."""
 
 import asyncio
 import os
@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from bench import callbacks, machine, targets
+from bench import callbacks, commands, kafka, machine, targets
 from bench.machine import Program
 from connector.dev.broker import free_port
 
 # After its start a process still settles: groups, topics' metadata, collections.
 SETTLE_SECONDS = 15.0
+COMMANDS = 100
+COMMAND_SECONDS = 60.0
 WATCHES = ("messages", "calls", "recordings", "transcriptions", "alerts")
 
 
@@ -81,10 +83,22 @@ def _starters(servers: str, folder: Path, api: str, only: frozenset[str]) -> lis
         await connector.apply_topics()
         program = connector.start()
         await program.listens(connector.ports["admin"])
+        await _work(servers, connector)
         return Target(name, program)
 
     rows = [partial(of_callbacks, start) for start in callbacks.starters(servers, folder, only)]
     return [*rows, *(partial(all_roles, workers) for workers in (1, 2) if not only or "ours" in only)]
+
+
+async def _work(servers: str, connector: targets.Connector) -> None:
+    """Let it execute some commands: it then holds what a process holds that has worked."""
+    sent = [commands.command(number, 0) for number in range(COMMANDS)]
+    async with (
+        kafka.Arrivals(servers, f"{connector.prefix}.results.send-message", commands.identify) as arrivals,
+        kafka.writer(servers) as producer,
+    ):
+        await commands.send(producer, f"{connector.prefix}.commands.send-message", sent)
+        await arrivals.wait(COMMANDS, within=COMMAND_SECONDS)
 
 
 def table(found: Sequence[Target]) -> str:

@@ -75,6 +75,11 @@ async def highest(pid: int) -> Usage:
     return Usage(cpu, memory, resident)
 
 
+def compiled() -> dict[str, str]:
+    """This environment, with which modules are compiled once, as they are where they were installed."""
+    return {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 class Program:
     """A started program; its output goes to `folder/name.log`."""
 
@@ -82,7 +87,7 @@ class Program:
         self.name = name
         self._log = (folder / f"{name}.log").open("ab")
         self._process = subprocess.Popen(  # noqa: S603 - our own commands
-            command, env={**os.environ, **environment}, stdout=self._log, stderr=self._log, start_new_session=True
+            command, env={**compiled(), **environment}, stdout=self._log, stderr=self._log, start_new_session=True
         )
         self.pid = self._process.pid
 

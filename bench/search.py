@@ -215,7 +215,7 @@ class Bench:
         looking = asyncio.create_task(self._look(), name="look")
         topic = f"{self.connector.prefix}.results.send-message"
         try:
-            async with kafka.Arrivals(self.servers, topic, commands._identify) as arrivals:  # noqa: SLF001 - of the bench
+            async with kafka.Arrivals(self.servers, topic, commands.identify) as arrivals:
                 await self._round(arrivals, lambda _: asyncio.sleep(0))
                 for number in range(self.options.rounds):
                     for which in (0, 1) if number % 2 else (1, 0):

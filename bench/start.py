@@ -32,7 +32,7 @@ async def measure(servers: str, folder: Path) -> dict[str, list[float]]:
             found[name.replace("ready", "a scrape")] += scrapes
         began = time.monotonic()
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "connector", "--help", stdout=asyncio.subprocess.DEVNULL
+            sys.executable, "-m", "connector", "--help", stdout=asyncio.subprocess.DEVNULL, env=machine.compiled()
         )
         await process.wait()
         found["--help"].append(time.monotonic() - began)
