@@ -10,11 +10,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Literal
 
-import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
-from structlog.typing import ExcInfo
 
 from connector import __version__, tracing
+from connector.bare_structlog import ExcInfo, structlog
 from connector.exposition import TEXT, text
 from connector.rhythm import until_next
 from connector.terminal import visible, visible_lines
