@@ -3,9 +3,12 @@
 import ast
 import asyncio
 import ssl
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -14,6 +17,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer import fetcher
 from aiokafka.errors import ConcurrentTransactions, KafkaError, ProducerClosed
 from aiokafka.producer.sender import AddPartitionsToTxnHandler
+from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
 import connector
@@ -22,7 +26,9 @@ from connector.kafka import aiokafka_internals as internals
 from connector.kafka import clients, header_names, topics
 from connector.kafka.produce import send
 from connector.kafka.topics import Topic
+from connector.settings import KafkaSettings
 from tests.executing import kafka_settings
+from tests.running import until
 
 NOWHERE = "127.0.0.1:1"
 PUBLIC = {
@@ -193,3 +199,112 @@ async def test_where_a_consumer_reads_on_is_told_without_waiting(kafka: str, pre
         while not await consumer.getmany(timeout_ms=1_000):
             pass
         assert internals.position(consumer, where) == 3
+
+
+# --- fetch sessions ---------------------------------------------------------------------------------------------------
+@dataclass
+class Fetches:
+    """What a consumer asks of three partitions; `altering` changes the next request."""
+
+    consumer: AIOKafkaConsumer
+    places: list[TopicPartition]
+    asked: list[int] = field(default_factory=list)
+    altering: Callable[[Any], None] | None = None
+
+    async def write(self, settings: KafkaSettings, *numbers: int) -> None:
+        topic = self.places[0].topic
+        await send(settings, *(Record(topic, None, b"x", [], partition=number) for number in numbers))
+
+    async def read(self, count: int) -> list[tuple[int, int]]:
+        """Partition and offset of the next records."""
+        found: list[tuple[int, int]] = []
+        async with asyncio.timeout(30):
+            while len(found) < count:
+                for records in (await self.consumer.getmany(timeout_ms=500)).values():
+                    found += [(record.partition, record.offset) for record in records]
+        return found
+
+
+@asynccontextmanager
+async def fetching(settings: KafkaSettings, *, changes: bool = True) -> AsyncIterator[Fetches]:
+    await topics.apply(settings, [Topic(f"{settings.topic_prefix}.read", 3, 1, {})])
+    consumer = clients.reader(settings, fetch_max_wait_ms=100)
+    connections = internals.connections_of(consumer)
+    seen = Fetches(consumer, [TopicPartition(f"{settings.topic_prefix}.read", number) for number in range(3)])
+    sent = connections.send
+
+    async def spy(node: int, request: Any, **options: Any) -> Any:
+        if isinstance(request, FetchRequest):
+            seen.asked.append(sum(len(partitions) for _, partitions in request.topics))
+            if seen.altering is not None:
+                seen.altering(request)
+                seen.altering = None
+        return await sent(node, request, **options)
+
+    connections.send = spy
+    if changes:
+        internals.fetch_changes(consumer)
+    await clients.start(consumer)
+    try:
+        consumer.assign(seen.places)
+        yield seen
+    finally:
+        await clients.end(consumer)
+
+
+@pytest.mark.parametrize("changes", [True, False])
+async def test_a_fetch_names_only_what_has_changed_and_everything_is_read(
+    kafka: str,
+    prefix: str,
+    changes: bool,  # noqa: FBT001
+) -> None:
+    settings = kafka_settings(kafka, prefix)
+    async with fetching(settings, changes=changes) as seen:
+        await seen.write(settings, 0, 1, 2, 0)
+        first = await seen.read(4)
+        await until(lambda: len(seen.asked) > 5)
+        del seen.asked[:]
+        await until(lambda: len(seen.asked) >= 5)
+        assert set(seen.asked) == ({0} if changes else {3})
+        for number in (2, 0, 1, 1):
+            await seen.write(settings, number)
+            first += await seen.read(1)
+        seen.consumer.pause(seen.places[0])
+        await seen.write(settings, 0, 1)
+        first += await seen.read(1)
+        seen.consumer.resume(seen.places[0])
+        first += await seen.read(1)
+        seen.consumer.seek(seen.places[2], 0)
+        again = await seen.read(2)
+    assert sorted(first) == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1), (1, 2), (1, 3), (2, 0), (2, 1)]
+    assert again == [(2, 0), (2, 1)]
+
+
+@pytest.mark.parametrize("session", [(1234567, 5), (0, 7)])
+async def test_a_session_that_the_broker_does_not_know_is_begun_again(
+    kafka: str, prefix: str, session: tuple[int, int]
+) -> None:
+    settings = kafka_settings(kafka, prefix)
+
+    def alter(request: Any) -> None:
+        request._session = (session[0] or request._session[0], session[1], [])
+
+    async with fetching(settings) as seen:
+        await seen.write(settings, 0)
+        await seen.read(1)
+        await until(lambda: seen.asked[-1:] == [0])
+        seen.altering = alter
+        await until(lambda: seen.asked[-1:] == [3])
+        await seen.write(settings, 1)
+        assert await seen.read(1) == [(1, 0)]
+
+
+async def test_another_assignment_is_told_what_the_one_before_knew(kafka: str, prefix: str) -> None:
+    settings = kafka_settings(kafka, prefix)
+    async with fetching(settings) as seen:
+        await seen.write(settings, 0)
+        # While a record is not taken nothing is fetched.
+        await until(lambda: seen.consumer.highwater(seen.places[1]) == 0)
+        seen.consumer.assign(seen.places)
+        assert await seen.read(1) == [(0, 0)]
+        await until(lambda: seen.consumer.highwater(seen.places[1]) == 0)

@@ -6,6 +6,7 @@ protocol's definitions (`aiokafka.protocol`), which no page documents either, ar
 
 import asyncio
 import ssl
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
@@ -18,12 +19,16 @@ from aiokafka.consumer import fetcher
 from aiokafka.errors import ProducerClosed, UnknownTopicOrPartitionError
 from aiokafka.producer import sender
 from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.default_records import _DefaultRecordBatchPy as BatchInPython
 from aiokafka.record.memory_records import MemoryRecords
 
 __all__ = ["BatchBuilder", "BatchInPython", "MemoryRecords", "PartitionRecords", "create_conn"]
 
 PartitionRecords = fetcher.PartitionRecords
+
+# Of the protocol: the first version of a fetch that has sessions, and the last number of a fetch in a session.
+FIRST_WITH_SESSIONS, LAST_EPOCH = 7, 2**31 - 1
 
 # How soon a producer asks again when the broker is still writing the markers of the transaction before: the client's
 # 20 ms are several times what they take.
@@ -123,3 +128,89 @@ def position(consumer: AIOKafkaConsumer, where: TopicPartition) -> int | None:
 def wait_for_records(consumer: AIOKafkaConsumer, milliseconds: int) -> None:
     """Let the broker wait so long for records from the next fetch on, before it answers that there are none."""
     consumer._fetcher._fetch_max_wait_ms = milliseconds
+
+
+class _Session:
+    """What a broker remembers of a consumer's partitions: each with the offset that was asked for (KIP-227).
+
+    `assignment`: that of the consumer which it was begun for.
+    """
+
+    def __init__(self) -> None:
+        self.id = self.epoch = 0
+        self.assignment: object = None
+        self.known: Mapping[tuple[str, int], Any] = {}
+
+    def begin(self, assignment: object) -> None:
+        """Name everything in the next fetch: the broker ends the session of this id, and begins another."""
+        self.epoch, self.known, self.assignment = 0, {}, assignment
+
+    def changes(self, whole: FetchRequest) -> "_Changes":
+        """The request for the same that names what the broker does not know."""
+        wanted = _partitions(whole)
+        changed = {where: asked for where, asked in wanted.items() if self.known.get(where) != asked}
+        left = {(topic, number): number for topic, number in self.known if (topic, number) not in wanted}
+        return _Changes(whole, _by_topic(changed), (self.id, self.epoch, _by_topic(left)))
+
+    def answered(self, whole: FetchRequest, response: Any) -> None:
+        """Go on with what the broker has answered.
+
+        It tells no id where it does not know the session any more, has no room for one, or is of old.
+        """
+        self.id = getattr(response, "session_id", 0)
+        self.epoch, self.known = (self.epoch % LAST_EPOCH + 1, _partitions(whole)) if self.id else (0, {})
+
+
+class _Changes(FetchRequest):  # type: ignore[misc]  # untyped in the library
+    """A fetch that names what has changed since the one before."""
+
+    def __init__(self, whole: FetchRequest, topics: Any, session: tuple[int, int, Any]) -> None:
+        self.__dict__.update(whole.__dict__)
+        self._topics = topics
+        self._session = session
+
+    def build(self, request_struct_class: Any) -> Any:
+        """The request in a version of the protocol; before the seventh there are no sessions."""
+        request = super().build(request_struct_class)
+        if request_struct_class.API_VERSION >= FIRST_WITH_SESSIONS:
+            names = ("session_id", "session_epoch", "forgotten_topics_data")
+            request.__dict__.update(zip(names, self._session, strict=True))
+        return request
+
+
+def _partitions(whole: FetchRequest) -> Mapping[tuple[str, int], Any]:
+    return {(topic, asked[0]): asked for topic, partitions in whole.topics for asked in partitions}
+
+
+def _by_topic(found: Mapping[tuple[str, int], Any]) -> list[tuple[str, list[Any]]]:
+    topics: dict[str, list[Any]] = defaultdict(list)
+    for (topic, _), asked in found.items():
+        topics[topic].append(asked)
+    return list(topics.items())
+
+
+def fetch_changes(consumer: AIOKafkaConsumer) -> None:
+    """Let the brokers remember what this consumer reads: a fetch names and brings only what has changed.
+
+    For a consumer that lives long: a broker remembers a thousand of them.
+    """
+    connections = connections_of(consumer)
+    send, sessions = connections.send, defaultdict[int, _Session](_Session)
+
+    async def send_changes(node: int, request: Any, **options: Any) -> Any:
+        if not isinstance(request, FetchRequest):
+            return await send(node, request, **options)
+        session, assignment = sessions[node], consumer._subscription.subscription.assignment
+        # What was told to another assignment is not known in this one.
+        if session.assignment is not assignment:
+            session.begin(assignment)
+        try:
+            response = await send(node, session.changes(request), **options)
+        except BaseException:
+            # Whether the broker has read it is not known.
+            session.begin(None)
+            raise
+        session.answered(request, response)
+        return response
+
+    connections.send = send_changes

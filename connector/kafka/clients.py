@@ -90,6 +90,8 @@ def member(
         partition_assignment_strategy=(RangePartitionAssignor,),
     )
     consumer.subscribe(list(topics), listener=listener)
+    # Nine command topics of six partitions, most of them silent, in every fetch.
+    aiokafka_internals.fetch_changes(consumer)
     return _patient(consumer)
 
 
