@@ -22,6 +22,7 @@ from connector.settings import Settings, WatchSettings
 from connector.twilio.client import TwilioClient, open_session
 from connector.watcher import catch_up
 from connector.watcher import cursor as cursors
+from connector.watcher import watcher as engine
 from connector.watcher.cursor import Cursor, whole
 from connector.watcher.status import Stretch, brief
 from connector.watcher.watcher import Watcher
@@ -97,7 +98,7 @@ class Backfill:
         held = (await cursors.restore(kafka, partition)).get(name)
         self.is_resumed = held is not None and not again
 
-        write = cursors.commit_to(transactions, kafka, name, partition, asyncio.Lock())
+        write = engine.commit_to(transactions, kafka, name, partition, asyncio.Lock())
 
         async def commit(records: Sequence[Record], cursor: Cursor | None) -> None:
             await write(records, cursor)

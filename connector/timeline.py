@@ -17,8 +17,7 @@ from connector.conditions import Condition
 from connector.dead_letters.record import PREFIX as REASON
 from connector.dead_letters.record import REPLAY_COUNT
 from connector.errors import InvalidRecord
-from connector.events import Event, Position, Received, decode, moment_of
-from connector.identity import identity, texts
+from connector.events import Event, Position, Received, decode, identity, moment_of, texts
 from connector.resources import COMMANDS
 
 REMEMBERED = 10_000

@@ -52,7 +52,8 @@ class _Nothing:
         return
 
 
-_NOTHING: Scope = nullcontext(_Nothing())
+NOTHING: Scope = nullcontext(_Nothing())
+"""Where nothing is recorded: what runs for each command or row looks at `enabled` before it asks for a span."""
 _recorder: "Recorder | None" = None
 enabled = False
 """Whether anything is recorded at all: what would cost time is asked for then alone."""
@@ -72,9 +73,9 @@ def span(
     A span without a parent that is linked to others (traceparents) is recorded when one of those is.
     """
     if _recorder is None:
-        return _NOTHING
+        return NOTHING
     found = _recorder.span(name, kind=kind, parent=parent, links=links, attributes=attributes, seconds_ago=seconds_ago)
-    return found or _NOTHING
+    return found or NOTHING
 
 
 def record(

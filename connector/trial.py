@@ -17,8 +17,7 @@ from connector.twilio.clock import TwilioClock
 from connector.twilio.paging import Page
 from connector.watcher import cursor as cursors
 from connector.watcher.reading import LARGEST_PAGE, Reader, TwilioSource
-from connector.watcher.records import Publication, identity
-from connector.watcher.watcher import created_times
+from connector.watcher.records import Publication, created_times, identity
 
 MOST_TOLD = 3
 SHOWN_KEYS = 3

@@ -14,8 +14,8 @@ from connector.events import Record
 from connector.executor import outcome as results
 from connector.executor.answers import as_json, portion_of
 from connector.executor.command import command_of
-from connector.executor.finishing import Ending
-from connector.executor.outcome import Outcome, withheld
+from connector.executor.finishing import Ending, done, result_record, size_of, withheld
+from connector.executor.outcome import Outcome
 from connector.resources import COMMANDS
 from connector.state import journal
 from connector.twilio.wire import decode, failure
@@ -63,7 +63,7 @@ def ending(*, headers: Sequence[tuple[str, bytes | None]] = (), letter: bool = T
 
 
 def size(record: Record) -> int:
-    return results.size_of(record)
+    return size_of(record)
 
 
 ANSWERS = st.builds(
@@ -98,7 +98,7 @@ def test_whatever_a_command_holds_its_last_records_are_small(
     assert size(last) < LAST_BYTES
     document = orjson.loads(last.value or b"")
     check(document.get("data", document))
-    assert size(journal.encode("t", results.done(found.command, found.answers[0]), partition=0)) < LAST_BYTES
+    assert size(journal.encode("t", done(found.command, found.answers[0]), partition=0)) < LAST_BYTES
 
 
 def test_what_is_refused_is_left_out_and_nothing_else() -> None:
@@ -206,7 +206,7 @@ def checked(name: str, answer: Outcome) -> None:
         milliseconds=0,
         command=name,
     )
-    record = results.result_record(command, answer, prefix="t", envelope="binary")
+    record = result_record(command, answer, prefix="t", envelope="binary")
     check(orjson.loads(record.value or b""))
 
 

@@ -29,7 +29,8 @@ from connector.executor.command import (
     origin_of,
     partition_of_command,
 )
-from connector.executor.outcome import Outcome, done
+from connector.executor.finishing import done
+from connector.executor.outcome import Outcome
 from connector.kafka import produce
 from connector.kafka.produce import partition_of
 from connector.state import journal

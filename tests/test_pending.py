@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connector.events import identity, shown, text_of
 from connector.executor.command import Command, command_of
-from connector.identity import identity, shown, text_of
 
 
 def command(*headers: tuple[str, bytes | None], milliseconds: int = 0) -> Command:

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from connector import rhythm
 from connector.executor import offsets
-from connector.executor.offsets import Committer
-from connector.rhythm import Rhythm, until_next
+from connector.executor.offsets import Committer, Rhythm
+from connector.rhythm import until_next
 
 NEVER = 3600.0
 AT_ONCE = 0.001
@@ -53,7 +52,7 @@ async def test_what_is_due_together_is_done_together_and_not_twice(clock: float,
 
 
 async def test_without_a_change_the_quiet_turns_are_what_remains(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rhythm, "AWAKE_SECONDS", 0.0)
+    monkeypatch.setattr(offsets, "AWAKE_SECONDS", 0.0)
     beat = Rhythm(NEVER)
     beat.changed()
     async with asyncio.timeout(10):
@@ -65,7 +64,7 @@ async def test_what_has_changed_during_a_slow_commit_is_committed_though_nothing
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The commit takes longer than a change keeps its owner awake."""
-    monkeypatch.setattr(rhythm, "AWAKE_SECONDS", 0.0)
+    monkeypatch.setattr(offsets, "AWAKE_SECONDS", 0.0)
     monkeypatch.setattr(offsets, "CONFIRM_SECONDS", 0.05)
     beat, finished, accepted = Rhythm(AT_ONCE), {"topic": (1, "")}, list[Any]()
 

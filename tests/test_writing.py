@@ -13,8 +13,8 @@ from pydantic import Field, ValidationError, field_validator
 
 from connector.resources import WATCHES
 from connector.resources.fields import Optional, Timestamp, parse_time
+from connector.resources.models import Writer
 from connector.resources.rows import Bundle, Watch
-from connector.resources.writing import Writer
 from connector.schemas.documents import examples
 
 ROWS = WATCHES.values()

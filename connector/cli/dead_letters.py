@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from connector.cli import letters
-from connector.cli.completion import letter_fields
 from connector.cli.options import (
     Commands,
     ConfigOption,
@@ -21,6 +20,7 @@ from connector.cli.options import (
     condition,
     examples,
     kafka_settings,
+    letter_fields,
     moment,
     run_async,
 )

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from connector.cli.completion import command_names, parameter_names
 from connector.cli.options import (
     Commands,
     ConfigOption,
     Format,
     FormatOption,
     KafkaOption,
+    command_names,
     examples,
     kafka_settings,
+    parameter_names,
     run_async,
     unknown,
 )

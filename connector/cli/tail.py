@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 import typer
 
-from connector.cli.completion import condition_fields, topic_names, topics_to_show
 from connector.cli.options import (
     Commands,
     ConfigOption,
@@ -16,10 +15,13 @@ from connector.cli.options import (
     FormatOption,
     KafkaOption,
     condition,
+    condition_fields,
     examples,
     kafka_settings,
     moment,
     run_async,
+    topic_names,
+    topics_to_show,
     unknown,
 )
 from connector.cli.output import say_json

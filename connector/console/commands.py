@@ -10,8 +10,7 @@ from aiohttp import web
 from connector import privacy
 from connector.console.context import ConsoleContext, Json, answering, as_json, limit_of, ordered
 from connector.console.feed import Feed
-from connector.events import Position, Received, now, timestamp
-from connector.identity import texts
+from connector.events import Position, Received, now, texts, timestamp
 from connector.kafka.reading import records_at
 from connector.timeline import Entry, Timeline
 

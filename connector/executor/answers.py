@@ -1,4 +1,7 @@
-"""What Twilio's answer becomes in a result: bundles in portions that fit a record, one way for each shape of answer."""
+"""What Twilio's answer becomes in a result: bundles in portions that fit a record, one way for each shape of answer.
+
+Most operations are one request: its response becomes a portion (`ANSWERED`). Lists and downloads are walked (`WALKED`).
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
@@ -13,9 +16,9 @@ from connector.errors import NotExecuted, Unreadable
 from connector.events import Record
 from connector.executor.outcome import RECORD_BYTES, pages_of
 from connector.privacy import SID
+from connector.resources.models import Writer
 from connector.resources.rows import Bundle, Operation, Parameters, Request
-from connector.resources.writing import Writer
-from connector.twilio.client import MayWrite, TwilioClient
+from connector.twilio.client import TwilioClient
 from connector.twilio.paging import Page, pages
 from connector.twilio.wire import Response, decode
 
@@ -48,10 +51,10 @@ class Portion:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One attempt of an operation.
+    """One attempt of an operation whose answer is walked.
 
     `store` takes media, through `media` where it is a topic; `timeout_seconds` bounds a request, `within_seconds` all
-    pages of a list; `may_write` is asked directly before a create goes out.
+    pages of a list.
     """
 
     client: TwilioClient
@@ -62,11 +65,6 @@ class Call:
     media: MediaSink
     timeout_seconds: float
     within_seconds: float = LIST_SECONDS
-    may_write: MayWrite | None = None
-
-    async def response(self) -> Response:
-        """The response to the request as it is. Raises TwilioError."""
-        return await self.client.send(self.request, timeout_seconds=self.timeout_seconds, may_write=self.may_write)
 
 
 Store = Callable[[Call], AsyncIterator[bytes]]
@@ -98,24 +96,18 @@ def portion_of(model: type[Bundle] | None, row: Any, *, request_id: str | None =
     return Portion((bundle,), request_id, sid_of(row))
 
 
-async def _one(call: Call) -> AsyncGenerator[Portion, None]:
+def _one(client: TwilioClient, operation: Operation, parameters: Parameters, response: Response) -> Portion:
     """Reading is repeated when nothing usable is answered; what changes something is done when a SID shows it."""
-    response = await call.response()
-    portion = portion_of(call.operation.bundle, response.json(), request_id=response.request_id)
-    problem = _problem(call, portion)
-    if problem:
-        raise _unusable(response, problem)
-    yield portion
-
-
-def _problem(call: Call, portion: Portion) -> str:
-    """Why an answer does not show what was asked for; empty when it does."""
-    asked = getattr(call.parameters, "sid", None)
-    if portion.left_out and (call.request.method == "GET" or portion.sid is None):
-        return ", ".join(portion.left_out)
-    if portion.sid is None or portion.sid == call.client.account_sid:
-        return "an object without a SID of its own"
-    return f"{portion.sid} instead of {asked}" if asked is not None and portion.sid != asked else ""
+    row, request_id = response.json(), response.request_id
+    portion = portion_of(operation.bundle, row, request_id=request_id)
+    asked = getattr(parameters, "sid", None)
+    if portion.left_out and (operation.method == "GET" or portion.sid is None):
+        raise _unusable(response, ", ".join(portion.left_out))
+    if portion.sid is None or portion.sid == client.account_sid:
+        raise _unusable(response, "an object without a SID of its own")
+    if asked is not None and portion.sid != asked:
+        raise _unusable(response, f"{portion.sid} instead of {asked}")
+    return portion
 
 
 def _unusable(response: Response, problem: str) -> Unreadable:
@@ -123,19 +115,17 @@ def _unusable(response: Response, problem: str) -> Unreadable:
     return Unreadable(sentence, status=response.status, request_id=response.request_id)
 
 
-async def _none(call: Call) -> AsyncGenerator[Portion, None]:
+def _none(_client: TwilioClient, _operation: Operation, _parameters: Parameters, response: Response) -> Portion:
     """Deleting is answered with nothing, or with an object; a page of a gateway's shows nothing."""
-    response = await call.response()
     if not isinstance(response.json(), dict | None):
         raise _unusable(response, "something that is not an object")
-    yield Portion((), response.request_id)
+    return Portion((), response.request_id)
 
 
-async def _raw(call: Call) -> AsyncGenerator[Portion, None]:
-    response = await call.response()
+def _raw(_client: TwilioClient, _operation: Operation, _parameters: Parameters, response: Response) -> Portion:
     # What no record holds is left out later: it need not be read.
     body = response.body if len(response.body) > RECORD_BYTES else as_json(response.body)
-    yield Portion((body,) if response.body else (), response.request_id)
+    return Portion((body,) if response.body else (), response.request_id)
 
 
 def as_json(body: bytes) -> bytes:
@@ -224,18 +214,12 @@ async def _until_ready(call: Call) -> None:
         raise NotExecuted(f"The resource is still {status}.")
 
 
-# Every request of such an answer waits for its turn by itself.
-WALKED = frozenset({"many"})
-
-SHAPES: dict[str, Callable[[Call], AsyncGenerator[Portion, None]]] = {
+ANSWERED: dict[str, Callable[[TwilioClient, Operation, Parameters, Response], Portion]] = {
     "one": _one,
-    "many": _many,
     "none": _none,
     "raw": _raw,
-    "binary": _binary,
 }
+"""What the response to a request becomes, by the shape of the operation's answer. Raises Unreadable."""
 
-
-def portions(call: Call) -> AsyncGenerator[Portion, None]:
-    """Make the call. Raises TwilioError, before or between portions."""
-    return SHAPES[call.operation.answer](call)
+WALKED: dict[str, Callable[[Call], AsyncGenerator[Portion, None]]] = {"many": _many, "binary": _binary}
+"""Answers that take more than one request, or are streamed. Raises TwilioError, before or between portions."""

@@ -1,4 +1,4 @@
-"""The attempts of one command, until it is decided what it came to. This is where all of Twilio's answers meet.
+"""A command's job, and the attempts at it until it is decided what it came to: here all of Twilio's answers meet.
 
 Twilio answers 2xx               succeeded
 Refused                          failed; done codes: succeeded; delay codes: again later, within their budget
@@ -10,6 +10,7 @@ PerhapsExecuted, a create        in doubt: reconciled -> succeeded; not found ->
 """
 
 import random
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -21,23 +22,28 @@ import orjson
 from connector import telemetry
 from connector.errors import (
     BadCredentials,
+    ConnectorError,
     NotExecuted,
     PerhapsExecuted,
     PerhapsStored,
     Refused,
+    Rejected,
     TwilioError,
     Unreadable,
 )
 from connector.events import boot_seconds, now
 from connector.executor import doubt, finishing
 from connector.executor import outcome as outcomes
-from connector.executor.answers import LIST_SECONDS, WALKED, Call, Portion, portion_of, portions
-from connector.executor.command import Command
+from connector.executor.answers import ANSWERED, LIST_SECONDS, WALKED, Call, Portion, portion_of
+from connector.executor.command import Command, attempting
 from connector.executor.doubt import LEASE, Doubt
-from connector.executor.outcome import NOTHING, Outcome
+from connector.executor.finishing import NOTHING, withheld
+from connector.executor.outcome import Outcome
+from connector.resources.models import texts
+from connector.resources.parameters import fill_callbacks, parse
 from connector.resources.rows import Operation, Parameters, Request
 from connector.state import journal
-from connector.twilio.client import MayWrite, TwilioClient
+from connector.twilio.client import TwilioClient
 from connector.twilio.pacing import backoff_seconds
 
 if TYPE_CHECKING:
@@ -54,6 +60,8 @@ DELAY_SECONDS_IN_ALL = 3600.0
 DELAY_SECONDS = (1.0, 2.0, 5.0, 15.0, 30.0, 60.0)
 # Bundles of a list that are held back, so that nearly every list becomes visible as a whole.
 HELD_BYTES = 2 * 1024 * 1024
+# An address with parameters has one of these, however it is escaped.
+PERHAPS_ADDRESS = re.compile(rb"[=%&\\]|[^\x00-\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +88,55 @@ class Job:
         return None if self.expires_at is None else (self.expires_at - self.client.clock.now()).total_seconds()
 
 
+def prepare(context: "ExecutorContext", command: Command, refused: Rejected | None = None) -> Job:
+    """The job of a command; `refused` is what is wrong with its reply topic.
+
+    Raises Rejected with one sentence when it is not to be sent.
+    """
+    try:
+        return _job(context, command, refused)
+    except ConnectorError:
+        raise
+    except Exception as error:
+        # Nothing that a caller may write is to stop those behind it.
+        log.exception("command unreadable", command=command.command, id=command.id)
+        raise Rejected(f"{command.command}: cannot be read ({type(error).__name__}).") from error
+
+
+def _job(context: "ExecutorContext", command: Command, refused: Rejected | None) -> Job:
+    if command.problem is not None:
+        raise Rejected(command.problem)
+    expires_at = command.expires_at if command.expires_text else None
+    client = context.clients.get(command.connection)
+    if client is None:
+        known = ", ".join(sorted(context.clients))
+        raise Rejected(f"header connection: {command.connection[:60]!r} is not configured; known: {known}.")
+    if refused is not None:
+        raise refused
+    operation, parameters = parse(context.commands[command.command], command.value)
+    if context.names_cause is not None and PERHAPS_ADDRESS.search(command.value or b""):
+        # It would have Twilio sign that another command caused a callback.
+        name = next((name for name, text in texts(parameters) if context.names_cause(text)), None)
+        if name is not None:
+            raise Rejected(
+                f"{name} holds an address of the connector's with command, correlation or traceparent: leave them out, "
+                "they are the connector's to set."
+            )
+    callback_url = context.callback_url
+    if callback_url is not None:
+        parameters = fill_callbacks(operation, parameters, lambda kind: callback_url(kind, command))
+    return Job(
+        command=command,
+        operation=operation,
+        parameters=parameters,
+        client=client,
+        request=operation.request(parameters),
+        expires_at=expires_at,
+        repeatable=operation.may_repeat(parameters),
+        alike=operation.fingerprint(parameters),
+    )
+
+
 def unknown(command: Command, error: Mapping[str, Any], *, reason: str | None = None) -> Outcome:
     """The outcome of what may have been executed; it is logged."""
     log.warning("unknown", command=command.command, id=command.id, reason=reason)
@@ -87,7 +144,7 @@ def unknown(command: Command, error: Mapping[str, Any], *, reason: str | None = 
 
 
 class Attempts:
-    """What has been tried of one command.
+    """One command and what has been tried of it.
 
     `clock` is when it was read (monotonic seconds), `started` when its execution began. `count` tells how many attempts
     were made, `has_begun` whether one of them was journalled, `perhaps` whether one may have been executed.
@@ -105,6 +162,12 @@ class Attempts:
         self.withheld = NOTHING
         self._unreadable = 0
         self._began = self._attempted = boot_seconds()
+
+    def prepare(self, refused: Rejected | None = None) -> Job:
+        """The job of the command, whose secrets are withheld from then on. Raises Rejected."""
+        job = prepare(self.context, self.command, refused)
+        self.withheld = withheld(job.client.secrets)
+        return job
 
     async def until_decided(self, job: Job) -> list[Outcome]:
         """Attempt until it is decided. The outcomes: one, or a list's last pages."""
@@ -137,19 +200,20 @@ class Attempts:
                     return await self._send(job)
             leased = boot_seconds()
             over = leased + (LEASE + self.context.request_timeout).total_seconds()
-            entry = outcomes.attempting(self.command, alike=job.alike, ahead=job.client.clock.ahead)
+            entry = attempting(self.command, alike=job.alike, ahead=job.client.clock.ahead)
             self._attempted = leased
             self.has_begun = True
             await self.owner.attempt(self.command, entry)
             if boot_seconds() - leased > LEASE.total_seconds():
                 raise NotExecuted("The attempt's lease ran out before it began.")
             # Once more when it is connected, directly before the socket: later a successor may have concluded.
-            return await self._send(job, may_write=lambda: boot_seconds() < over)
+            return await self._send(job, write_until=over)
 
     @asynccontextmanager
     async def _turn(self, job: Job) -> AsyncIterator[None]:
         """Wait for Twilio's rate limit before taking a slot, so that a paced command does not block others."""
-        client = None if job.operation.answer in WALKED else job.client
+        # Each page of a list waits for its turn by itself.
+        client = None if job.operation.answer == "many" else job.client
         slots = self.context.slots
         with self.owner.waiting():
             if client is not None:
@@ -169,8 +233,16 @@ class Attempts:
             if client is not None:
                 client.leave()
 
-    async def _send(self, job: Job, *, may_write: MayWrite | None = None) -> list[Outcome]:
-        """The outcomes of one attempt. Those that are not returned were written on the way: a long list's first pages.
+    async def _send(self, job: Job, *, write_until: float | None = None) -> list[Outcome]:
+        """The outcomes of one attempt, which is not written to the socket after a moment of the clock never set."""
+        operation, seconds = job.operation, self.context.request_timeout.total_seconds()
+        if operation.answer in WALKED:
+            return await self._walk(job, seconds)
+        response = await job.client.send(job.request, timeout_seconds=seconds, write_until=write_until)
+        return [_succeeded(job, ANSWERED[operation.answer](job.client, operation, job.parameters, response))]
+
+    async def _walk(self, job: Job, seconds: float) -> list[Outcome]:
+        """The same of a list or a download. What is not returned was written on the way: a long list's first pages.
 
         A list that begins anew writes its pages anew; the later page of a number counts.
         """
@@ -182,13 +254,12 @@ class Attempts:
             request=job.request,
             store=self.context.store,
             media=self.owner.media,
-            timeout_seconds=self.context.request_timeout.total_seconds(),
+            timeout_seconds=seconds,
             within_seconds=LIST_SECONDS if left is None else min(LIST_SECONDS, left),
-            may_write=may_write,
         )
         held: list[Outcome] = []
         page = size = 0
-        found = portions(call)
+        found = WALKED[job.operation.answer](call)
         async with aclosing(found):
             async for portion in found:
                 held.append(_succeeded(job, portion, page=page))

@@ -11,23 +11,19 @@ any more; but what its attempt left in the journal answers it, its key goes on, 
 import hashlib
 import re
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from connector.dead_letters.record import REPLAY_COUNT
 from connector.errors import Rejected
-from connector.events import Headers, Position, Record, moment_of
-from connector.identity import by_name, identity, shown, text_of
+from connector.events import Headers, Position, Record, by_name, moment_of, now, shown, text_of, texts
 from connector.kafka.ownership import RawRecord
 from connector.kafka.produce import partition_of
 from connector.kafka.topics import FORWARDED_COMMANDS
-from connector.state.journal import Entry, TopicOffset
+from connector.state.journal import Entry, StateName, TopicOffset
 
 RawHeaders = Sequence[tuple[str, bytes | None]]
-
-# What a held command takes beside its bytes.
-HELD_OVERHEAD = 1_000
 
 # Spring's names for a reply; they are echoed as they came.
 SPRING_CORRELATION = "kafka_correlationId"
@@ -129,16 +125,18 @@ def command_of(
 
     `milliseconds` is its timestamp; `origin` is where its caller wrote it, if it was sent on.
     """
-    named = by_name(headers)
-    given = _first(named, "id", "ce_id")
-    own = _replayed(given, named.get(REPLAY_COUNT))
-    correlation_id = _first(named, "correlation-id", "ce_correlationid", SPRING_CORRELATION)
+    known = [header for header in headers if header[0] in RESULT_HEADERS]
+    named, told = by_name(known), texts(known)
+    given = _first(told, "id", "ce_id")
+    # A replay has another id, since what was rejected counts as seen and would not run under the same.
+    own = f"{given}#replay-{told[REPLAY_COUNT]}" if given and told.get(REPLAY_COUNT) else given
+    correlation_id = _first(told, "correlation-id", "ce_correlationid", SPRING_CORRELATION)
     correlation_id = correlation_id or (given if own != given else None)
     position = Position(topic, partition, offset)
     origin = origin or position
     command_id = own if own and len(own) <= LONGEST_ID else "/".join(map(str, origin))
     problem = _too_long(id=own, correlation_id=correlation_id) or _problem(named)
-    traceparent = text_of(named.get("traceparent", b"")) or ""
+    traceparent = told.get("traceparent", "")
     return Command(
         topic=topic,
         partition=partition,
@@ -151,11 +149,11 @@ def command_of(
         id=command_id,
         explicit=command_id == own,
         correlation_id=correlation_id if correlation_id and len(correlation_id) <= LONGEST_ID else command_id,
-        connection=_first(named, "connection") or "default",
-        reply_to=_first(named, *REPLY) if problem is None else None,
+        connection=_first(told, "connection") or "default",
+        reply_to=_first(told, *REPLY) if problem is None else None,
         reply_partition=_partition(named.get(SPRING_PARTITION, b"")),
         echoed=[(name, named[name]) for name in SPRING if name in named and len(named[name]) <= LONGEST_ECHO],
-        expires_text=_first(named, "expires-at"),
+        expires_text=_first(told, "expires-at"),
         traceparent=traceparent if TRACEPARENT.fullmatch(traceparent) else None,
         origin=origin,
         position=position,
@@ -164,14 +162,28 @@ def command_of(
     )
 
 
-def _first(named: Mapping[str, bytes], *names: str) -> str | None:
+def read(record: "RawRecord | LostRecord", name: str, topics: Mapping[str, str]) -> Command:
+    """The command of a record; `name` is that of its topic. One that was sent on names its origin, one of `topics`."""
+    origin = origin_of(record.headers, topics) if name == FORWARDED else None
+    command = command_of(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        key=record.key,
+        value=record.value,
+        headers=origin.headers if origin else record.headers,
+        milliseconds=origin.milliseconds if origin else record.timestamp,
+        command=topics[origin.position.topic] if origin else name,
+        origin=origin.position if origin else None,
+    )
+    if isinstance(record, LostRecord):
+        return replace(command, id=record.entry.id, explicit=record.entry.explicit, is_gone=True)
+    return command
+
+
+def _first(told: Mapping[str, str], *names: str) -> str | None:
     """The first of these headers that says something."""
-    return next((identity(named[name]) for name in names if named.get(name)), None)
-
-
-def _replayed(given: str | None, count: bytes | None) -> str | None:
-    """The id of a replay: another one, since what was rejected counts as seen and would not run under the same."""
-    return f"{given}#replay-{identity(count)}" if given and count else given
+    return next((told[name] for name in names if told.get(name)), None)
 
 
 def _too_long(**texts: str | None) -> str | None:
@@ -184,7 +196,9 @@ def _too_long(**texts: str | None) -> str | None:
 def _problem(named: Mapping[str, bytes]) -> str | None:
     """What is wrong with headers that must be text of some length."""
     for name in TEXTS:
-        raw = named.get(name, b"")
+        raw = named.get(name)
+        if not raw:
+            continue
         if len(raw) > LONGEST_ID:
             return f"header {name}: has {len(raw)} bytes, {LONGEST_ID} are the most."
         if text_of(raw) is None:
@@ -291,6 +305,32 @@ def traces(command: Command) -> Mapping[str, Any]:
     }
 
 
+def entry_of(command: Command, *, state: StateName, **more: Any) -> Entry:
+    """A step of the command, now, as the journal keeps it."""
+    was_sent_on = command.origin != command.position
+    return Entry(
+        state=state,
+        topic=command.topic,
+        offset=command.offset,
+        id=command.id,
+        at=now(),
+        explicit=command.explicit,
+        is_gone=command.is_gone,
+        sent_to=origin_text(command.origin, command.milliseconds) if was_sent_on else None,
+        **more,
+    )
+
+
+def attempting(command: Command, *, alike: str, ahead: float | None = None) -> Entry:
+    """The journal entry that precedes a create; `ahead` is what is known of Twilio's clock."""
+    return entry_of(command, state="attempting", alike=alike, ahead=ahead, **traces(command))
+
+
+def forwarded(command: Command) -> Entry:
+    """The journal entry of a command that is executed elsewhere."""
+    return entry_of(command, state="done", outcome="forwarded")
+
+
 def lost_record(entry: Entry, partition: int) -> LostRecord:
     """What stands for the record of an attempt."""
     pairs = [tuple(pair) for pair in entry.headers or () if len(pair) == PAIR_LENGTH]
@@ -308,9 +348,3 @@ class Waiting(NamedTuple):
     record: RawRecord | LostRecord
     weight: int
     clock: float
-
-
-def weight_of(record: RawRecord | LostRecord) -> int:
-    """The bytes that a command takes while it waits."""
-    headers = sum(len(name) + len(raw or b"") for name, raw in record.headers)
-    return HELD_OVERHEAD + len(record.key or b"") + len(record.value or b"") + headers

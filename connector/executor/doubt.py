@@ -1,13 +1,10 @@
 """An attempt whose answer is not known: how long it may still come to something, and the search for what it made."""
 
-import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
-
-import orjson
 
 from connector import telemetry
 from connector.errors import BadCredentials, Refused, TwilioError, Unavailable, Unreadable
@@ -160,15 +157,6 @@ async def find(owner: "Owner", context: "ExecutorContext", job: "Job", doubt: Do
         left = doubt.seconds_left(clock) or (LEARN_LOOK_SECONDS if is_learning else LONGEST_LOOK_SECONDS)
         await owner.wait(min(pause, left))
         pause = min(pause * 2, LONGEST_LOOK_SECONDS)
-
-
-def alike(operation: Operation, parameters: Parameters) -> str:
-    """A fingerprint that is equal for creates which cannot be told apart in Twilio's list."""
-    row = operation.reconciliation
-    if row is None:
-        return ""
-    compared = [str(getattr(parameters, name)) for name in sorted(row.compared)]
-    return hashlib.blake2s(orjson.dumps([operation.name, row.query(parameters), compared]), digest_size=8).hexdigest()
 
 
 def choose(found: Iterable[Row], *, claimed: Collection[str], rank: int = 0) -> Row | None:

@@ -11,18 +11,29 @@ otherwise                            attempted until it is decided (`attempts`),
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from functools import partial
 from typing import TypeVar
 
 from connector import telemetry, tracing
 from connector.errors import Rejected, Superseded, Unacknowledged, Unavailable, Unwritable
-from connector.executor import doubt, finishing
+from connector.executor import doubt, finishing, repeats
 from connector.executor import outcome as outcomes
-from connector.executor.attempts import Attempts, Job, unknown
-from connector.executor.command import FORWARDED, Command, Waiting, forwarded_record, partition_of_command
+from connector.executor.attempts import Attempts, unknown
+from connector.executor.command import (
+    FORWARDED,
+    SPRING_PARTITION,
+    Command,
+    Waiting,
+    forwarded,
+    forwarded_record,
+    partition_of_command,
+    partition_of_id,
+    read,
+)
 from connector.executor.context import ExecutorContext
 from connector.executor.lanes import Leaving
-from connector.executor.outcome import Outcome, withheld
+from connector.executor.outcome import Outcome
 from connector.executor.owner import Owner
 from connector.kafka.ownership import Assignment
 from connector.state import journal
@@ -80,18 +91,9 @@ async def execute(context: ExecutorContext, owner: Owner, waiting: Waiting) -> N
 
     A command that meets a mistake of ours ends alone; its owner ends when it can or may write nothing more.
     """
-    command = context.read(waiting.record, waiting.name)
+    command = read(waiting.record, waiting.name, context.topics)
     attempts = Attempts(owner, context, command, clock=waiting.clock)
-    attributes: tracing.Attributes = {
-        "messaging.system": "kafka",
-        "messaging.operation.type": "process",
-        "messaging.destination.name": command.topic,
-        "messaging.destination.partition.id": str(command.partition),
-        "messaging.kafka.offset": command.offset,
-        "twilio_kafka.command.id": command.id,
-    }
-    name = f"process {command.topic}"
-    with tracing.span(name, kind="consumer", parent=command.traceparent, attributes=attributes):
+    with _span(command) if tracing.enabled else tracing.NOTHING:
         try:
             await Execution(owner, context, attempts).run()
         except (Superseded, Unavailable, Unwritable, Leaving):
@@ -100,6 +102,18 @@ async def execute(context: ExecutorContext, owner: Owner, waiting: Waiting) -> N
             log.exception("command broken", command=command.command, id=command.id)
             message = f"The connector has met a mistake of its own ({type(error).__name__}); its log tells which."
             await _break(attempts, message)
+
+
+def _span(command: Command) -> tracing.Scope:
+    attributes: tracing.Attributes = {
+        "messaging.system": "kafka",
+        "messaging.operation.type": "process",
+        "messaging.destination.name": command.topic,
+        "messaging.destination.partition.id": str(command.partition),
+        "messaging.kafka.offset": command.offset,
+        "twilio_kafka.command.id": command.id,
+    }
+    return tracing.span(f"process {command.topic}", kind="consumer", parent=command.traceparent, attributes=attributes)
 
 
 async def _break(attempts: Attempts, message: str) -> None:
@@ -141,21 +155,15 @@ class Execution:
         if first is not None:
             await self._finish_repeat(first)
             return
-        if is_forgotten and not context.is_reading(command):
+        if is_forgotten and not _is_reading(context, command):
             await finishing.finish(attempts, *await self._answer_forgotten())
             return
         try:
-            job = self._prepare(refused)
+            job = self._attempts.prepare(refused)
         except Rejected as error:
             await finishing.reject(attempts, error)
             return
         await finishing.finish(attempts, *await attempts.until_decided(job))
-
-    def _prepare(self, refused: Rejected | None = None) -> Job:
-        """Raises Rejected."""
-        job = self._context.prepare(self._command, refused)
-        self._attempts.withheld = withheld(job.client.secrets)
-        return job
 
     async def _pass_over(self) -> None:
         """A record that a stranger wrote among the forwarded commands: kept as a dead letter, never executed."""
@@ -163,7 +171,7 @@ class Execution:
         error = Rejected(f"It was not sent on by the connector. Write commands to {prefix}.commands.….")
         log.error("forwarded command unreadable", position="/".join(map(str, command.position)))
         telemetry.DEAD_LETTERS.labels("command").inc()
-        await finishing.write_end(self._attempts, (), outcomes.done(command, Outcome("rejected")), letter=error)
+        await finishing.write_end(self._attempts, (), finishing.done(command, Outcome("rejected")), letter=error)
 
     # --- a predecessor's attempt ----------------------------------------------------------------------------------
     async def _answer_in_doubt(self, entry: journal.Entry) -> list[Outcome]:
@@ -171,7 +179,7 @@ class Execution:
         self._attempts.perhaps = True
         await self._refused_reply()
         try:
-            job = self._prepare()
+            job = self._attempts.prepare()
         except Rejected as error:
             await self._attempts.until_over(entry)
             gone = self._command.is_gone
@@ -187,14 +195,14 @@ class Execution:
         command = self._command
         ended = await self._owner.dedupe.answer_of(command, self._owner.waiting)
         if ended is not None:
-            entry = replace(outcomes.done(command, Outcome("succeeded")), outcome=ended.outcome, sid=ended.sid)
+            entry = replace(finishing.done(command, Outcome("succeeded")), outcome=ended.outcome, sid=ended.sid)
             await self._owner.finish(command, [], replace(entry, at=ended.at))
         return ended is not None
 
     async def _answer_forgotten(self) -> list[Outcome]:
         """The outcomes of a command that may have been executed, though nothing tells: a create is not sent."""
         try:
-            job = self._prepare()
+            job = self._attempts.prepare()
         except Rejected as error:
             return [unknown(self._command, outcomes.FORGOTTEN, reason=f"{error!s:.200}")]
         return (
@@ -217,7 +225,7 @@ class Execution:
         record = forwarded_record(command, prefix=context.prefix, partition=partition)
         while True:
             try:
-                await self._owner.finish(command, [record], outcomes.forwarded(command))
+                await self._owner.finish(command, [record], forwarded(command))
             except Unacknowledged as error:
                 # While Kafka does not take it there, only its key waits.
                 log.warning("command waits to be sent on", id=command.id, reason=f"{error!r:.200}")
@@ -226,24 +234,63 @@ class Execution:
                 await finishing.reject(self._attempts, Rejected(UNFORWARDABLE.format(partition=partition)))
                 return True
             else:
-                context.note_forwarded(command)
+                self._note_forwarded()
                 return True
             await self._owner.wait(pause)
             pause = min(pause * 2, doubt.LONGEST_LOOK_SECONDS)
 
+    def _note_forwarded(self) -> None:
+        """Say once for each topic that its commands take a detour, and how they need not."""
+        command, misplaced = self._command, self._context.misplaced
+        if command.key is not None and command.topic not in misplaced:
+            misplaced.add(command.topic)
+            log.warning(
+                "commands sent on",
+                topic=command.topic,
+                reason="Their producer has another partitioner: they are executed in order, after a detour.",
+                remedy="partitioner=murmur2_random",
+            )
+
     # --- a repeat, a reply ----------------------------------------------------------------------------------------
     async def _finish_repeat(self, first: journal.Entry) -> None:
-        ask = partial(self._context.first_answer, self._command, first)
-        await finishing.finish(self._attempts, await self._answered("first result waits", ask))
+        """Answer a command whose id was seen before: with the first result's bundles."""
+        ask = partial(repeats.first_bundles, self._context.kafka, self._command, first)
+        bundles = await self._answered("first result waits", ask)
+        await finishing.finish(self._attempts, Outcome("duplicate", bundles=bundles, sid=first.sid))
 
     async def _refused_reply(self) -> Rejected | None:
         """What is wrong with the reply topic that the command names; then nothing is written there."""
         command = self._command
-        ask = partial(self._context.replied, command, self._owner.assignment.transactions.partitions_of)
-        found = await self._answered("reply topic waits", ask)
+        found = await self._answered("reply topic waits", self._replied)
         refused = found if isinstance(found, Rejected) else None
         self._attempts.command = replace(command, reply_to=None) if isinstance(found, Rejected) else found
         return refused
+
+    async def _replied(self) -> Command | Rejected:
+        """The command, with the partition of its reply where it needs one; or why nothing may be written there.
+
+        Raises Unavailable.
+        """
+        command, context = self._command, self._context
+        topic, partition = command.reply_to, command.reply_partition
+        if topic is None:
+            return command
+        if topic.startswith((f"{context.prefix}.", "__")):
+            whose = "Kafka" if topic.startswith("__") else "the connector"
+            return Rejected(f"header reply-to: topic {topic[:120]!r} is one of {whose}'s own.")
+        if not any(fnmatchcase(topic, pattern) for pattern in context.reply_topics):
+            return Rejected(
+                f"header reply-to: topic {topic[:120]!r} is not allowed; add a pattern to commands.reply_topics."
+            )
+        # A record for a topic that does not exist would end the transaction of everybody.
+        count = await self._owner.assignment.transactions.partitions_of(topic)
+        if not count:
+            return Rejected(f"header reply-to: topic {topic[:120]!r} does not exist.")
+        if partition is not None and partition >= count:
+            return Rejected(f"header {SPRING_PARTITION}: topic {topic[:120]!r} has {count} partitions, from 0.")
+        # Without a key each page of a list would lie in a partition of its own.
+        is_scattered = partition is None and command.key is None
+        return replace(command, reply_partition=partition_of_id(command.id, count)) if is_scattered else command
 
     async def _answered(self, waits: str, ask: Callable[[], Awaitable[Found]]) -> Found:
         """What Kafka says, as soon as it does; until then the log says what waits."""
@@ -253,3 +300,9 @@ class Execution:
             except Unavailable as error:
                 log.info(waits, id=self._command.id, reason=f"{error!r:.120}")
             await self._owner.wait(KAFKA_SECONDS)
+
+
+def _is_reading(context: ExecutorContext, command: Command) -> bool:
+    """Whether nothing that this command may ask for changes anything."""
+    operations = context.commands[command.command].operations.values()
+    return all(operation.method == "GET" and operation.repeats is None for operation in operations)

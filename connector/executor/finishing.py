@@ -1,22 +1,28 @@
-"""How a command's end is written: as it is where Kafka takes it, else with less, down to records that always fit."""
+"""How a command's end is written: result, reply, dead letter and journal entry, all of them or none.
+
+As they are where Kafka takes them, else with less, down to records that always fit. Our own credentials are kept out of
+what an endpoint answers: one may echo the headers of its request.
+"""
 
 import asyncio
+import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+import orjson
 from prometheus_client import Counter, Histogram
 
 from connector import telemetry, tracing
 from connector.dead_letters.record import REPLAY_COUNT, dead_letter
 from connector.dead_letters.record import TOPIC as DEAD_LETTERS
 from connector.errors import Rejected, Unacknowledged, Unwritable
-from connector.events import Envelope, Headers, Record
+from connector.events import Envelope, Event, Headers, Record, encode, now, timestamp
 from connector.executor import outcome as outcomes
-from connector.executor.command import SPRING, TEXTS, Command
-from connector.executor.outcome import NOTHING, Outcome, Withheld
+from connector.executor.command import SPRING, TEXTS, Command, entry_of
+from connector.executor.outcome import LARGEST_RECORD, RECORD_BYTES, Outcome, too_large
 from connector.state import journal
 
 if TYPE_CHECKING:
@@ -32,15 +38,158 @@ NEEDED_HEADERS = frozenset(
     {"id", "ce_id", "correlation-id", "ce_correlationid", "traceparent", REPLAY_COUNT, *SPRING, *TEXTS}
 )
 LONGEST_NEEDED = 1024
+RESULT_TYPE = "twilio.command.result.v1"
+# Of a result that says no more than it must.
+LONGEST_KEY = 1024
+MASK = b"***"
+# Shorter ones are placeholders of a test or a simulator: they would be found everywhere.
+SHORTEST = 8
 
 # The forms of a result, each smaller than the one before.
 WHOLE, REDUCED, LAST = range(3)
 # Those of a dead letter.
 UNCHANGED, BARE, REASONS, NONE = range(4)
 
-Write = Callable[[Sequence[Record]], Awaitable[None]]
+Write = Callable[[Sequence[Record]], Awaitable[object]]
 
 
+# --- the records ----------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """What must not be in a result, however it is escaped there."""
+
+    pattern: re.Pattern[bytes] | None = None
+
+    def out_of(self, document: bytes) -> bytes:
+        """The JSON document with a mask in place of each secret."""
+        return document if self.pattern is None else self.pattern.sub(MASK, document)
+
+
+NOTHING = Withheld()
+
+
+@lru_cache(maxsize=64)
+def withheld(secrets: frozenset[str]) -> Withheld:
+    """These secrets."""
+    found = sorted((secret for secret in secrets if len(secret) >= SHORTEST), key=len, reverse=True)
+    return Withheld(re.compile(b"|".join(map(_anyhow, found)))) if found else NOTHING
+
+
+def _anyhow(secret: str) -> bytes:
+    """A pattern of the secret as it is, and with its characters escaped as in JSON, URLs or HTML.
+
+    What pads Base64 at its end says nothing, and may be missing.
+    """
+    return b"".join(_character(character) for character in secret.rstrip("="))
+
+
+@lru_cache(maxsize=256)
+def _character(character: str) -> bytes:
+    if character.isascii() and character.isalnum():
+        return character.encode()
+    return b"(?:" + b"|".join(_ways(character)) + b")"
+
+
+def _ways(character: str) -> Iterable[bytes]:
+    number = ord(character)
+    percent = "".join(f"%{byte:02x}" for byte in character.encode())
+    yield re.escape(character.encode())
+    yield re.escape(b"\\" + character.encode())
+    yield rb"\\u(?i:%04x)" % number
+    yield b"(?i:" + percent.encode() + b")"
+    yield b"&#0*%d;" % number
+    yield b"&#[xX]0*(?i:%x);" % number
+
+
+def result_record(
+    command: Command, answer: Outcome, *, prefix: str, envelope: Envelope, withheld: Withheld = NOTHING
+) -> Record:
+    """The result on its topic; what is `withheld` is not in it."""
+    finished = now()
+    written = timestamp(finished)
+    traceparent = (tracing.traceparent() if tracing.enabled else None) or command.traceparent
+    document = {
+        "command": {
+            "id": command.id,
+            "name": command.command,
+            "topic": command.origin.topic,
+            "partition": command.origin.partition,
+            "offset": command.origin.offset,
+        },
+        "outcome": answer.outcome,
+        "bundles": [orjson.Fragment(bundle) for bundle in answer.bundles],
+        "page": answer.page,
+        "last": answer.last,
+        "error": answer.error,
+        "attempts": answer.attempts,
+        "reconciled": answer.reconciled,
+        "started_at": answer.started_at or finished,
+        "finished_at": finished,
+        "request_id": answer.request_id,
+    }
+    event = Event(
+        id=command.id if answer.page == 0 else f"{command.id}#{answer.page}",
+        source=f"/twilio/{answer.account_sid or '-'}/commands/{command.command}",
+        type=RESULT_TYPE,
+        subject=answer.sid or command.id,
+        time=finished,
+        data=withheld.out_of(orjson.dumps(document, option=orjson.OPT_UTC_Z)),
+        dataschema=f"https://twilio-kafka.dev/schemas/results/{command.command}.json",
+        extensions={
+            "correlationid": command.correlation_id,
+            "causationid": command.id,
+            "recordedtime": written,
+            "traceparent": traceparent,
+        },
+    )
+    encoded = encode(event, f"{prefix}.results.{command.command}", None, envelope=envelope)
+    headers = [*encoded.headers, ("correlation-id", command.correlation_id.encode()), *command.echoed]
+    # The command's own partition: results of a key stay in the order of its commands, whatever partitioner the caller
+    # has.
+    record = Record(encoded.topic, command.key, encoded.value, headers, partition=command.partition)
+    return record if size_of(record) <= LARGEST_RECORD else replace(record, key=None)
+
+
+def reply_record(command: Command, result: Record) -> Record | None:
+    """The result once more, on the reply topic where one was named."""
+    if command.reply_to is None:
+        return None
+    return replace(result, topic=command.reply_to, partition=command.reply_partition)
+
+
+def size_of(record: Record) -> int:
+    """The bytes of a record, but for some that Kafka adds."""
+    headers = sum(len(name.encode()) + len(raw) for name, raw in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + headers
+
+
+def fitting(answer: Outcome) -> Outcome:
+    """The answer, without what no record could hold: the body of a call-api, say."""
+    size = sum(len(bundle) for bundle in answer.bundles)
+    if len(answer.bundles) != 1 or size <= RECORD_BYTES:
+        return answer
+    return replace(answer, bundles=(), error=answer.error or too_large(size))
+
+
+def least(answer: Outcome) -> Outcome:
+    """The answer without bundles."""
+    size = sum(len(bundle) for bundle in answer.bundles)
+    return replace(answer, bundles=(), error=answer.error or (too_large(size) if size else None))
+
+
+def last_resort(command: Command, result: Record) -> Record:
+    """The result in some kilobytes, which any topic takes: it has a key, and headers of ours alone."""
+    key = command.key if command.key is not None and len(command.key) <= LONGEST_KEY else command.id.encode()
+    headers = [(name, raw) for name, raw in result.headers if name not in SPRING]
+    return replace(result, key=key, headers=headers)
+
+
+def done(command: Command, outcome: Outcome, *, ahead: float | None = None) -> journal.Entry:
+    """The journal entry that goes with the final result; `ahead` is what is known of Twilio's clock."""
+    return entry_of(command, state="done", outcome=outcome.outcome, sid=outcome.sid, ahead=ahead)
+
+
+# --- what Kafka does not take ------------------------------------------------------------------------------------
 @dataclass(slots=True, kw_only=True)
 class Ending:
     """What is to be written: `answers` are results, the last one of them or pages of a list, `letter` why it is dead.
@@ -71,7 +220,7 @@ class Ending:
         found: list[Record] = []
         for answer in self.answers:
             result = self._result(answer)
-            reply = outcomes.reply_record(self.command, result) if self.is_replying else None
+            reply = reply_record(self.command, result) if self.is_replying else None
             found += [result, reply] if reply else [result]
         if self.letter is not None and self.letter_form != NONE:
             found.append(self._letter(self.letter))
@@ -100,9 +249,9 @@ class Ending:
 
     def _result(self, answer: Outcome) -> Record:
         form = {"prefix": self.prefix, "envelope": self.envelope, "withheld": self.withheld}
-        answer = answer if self.result_form == WHOLE else outcomes.least(answer)
-        record = outcomes.result_record(self.command, answer, **form)  # type: ignore[arg-type]  # one for each parameter
-        return outcomes.last_resort(self.command, record) if self.result_form == LAST else record
+        answer = answer if self.result_form == WHOLE else least(answer)
+        record = result_record(self.command, answer, **form)  # type: ignore[arg-type]  # one for each parameter
+        return last_resort(self.command, record) if self.result_form == LAST else record
 
     def _letter(self, error: BaseException) -> Record:
         """The dead letter of a command that is never sent: as it came, without a stranger's headers, or its reasons."""
@@ -134,11 +283,10 @@ async def finish(attempts: "Attempts", *found: Outcome, letter: Rejected | None 
     """Write the result, all pages of it, the journal's entry and a dead letter: all of them, or none."""
     command, outcome = attempts.command, found[-1]
     name = command.command
-    entry = outcomes.done(command, outcome, ahead=attempts.context.ahead(command))
-    with tracing.span(f"send {attempts.context.prefix}.results.{name}", kind="producer") as span:
-        span.note(messaging__system="kafka", twilio_kafka__outcome=outcome.outcome, twilio__sid=outcome.sid)
+    entry = done(command, outcome, ahead=_ahead(attempts))
+    with _span(attempts, outcome) if tracing.enabled else tracing.NOTHING:
         await write_end(attempts, found, entry, letter=letter)
-    exemplar = tracing.exemplar()
+    exemplar = tracing.exemplar() if tracing.enabled else None
     _finished(name, outcome.outcome).inc(1, exemplar)
     _duration(name).observe(time.monotonic() - attempts.clock, exemplar)
     log.info(
@@ -150,6 +298,21 @@ async def finish(attempts: "Attempts", *found: Outcome, letter: Rejected | None 
         code=(outcome.error or {}).get("code"),
         attempts=attempts.count,
     )
+
+
+def _span(attempts: "Attempts", outcome: Outcome) -> tracing.Scope:
+    attributes = {"messaging.system": "kafka", "twilio_kafka.outcome": outcome.outcome}
+    attributes |= {"twilio.sid": outcome.sid} if outcome.sid else {}
+    name = f"send {attempts.context.prefix}.results.{attempts.command.command}"
+    return tracing.span(name, kind="producer", attributes=attributes)
+
+
+def _ahead(attempts: "Attempts") -> float | None:
+    """By how many seconds Twilio's clock is ahead of ours, as far as any connection knows; the command's own first."""
+    context = attempts.context
+    client = context.clients.get(attempts.command.connection)
+    ahead = client.clock.ahead if client is not None else None
+    return context.clock_of(attempts.command).ahead if ahead is None else ahead
 
 
 async def reject(attempts: "Attempts", error: Rejected) -> None:
@@ -176,7 +339,7 @@ async def write_pages(attempts: "Attempts", pages: Sequence[Outcome]) -> None:
 
 
 def _complete(attempts: "Attempts", outcome: Outcome, *, last: bool) -> Outcome:
-    return replace(outcomes.fitting(outcome), attempts=attempts.count, started_at=attempts.started, last=last)
+    return replace(fitting(outcome), attempts=attempts.count, started_at=attempts.started, last=last)
 
 
 def _ending(attempts: "Attempts", found: Sequence[Outcome], *, letter: Rejected | None = None) -> Ending:

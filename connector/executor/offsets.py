@@ -1,25 +1,30 @@
 """Which commands of a partition are finished: the contiguous prefix, and what lies finished above it.
 
-Pure, but for the `Committer`, which tells it to the group.
+Pure, but for the `Committer`, which tells it to the group, soon after a change.
 """
 
+import asyncio
 import base64
+import math
 import time
 import zlib
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
 from connector.errors import Unavailable
 from connector.kafka.ownership import Assignment
-from connector.rhythm import Rhythm
+from connector.rhythm import until_next
 from connector.state.checkpoints import Commits
 from connector.state.journal import OffsetSet
 
 # Kafka's default offset.metadata.max.bytes, counted in characters.
 METADATA_LIMIT = 4096
 COMMIT_SECONDS = 0.2
+# Afterwards there is nothing left to do that a change has caused.
+AWAKE_SECONDS = 3.0
 CONFIRM_SECONDS = 2.0
 VERSION = "1"
 # Of what a commit tells. There are more only where commands had a transaction each, until they are passed over.
@@ -217,6 +222,37 @@ def known(
         if text is not None:
             found[topic] = one.base, text
     return found
+
+
+class Rhythm:
+    """When an owner commits and keeps: turns of `seconds` while something happens, seldom while nothing does."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._awake_until = 0.0
+        self._changed = asyncio.Event()
+
+    def changed(self) -> None:
+        """Something has happened."""
+        self._awake_until = asyncio.get_running_loop().time() + AWAKE_SECONDS
+        self._changed.set()
+
+    async def turn(self, *, quiet: float, within: float = math.inf) -> bool:
+        """Return when it is time: `seconds` after the last turn or the first change, True; else False.
+
+        While nothing happens that is at the multiples of `quiet` seconds, for all that wait at the same moment: one
+        wake-up, and one request, serves all of them. `within`: so many seconds from now at the latest.
+        """
+        clock = asyncio.get_running_loop().time
+        if clock() >= self._awake_until:
+            self._changed.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(until_next(quiet), within)):
+                    await self._changed.wait()
+            if not self._changed.is_set():
+                return False
+        await asyncio.sleep(self._seconds)
+        return True
 
 
 class Committer:

@@ -18,16 +18,15 @@ from connector import telemetry
 from connector.errors import Unacknowledged, Unavailable, Unwritable
 from connector.events import Record, boot_seconds, now
 from connector.executor import offsets, restoring
-from connector.executor.command import Command, LostRecord, Waiting, lost_record, weight_of
+from connector.executor.command import Command, LostRecord, Waiting, lost_record
 from connector.executor.dedupe import Dedupe
 from connector.executor.lanes import Lanes, Leaving
 from connector.executor.media import MediaWriter
-from connector.executor.offsets import Committer, Progress
+from connector.executor.offsets import Committer, Progress, Rhythm
 from connector.executor.restoring import Restored
 from connector.executor.writer import Writer
 from connector.kafka import reading
 from connector.kafka.ownership import Assignment, RawRecord
-from connector.rhythm import Rhythm
 from connector.settings import KafkaSettings
 from connector.state import checkpoints, journal
 from connector.state.checkpoints import Commits
@@ -40,6 +39,8 @@ REFUSED_CHECKPOINT_SECONDS = 60.0
 LAST_CHECKPOINT_SECONDS = 2.0
 # Of a topic in a checkpoint, in characters: it tells of every command that may be held, however they lie.
 CHECKPOINT_LIMIT = 64 * 1024
+# What a held command takes beside its bytes.
+HELD_OVERHEAD = 1_000
 # How often it is asked whether the records of open attempts are still there.
 LOST_SECONDS = 10.0
 # Without any change, how often that and the digest of the ids are looked at.
@@ -141,11 +142,7 @@ class Owner:
         since = partial(journal.since, self._kafka, self.assignment.partition)
         entries, partition = journal.topic_of(self._kafka), self.assignment.partition
         self._writer = Writer(
-            self.assignment.transactions,
-            journal=entries,
-            end=restored.end,
-            since=since,
-            written=self._rhythm.changed,
+            self.assignment.transactions, journal=entries, end=restored.end, since=since, written=self._rhythm.changed
         )
         return [
             asyncio.create_task(self._serve(restored), name=f"committer-{partition}"),
@@ -252,8 +249,10 @@ class Owner:
             self.assignment.pause([topic])
 
     def _put(self, topic: str, record: RawRecord | LostRecord) -> None:
-        command = Waiting(self._topics[topic], record, weight_of(record), time.monotonic())
-        self._held[topic] += command.weight
+        headers = sum([len(name) + len(raw or b"") for name, raw in record.headers])
+        weight = HELD_OVERHEAD + len(record.key or b"") + len(record.value or b"") + headers
+        command = Waiting(self._topics[topic], record, weight, time.monotonic())
+        self._held[topic] += weight
         self._lanes.put(record.key, command)
 
     def _deliver_lost(self, entry: journal.Entry) -> None:
@@ -305,13 +304,13 @@ class Owner:
         """Whether the command may have been executed, though nothing that is left says so."""
         return command.offset < self._checkpoint.doubtful.get(command.topic, 0)
 
-    async def attempt(self, command: Command, entry: journal.Entry) -> None:
+    def attempt(self, command: Command, entry: journal.Entry) -> Awaitable[int]:
         """Make the attempt durable. Raises Superseded when the partition has another owner: do not send."""
         # Until it is known where it stands: not before the present end. An earlier attempt of it stays open meanwhile.
         self._attempts.setdefault(command.topic_offset, _Attempt(entry, self._writer.end))
-        await self._write_attempt(entry)
+        return self._write_attempt(entry)
 
-    async def _write_attempt(self, entry: journal.Entry) -> None:
+    def _write_attempt(self, entry: journal.Entry) -> Awaitable[int]:
         place = entry.topic_offset
 
         def applied(offset: int) -> None:
@@ -319,7 +318,7 @@ class Owner:
                 self._attempts[place] = _Attempt(entry, offset)
 
         record = journal.encode(self._kafka.topic_prefix, entry, partition=self.assignment.partition)
-        await self._writer.write([record], applied)
+        return self._writer.write([record], applied)
 
     async def withdraw(self, command: Command) -> None:
         """Make it durable that the open attempt has certainly done nothing: the successor just tries again."""
@@ -335,11 +334,11 @@ class Owner:
 
         await self._writer.write([record], applied)
 
-    async def write(self, records: Sequence[Record]) -> None:
+    def write(self, records: Sequence[Record]) -> Awaitable[int]:
         """Make records durable that end no command. Raises Superseded, Unwritable."""
-        await self._writer.write(records)
+        return self._writer.write(records)
 
-    async def finish(self, command: Command, records: Sequence[Record], entry: journal.Entry) -> None:
+    def finish(self, command: Command, records: Sequence[Record], entry: journal.Entry) -> Awaitable[int]:
         """Make result and journal entry durable together; then the command is finished.
 
         Raises Superseded, and Unwritable when Kafka refuses a record for what it is: nothing is written then.
@@ -354,7 +353,7 @@ class Owner:
         if command.topic_offset in self._attempts:
             self._attempts[command.topic_offset].finishing = True
         last = journal.encode(self._kafka.topic_prefix, entry, partition=self.assignment.partition)
-        await self._writer.write([*records, last], applied)
+        return self._writer.write([*records, last], applied)
 
     # --- keeping --------------------------------------------------------------------------------------------------
     async def _keep_regularly(self) -> None:

@@ -70,8 +70,12 @@ class Writer:
         self._clock = asyncio.get_running_loop().time
         self._ended = 0.0
 
-    async def write(self, records: Sequence[Record], applied: Callable[[int], None] = lambda _offset: None) -> int:
-        """Return when these records are durable, all or none: the offset of the journal record among them.
+    def write(
+        self, records: Sequence[Record], applied: Callable[[int], None] = lambda _offset: None
+    ) -> "asyncio.Future[int]":
+        """Queue these records; what is returned is done when they are durable, all or none.
+
+        Its result is the offset of the journal record among them.
 
         `applied` is called with it at the moment when they are known to be durable, before anything later is written.
         Raises Superseded when another owner has taken over. Nothing was written when it raises Unwritable, because
@@ -79,7 +83,7 @@ class Writer:
         """
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._queue.put_nowait(_Write(records, applied, done))
-        return await done
+        return done
 
     async def run(self) -> None:
         """Write until cancelled. Raises what ended it, after telling every writer."""

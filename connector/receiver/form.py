@@ -21,9 +21,8 @@ from connector import tracing
 from connector.errors import InvalidRecord
 from connector.events import JSON, Envelope, Event, Record, encode, now, timestamp
 from connector.resources.fields import Optional
-from connector.resources.models import snake
+from connector.resources.models import is_plain, snake
 from connector.resources.rows import Callback
-from connector.resources.writing import is_plain
 
 Pairs = list[tuple[str, str]]
 Fields = dict[str, str]

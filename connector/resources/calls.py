@@ -19,9 +19,9 @@ from connector.resources.fields import (
     Timestamp,
     Url,
 )
+from connector.resources.models import AnyOf, AtMostOne, Needs, Rule, Something
 from connector.resources.operations import deleting, fetching, listing
 from connector.resources.rows import ACCOUNT, Bundle, Callback, Operation, Parameters, Watch, Wire
-from connector.resources.rules import AnyOf, AtMostOne, Needs, Rule, Something
 
 LIST = f"{ACCOUNT}/Calls.json"
 ONE = f"{ACCOUNT}/Calls/{{sid}}.json"

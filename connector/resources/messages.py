@@ -16,9 +16,9 @@ from connector.resources.fields import (
     Text,
     Timestamp,
 )
+from connector.resources.models import Rule, Something
 from connector.resources.operations import deleting, fetching, listing
 from connector.resources.rows import ACCOUNT, Bundle, Operation, Parameters, Watch, Wire
-from connector.resources.rules import Rule, Something
 
 LIST = f"{ACCOUNT}/Messages.json"
 ONE = f"{ACCOUNT}/Messages/{{sid}}.json"

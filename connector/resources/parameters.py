@@ -13,8 +13,8 @@ from pydantic_core import ErrorDetails
 from connector.bounds import bounded, listed
 from connector.errors import Rejected
 from connector.resources.models import Parameters, public_names, snake
+from connector.resources.models import listed as listed_names
 from connector.resources.rows import Command, Operation
-from connector.resources.rules import listed as listed_names
 
 # What is shown of the name of an unknown field; another one may be content that has come to the wrong place.
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\[\]-]{0,39}")

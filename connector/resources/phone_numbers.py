@@ -23,9 +23,9 @@ from connector.resources.fields import (
     TrunkSid,
     Url,
 )
+from connector.resources.models import AnyOf, AtMostOne, Needs, Rule, Something
 from connector.resources.operations import deleting, fetching, listing
 from connector.resources.rows import ACCOUNT, BOOLEANS, Bundle, Operation, Parameters, Reconciliation, Watch
-from connector.resources.rules import AnyOf, AtMostOne, Needs, Rule, Something
 
 LIST = f"{ACCOUNT}/IncomingPhoneNumbers.json"
 ONE = f"{ACCOUNT}/IncomingPhoneNumbers/{{sid}}.json"

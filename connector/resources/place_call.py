@@ -15,8 +15,8 @@ from connector.resources.fields import (
     Shape,
     Url,
 )
+from connector.resources.models import AnyOf, AtMostOne, Rule
 from connector.resources.rows import Operation, Parameters, Reconciliation, Wire
-from connector.resources.rules import AnyOf, AtMostOne, Rule
 
 Digits = Annotated[str, StringConstraints(max_length=32), Shape(r"^[0-9A-D#*wW]+$", "made of 0-9, A-D, #, *, w and W")]
 

@@ -18,8 +18,8 @@ from connector.resources.fields import (
     Url,
 )
 from connector.resources.messages import LIST, Message
+from connector.resources.models import AnyOf, AtMostOne, Needs, Rule
 from connector.resources.rows import Bundle, Callback, Operation, Parameters, Reconciliation
-from connector.resources.rules import AnyOf, AtMostOne, Needs, Rule
 
 Intent = Literal[
     "otp",

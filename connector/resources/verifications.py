@@ -5,8 +5,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from connector.resources.fields import JsonObject, Optional, Text, Timestamp, sid
+from connector.resources.models import AnyOf, Rule
 from connector.resources.rows import Bundle, Operation, Parameters
-from connector.resources.rules import AnyOf, Rule
 
 SERVICE = "/v2/Services/{service_sid}"
 ServiceSid = Annotated[str, sid("VA"), Field(description="Verify service, VA….")]

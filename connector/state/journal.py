@@ -11,8 +11,8 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Literal
+from datetime import UTC, datetime, timedelta
+from typing import Literal, get_args
 
 import orjson
 from aiokafka import ConsumerRecord
@@ -60,7 +60,8 @@ HEADERS: Headers = [("content-type", b"application/json")]
 DIGEST_KEY = b"ids"
 PAIR = struct.Struct("<QQ")
 
-STATES = frozenset({"attempting", "withdrawn", "done"})
+StateName = Literal["attempting", "withdrawn", "done"]
+STATES = frozenset(get_args(StateName))
 # Outcomes of what was perhaps sent to Twilio: its id is not to be executed again.
 EXECUTED = frozenset({"succeeded", "failed", "unknown"})
 
@@ -81,7 +82,7 @@ class Entry:
     is by how many seconds Twilio's clock was ahead of the writer's, which wrote `at`; None when it did not know.
     """
 
-    state: Literal["attempting", "withdrawn", "done"]
+    state: StateName
     topic: str
     offset: int
     id: str
@@ -173,9 +174,15 @@ def encode(prefix: str, entry: Entry, *, partition: int) -> Record:
     """The journal record of an entry."""
     members = ((name, getattr(entry, name)) for name in Entry.__slots__)
     value = {name: item for name, item in members if item is not None and item is not False}
-    key = entry.key.encode()
-    value["at"] = timestamp(entry.at)
-    return Record(f"{prefix}.{TOPIC}", key, orjson.dumps(value), HEADERS, partition=partition)
+    if entry.at.tzinfo is not UTC:
+        value["at"] = timestamp(entry.at)
+    return Record(
+        f"{prefix}.{TOPIC}",
+        entry.key.encode(),
+        orjson.dumps(value, option=orjson.OPT_UTC_Z),
+        HEADERS,
+        partition=partition,
+    )
 
 
 def decode(value: bytes | None) -> Entry:

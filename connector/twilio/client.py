@@ -17,6 +17,8 @@ from yarl import URL
 
 from connector import __version__, tracing
 from connector.errors import BadCredentials, NotExecuted, PerhapsExecuted, Refused, TwilioError, Unreadable
+from connector.events import boot_seconds
+from connector.resources.fields import parse_date
 from connector.resources.rows import ACCOUNT, Host, Request
 from connector.telemetry import (
     PACING_WAIT_SECONDS,
@@ -39,7 +41,6 @@ from connector.twilio.wire import (
     encode,
     failure,
     origin,
-    parse_date,
     redirected,
     translated,
     translation,
@@ -62,8 +63,6 @@ LARGEST_EXPLANATION_BYTES = 64 * 1024
 LARGEST_HEADER_BYTES = 32 * 1024
 
 log = logger(__name__)
-
-MayWrite = Callable[[], bool]
 
 
 def open_session() -> aiohttp.ClientSession:
@@ -111,6 +110,8 @@ class TwilioClient:
         self._clock = asyncio.get_running_loop().time
         self._pacing = pacing or Pacing()
         self._concurrency = Concurrency(max_concurrency, report=TWILIO_CONCURRENCY_LIMIT.labels(name).set)
+        # Gives back the place that `enter` took.
+        self.leave = self._concurrency.release
         self._unauthorized = 0
         self._on_unauthorized = on_unauthorized
         self._waited = PACING_WAIT_SECONDS.labels(name)
@@ -166,23 +167,19 @@ class TwilioClient:
         except TimeoutError as error:
             raise NotExecuted("The connection had no turn for it in time.") from error
 
-    def leave(self) -> None:
-        """Give the place back."""
-        self._concurrency.release()
-
     async def send(
-        self, request: Request, *, timeout_seconds: float = TIMEOUT_SECONDS, may_write: MayWrite | None = None
+        self, request: Request, *, timeout_seconds: float = TIMEOUT_SECONDS, write_until: float | None = None
     ) -> Response:
         """One attempt within `timeout_seconds`, connecting included; hold a `slot`.
 
-        `may_write` is asked directly before the bytes go to the socket; a no is NotExecuted.
+        After `write_until`, by the clock never set, no bytes go to the socket: NotExecuted.
 
         Raises Refused, BadCredentials, NotExecuted or PerhapsExecuted, and Rejected for what cannot be sent.
         """
         outgoing = self._outgoing(request)
         started = self._clock()
         try:
-            response = await self._exchange(outgoing, timeout_seconds, may_write)
+            response = await self._exchange(outgoing, timeout_seconds, write_until)
             if response.status not in SUCCESS:
                 raise failure(response.status, response.body, response.headers)
         except TwilioError as error:
@@ -263,10 +260,10 @@ class TwilioClient:
             authorization=self._authorization,
         )
 
-    async def _exchange(self, outgoing: Outgoing, timeout_seconds: float, may_write: MayWrite | None) -> Response:
+    async def _exchange(self, outgoing: Outgoing, timeout_seconds: float, write_until: float | None) -> Response:
         sent = self.clock.boot()
         try:
-            async with self._open(outgoing, _timeout(timeout_seconds), may_write) as answer:
+            async with self._open(outgoing, _timeout(timeout_seconds), write_until) as answer:
                 date = parse_date(answer.headers.get("Date"))
                 self.clock.note(date, sent=sent)
                 return Response(answer.status, await _body(answer), answer.headers, date)
@@ -274,14 +271,14 @@ class TwilioClient:
             raise translation(outgoing.url, error) from error
 
     def _open(
-        self, outgoing: Outgoing, timeout: aiohttp.ClientTimeout, may_write: MayWrite | None = None
+        self, outgoing: Outgoing, timeout: aiohttp.ClientTimeout, write_until: float | None = None
     ) -> aiohttp.client._RequestContextManager:
         body = outgoing.body
         return self._session.request(
             outgoing.method,
             outgoing.url,
             headers=outgoing.headers,
-            data=body if body is None or may_write is None else _Guarded(body, may_write),
+            data=body if body is None or write_until is None else _Guarded(body, write_until),
             timeout=timeout,
             allow_redirects=False,
         )
@@ -328,8 +325,8 @@ class TwilioClient:
             # Other codes, such as a full queue of one sender, say nothing about concurrency.
             if error.code in (None, TOO_MANY_REQUESTS):
                 self._concurrency.throttled(sent_at=sent_at)
-        elif error is None or error.status:
-            self._concurrency.succeeded()
+        elif (error is None or error.status) and self._concurrency.limit < self._concurrency.maximum:
+            self._concurrency.grow()
         if isinstance(error, BadCredentials):
             self._unauthorized += 1
             if self._unauthorized == UNAUTHORIZED_IN_A_ROW:
@@ -345,14 +342,14 @@ class TwilioClient:
 
 
 class _Guarded(aiohttp.BytesPayload):
-    """A body that asks before it is written. Headers and body go to the socket in one piece: on a no, nothing does."""
+    """A body that is written in time or not at all: headers and body go to the socket in one piece."""
 
-    def __init__(self, body: bytes, may_write: MayWrite) -> None:
+    def __init__(self, body: bytes, write_until: float) -> None:
         super().__init__(body)
-        self._may_write = may_write
+        self._write_until = write_until
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        if not self._may_write():
+        if boot_seconds() >= self._write_until:
             raise NotExecuted("The attempt's lease ran out before it was written.")
         await super().write_with_length(writer, content_length)
 

@@ -254,8 +254,8 @@ class Concurrency:
         self.running -= 1
         self._admit()
 
-    def succeeded(self) -> None:
-        """An answer that is no 429: grow by one per `limit` answers, which is about one round trip."""
+    def grow(self) -> None:
+        """After an answer that is no 429: by one per `limit` answers, which is about one round trip."""
         if self.limit < self.maximum:
             self._change(min(float(self.maximum), self.limit + 1 / self.limit))
             self._admit()

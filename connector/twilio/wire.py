@@ -22,7 +22,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from connector.errors import BadCredentials, NotExecuted, PerhapsExecuted, Refused, Rejected, TwilioError, Unreadable
-from connector.resources.fields import parse_time
+from connector.resources.fields import parse_date
 from connector.resources.rows import Request
 
 TOO_MANY_REQUESTS = 20429
@@ -214,14 +214,6 @@ def answer_outcome(status: int) -> str:
             return "accepted"
         case _:
             return "refused" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "failed"
-
-
-def parse_date(text: str | None) -> datetime | None:
-    """The moment of a Date header; None when there is none or it cannot be read."""
-    try:
-        return parse_time(text) if text else None
-    except (ValueError, TypeError, OverflowError):
-        return None
 
 
 def translation(url: URL, error: Exception) -> TwilioError:

@@ -2,7 +2,7 @@
 
     watcher     the engine of one watch: poll, publish and write the cursor in one transaction, wait
     owner       the watches of one partition of the cursors
-    reading     Twilio's list: requests, walks, Twilio's time
+    reading     Twilio's list: when to poll next, requests, walks, Twilio's time
     report      log lines and metrics
 The rest is pure:
     cursor      what has been published, as a value that survives in Kafka
@@ -11,7 +11,6 @@ The rest is pure:
     catch_up    windows for a start in the past or after a long stop
     following   published rows that may still change
     records     a found row as an event or a dead letter
-    pace        when to poll next
     requests    what may be asked of a running watch
     status      where a watch stands, as its cursor tells
 """

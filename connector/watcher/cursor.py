@@ -4,7 +4,6 @@ Live, a poll re-reads everything created since `since` and publishes what is not
 starts in the past, or was away for long, catches up in bounded steps (`CatchUp`).
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,11 +12,10 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 
-from connector.errors import InvalidRecord, Unavailable, Unwritable
+from connector.errors import InvalidRecord
 from connector.events import BEGINNING as ANY_TIME
 from connector.events import Headers, Record, timestamp
 from connector.kafka import reading
-from connector.kafka.transactions import Transactions
 from connector.settings import KafkaSettings
 
 TOPIC = "cursors"
@@ -230,27 +228,6 @@ def partition_of(watch: str, count: int) -> int:
 def record(prefix: str, watch: str, cursor: Cursor, *, partition: int) -> Record:
     """The record that becomes a watch's cursor when its transaction commits."""
     return Record(f"{prefix}.{TOPIC}", watch.encode(), cursor.to_json(), HEADERS, partition=partition)
-
-
-def commit_to(
-    transactions: Transactions, kafka: KafkaSettings, name: str, partition: int, writing: asyncio.Lock
-) -> Commit:
-    """How a watch of this partition writes. Its neighbours share the producer, one after the other."""
-
-    async def commit(records: Sequence[Record], cursor: Cursor | None) -> None:
-        last = record(kafka.topic_prefix, name, cursor, partition=partition) if cursor else None
-        async with writing:
-            try:
-                await transactions.write([*records, last] if last else records)
-            except Unwritable:
-                # Opened anew, the producer has ended the transaction: its neighbours go on, and the topic tells.
-                await transactions.open()
-                if last is None or (await restore(kafka, partition)).get(name) != last.value:
-                    raise
-            if not transactions.usable:
-                raise Unavailable("A commit was slow; the producer is replaced.")
-
-    return commit
 
 
 async def restore(kafka: KafkaSettings, partition: int) -> dict[str, bytes]:

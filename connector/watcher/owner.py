@@ -9,6 +9,7 @@ from connector.kafka.ownership import Assignment
 from connector.settings import KafkaSettings
 from connector.state import control
 from connector.watcher import cursor as cursors
+from connector.watcher import watcher as engine
 from connector.watcher.cursor import Commit, Cursor
 from connector.watcher.listener import Listener
 from connector.watcher.watcher import Watcher
@@ -51,7 +52,7 @@ class WatchOwners:
         own: dict[str, Watcher] = {}
         try:
             for name, (cursor, unreadable) in cursors_read.items():
-                commit = cursors.commit_to(assignment.transactions, self._kafka, name, assignment.partition, writing)
+                commit = engine.commit_to(assignment.transactions, self._kafka, name, assignment.partition, writing)
                 watcher = own[name] = self.running[name] = self._build(name, commit)
                 log.info("watch opened", watch=name, partition=assignment.partition, first_start=name not in held)
                 running = watcher.run(cursor, assignment.leaving, unreadable=unreadable)

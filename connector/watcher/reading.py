@@ -15,7 +15,7 @@ from connector.twilio.client import TwilioClient
 from connector.twilio.clock import TwilioClock
 from connector.twilio.paging import Page, WalkInterrupted, pages
 from connector.watcher import catch_up
-from connector.watcher.cursor import Cursor, whole
+from connector.watcher.cursor import Cursor
 from connector.watcher.records import Publication, fields_of, identity
 from connector.watcher.walk import CAPACITY, Bounds, Capacity, Present, Row, Sweep, date_filters, plan
 
@@ -123,7 +123,8 @@ class Reader:
     """The list of one watch.
 
     `margin` shortens Twilio's retention where it proves shorter than known. `odd_date`: by how much the date of the
-    last answer was off, where that was much; `knows_time`: `now` is Twilio's.
+    last answer was off, where that was much; `knows_time`: `now` is Twilio's; `is_capped`: the last walk showed a part
+    of a second's rows.
     """
 
     def __init__(
@@ -133,6 +134,7 @@ class Reader:
         self.present: Present | None = None
         self.odd_date: timedelta | None = None
         self.knows_time = False
+        self.is_capped = False
         self._publication = publication
         self._watch = publication.watch
         self._source = source
@@ -146,9 +148,9 @@ class Reader:
     def now(self) -> datetime:
         """Twilio's time: its last answer's, and our clock since."""
         if self._answered is None:
-            return whole(self._source.clock.own())
+            return self._source.clock.own().replace(microsecond=0)
         date, at = self._answered
-        return whole(date + timedelta(seconds=time.monotonic() - at))
+        return (date + timedelta(seconds=time.monotonic() - at)).replace(microsecond=0)
 
     async def top(self, rows: int, *, since: datetime | None = None) -> Page:
         """The first page of the list; `now` is Twilio's time from then on, and `present` tells what the clocks say.
@@ -206,7 +208,7 @@ class Reader:
                 request = self._request(bounds, page_size=page_size)
                 await self._read(sweep, request, stop, ahead=bounds.since is not None)
         sweep.present = sweep.present or Present(self.now, self.now)
-        self._is_busy = sweep.pages > 1
+        self._is_busy, self.is_capped = sweep.pages > 1, sweep.is_capped
         if sweep.pages:
             self._answered, self.knows_time = (sweep.now, sweep.began_at), True
         return sweep

@@ -6,7 +6,7 @@ record when it is published.
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeGuard
@@ -18,8 +18,8 @@ from connector import events, tracing
 from connector.dead_letters.record import dead_letter
 from connector.errors import InvalidRecord
 from connector.resources.fields import parse_time
+from connector.resources.models import Writer
 from connector.resources.rows import Watch
-from connector.resources.writing import Writer
 from connector.watcher.advance import LONGEST_SID, Found, Kind, Written
 
 LARGEST_ROW_BYTES = 1_000_000
@@ -163,7 +163,7 @@ class Publication:
         extensions = {
             "recordedtime": events.timestamp(events.now()),
             "watch": self.name,
-            "traceparent": tracing.traceparent(),
+            "traceparent": tracing.traceparent() if tracing.enabled else None,
         }
         return events.Series(
             self.topic,
@@ -181,6 +181,11 @@ def identity(row: Any, key: tuple[str, ...] = SID) -> str:
         return _composed(row, key) or "?" + digest(row, size=16)
     sid = row.get("sid") if isinstance(row, dict) else None
     return sid if is_sid(sid) else "?" + digest(row, size=16)
+
+
+def created_times(rows: Iterable[Mapping[str, Any]], watch: Watch) -> Iterable[tuple[str, datetime]]:
+    """SID and creation time of the rows that tell both."""
+    return [(identity(row, watch.key), created) for row in rows if (created := watch.dated(row)) is not None]
 
 
 def _composed(row: Any, key: tuple[str, ...]) -> str | None:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from connector import tracing
 from connector.errors import ConnectorError, InvalidRecord, Superseded, TwilioError, Unavailable, Unwritable
 from connector.events import Record
-from connector.resources.rows import Watch
-from connector.rhythm import pause
+from connector.kafka.transactions import Transactions
+from connector.settings import KafkaSettings
 from connector.settings.watches import WatchSettings
 from connector.state import control
 from connector.watcher import catch_up, following
@@ -20,7 +20,7 @@ from connector.watcher import cursor as cursors
 from connector.watcher.advance import Advance, Found, Gathered, advance
 from connector.watcher.cursor import DAY, Commit, Cursor, Failing
 from connector.watcher.reading import LARGEST_PAGE, Pace, Reader, Source, Stopped
-from connector.watcher.records import Publication, identity, refused
+from connector.watcher.records import Publication, created_times, refused
 from connector.watcher.report import Report
 from connector.watcher.requests import Moment, carry_out, start_anew
 from connector.watcher.walk import CAPACITY, Capacity, Row
@@ -177,12 +177,9 @@ class Watcher:
             self._report.broke(error)
         self._report.failed(self._reason(error), since=since)
         seconds = self._pace.after_failure(error)
-        if (
-            self.cursor is not None
-            and self._pace.failures >= NOTED_FAILURES
-            and self._report.failing != self.cursor.failing
-        ):
-            cursor = replace(self.cursor, failing=self._report.failing)
+        failing = self._report.failing
+        if self.cursor is not None and self._pace.failures >= NOTED_FAILURES and failing != self.cursor.failing:
+            cursor = replace(self.cursor, failing=failing)
             # The age of what was written before goes on.
             with suppress(Unwritable):
                 await self._commit((), cursor)
@@ -204,11 +201,10 @@ class Watcher:
         """One poll, or the next part of one; the seconds to wait after it."""
         began = time.monotonic()
         try:
-            with tracing.span(
-                f"poll {self._watch.resource}", attributes={"twilio_kafka.watch": self._settings.name}
-            ) as span:
+            with self._polling() if tracing.enabled else tracing.NOTHING as span:
                 step = await self._poll()
-                span.note(twilio_kafka__events=len(step.fresh))
+                if tracing.enabled:
+                    span.note(twilio_kafka__events=len(step.fresh))
         except Stopped:
             return 0.0
         except Superseded:
@@ -218,10 +214,14 @@ class Watcher:
             if not self._is_outside_retention(error):
                 raise
             return 0.0
+        self._report.walked(is_capped=self._reader.is_capped, off=self._reader.odd_date)
         self._report.counted("published" if step.fresh else "idle")
         if step.is_waiting:
             return 0.0
         return self._pace.after_poll(published=bool(step.fresh), took=time.monotonic() - began)
+
+    def _polling(self) -> tracing.Scope:
+        return tracing.span(f"poll {self._watch.resource}", attributes={"twilio_kafka.watch": self._settings.name})
 
     async def _poll(self) -> Advance:
         cursor, gathered = await self._walked(await self._opened())
@@ -235,7 +235,9 @@ class Watcher:
         if seconds <= 0:
             await asyncio.sleep(0)
             return
-        await pause(self._attention, seconds)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._attention.wait()
 
     def _is_outside_retention(self, error: TwilioError) -> bool:
         """Whether Twilio keeps less than is known; it is asked for less then."""
@@ -266,7 +268,7 @@ class Watcher:
         page = await self._reader.top(1 if is_from_then and not self._watch.needs_time else LARGEST_PAGE)
         self._publication.check_first(page.rows)
         if isinstance(self._settings.start, datetime):
-            return cursors.first(self._reader.now, since=cursors.whole(self._settings.start))
+            return cursors.first(self._reader.now, since=self._settings.start.replace(microsecond=0))
         return cursors.first(self._reader.now, present=created_times(page.rows, self._watch))
 
     async def _walked(self, cursor: Cursor) -> tuple[Cursor, Gathered]:
@@ -276,22 +278,18 @@ class Watcher:
         cursor = await self._catching_up_if_due(cursor)
         while True:
             sweep = await self._reader.walk(cursor, self._attention)
-            self._report.walked(is_capped=sweep.is_capped, off=self._reader.odd_date)
             if sweep.is_behind:
-                cursor = await self._turned_back(cursor, sweep.now)
+                # The cursor is ahead of every clock.
+                turned_back = catch_up.turned_back(cursor, now=sweep.now, overlap=self._overlap)
+                await self._write((), turned_back)
+                self._report.turned_back(cursor, turned_back)
+                cursor = turned_back
                 continue
             gathered = sweep.gathered()
             smaller = cursor.catch_up and gathered.is_cut and catch_up.narrower(cursor.catch_up, self._watch)
             if not smaller:
                 return cursor, gathered
             cursor = replace(cursor, catch_up=smaller)
-
-    async def _turned_back(self, cursor: Cursor, now: datetime) -> Cursor:
-        """The cursor, which is ahead of every clock, as it can go on."""
-        turned_back = catch_up.turned_back(cursor, now=now, overlap=self._overlap)
-        await self._write((), turned_back)
-        self._report.turned_back(cursor, turned_back)
-        return turned_back
 
     async def _catching_up_if_due(self, cursor: Cursor) -> Cursor:
         """The cursor, which begins to catch up when it is far back; that is written, so that it begins once."""
@@ -344,18 +342,18 @@ class Watcher:
         step = replace(step, cursor=replace(step.cursor, failing=None)) if before.failing else step
         dead_letters = 0
         if step.fresh or is_due:
-            if step.rest is None:
+            if step.rest is None and before.catch_up is not None:
                 # All that this transaction will say is at hand: Twilio need not wait for Kafka.
                 await self._reader.begin(step.cursor)
-            attributes: tracing.Attributes = {
-                "messaging.system": "kafka",
-                "messaging.batch.message_count": len(step.fresh),
-            }
-            with tracing.span(f"send {self._publication.topic}", kind="producer", attributes=attributes):
+            with self._sending(len(step.fresh)) if tracing.enabled else tracing.NOTHING:
                 records, dead_letters = await self._records(step.fresh)
                 await self._write(records, step.cursor)
         self.cursor, self._rest = step.cursor, step.rest
         self._report.advanced(before, step, dead_letters=dead_letters, lag=self._lag(step))
+
+    def _sending(self, count: int) -> tracing.Scope:
+        attributes: tracing.Attributes = {"messaging.system": "kafka", "messaging.batch.message_count": count}
+        return tracing.span(f"send {self._publication.topic}", kind="producer", attributes=attributes)
 
     async def _records(self, fresh: Sequence[Found]) -> tuple[list[Record], int]:
         """The records, and how many of them are dead letters."""
@@ -406,6 +404,22 @@ class Watcher:
                 await self._settle(self.cursor or cursor, {sid: answers[sid] for sid in half})
 
 
-def created_times(rows: Iterable[Row], watch: Watch) -> Iterable[tuple[str, datetime]]:
-    """SID and creation time of the rows that tell both."""
-    return [(identity(row, watch.key), created) for row in rows if (created := watch.dated(row)) is not None]
+def commit_to(
+    transactions: Transactions, kafka: KafkaSettings, name: str, partition: int, writing: asyncio.Lock
+) -> Commit:
+    """How a watch of this partition writes. Its neighbours share the producer, one after the other."""
+
+    async def commit(records: Sequence[Record], cursor: Cursor | None) -> None:
+        last = cursors.record(kafka.topic_prefix, name, cursor, partition=partition) if cursor else None
+        async with writing:
+            try:
+                await transactions.write([*records, last] if last else records)
+            except Unwritable:
+                # Opened anew, the producer has ended the transaction: its neighbours go on, and the topic tells.
+                await transactions.open()
+                if last is None or (await cursors.restore(kafka, partition)).get(name) != last.value:
+                    raise
+            if not transactions.usable:
+                raise Unavailable("A commit was slow; the producer is replaced.")
+
+    return commit

@@ -30,6 +30,7 @@ from connector.state import checkpoints, journal
 from connector.twilio.client import TwilioClient
 from connector.twilio.clock import TwilioClock
 from connector.watcher import cursor as cursors
+from connector.watcher import watcher as engine
 
 
 def _fencing() -> None:
@@ -57,7 +58,7 @@ def _check_at_the_socket() -> None:
     send = TwilioClient.send
 
     async def unguarded(self: TwilioClient, request: Any, **given: Any) -> Any:
-        return await send(self, request, **{**given, "may_write": None})
+        return await send(self, request, **{**given, "write_until": None})
 
     _replace(TwilioClient, send=unguarded)
 
@@ -103,7 +104,7 @@ def _cursor_in_the_transaction() -> None:
 
         return commit
 
-    _replace(cursors, commit_to=commit_to)
+    _replace(engine, commit_to=commit_to)
 
 
 def _awaited_ack() -> None:
@@ -218,7 +219,7 @@ def taken_away(safeguard: str) -> Iterator[None]:
 
 def _holding() -> None:
     """Stop at a step: before an attempt is written, before it is sent, when a result or a replay is durable."""
-    begin, attempt, finish, commit_to = Attempts.attempt, Owner.attempt, Owner.finish, cursors.commit_to
+    begin, attempt, finish, commit_to = Attempts.attempt, Owner.attempt, Owner.finish, engine.commit_to
     open_request = TwilioClient._open
 
     def held_open(self: TwilioClient, outgoing: Any, *given: Any) -> Any:
@@ -258,7 +259,7 @@ def _holding() -> None:
     _replace(TwilioClient, _open=held_open)
     _replace(Replayer, _write=held_write)
     _replace(Owner, attempt=held_attempt, finish=held_finish)
-    _replace(cursors, commit_to=held_commit_to)
+    _replace(engine, commit_to=held_commit_to)
 
 
 def _stop_at(step: str, command_id: str | bytes | None) -> None:
