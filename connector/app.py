@@ -26,8 +26,7 @@ from connector.console.feed import Feed
 from connector.console.health import Health
 from connector.events import timestamp
 from connector.executor.command import Command
-from connector.executor.context import ExecutorContext
-from connector.executor.execution import Executor
+from connector.executor.context import Executor, ExecutorContext
 from connector.executor.media import object_store, topic_store
 from connector.kafka.diagnosis import Probe
 from connector.kafka.ownership import Membership

@@ -13,8 +13,7 @@ from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from connector.events import Record
-from connector.executor.context import ExecutorContext
-from connector.executor.execution import Executor
+from connector.executor.context import Executor, ExecutorContext
 from connector.executor.media import topic_store
 from connector.kafka import clients, topics
 from connector.kafka.ownership import Membership

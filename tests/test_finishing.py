@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connector.errors import NotExecuted, PerhapsExecuted, Refused, Rejected, Unacknowledged, Unwritable
-from connector.events import Record
+from connector.events import Record, now
 from connector.executor import outcome as results
 from connector.executor.answers import as_json, portion_of
 from connector.executor.command import command_of
@@ -206,7 +206,7 @@ def checked(name: str, answer: Outcome) -> None:
         milliseconds=0,
         command=name,
     )
-    record = result_record(command, answer, prefix="t", envelope="binary")
+    record = result_record(command, answer, finished=now(), prefix="t", envelope="binary")
     check(orjson.loads(record.value or b""))
 
 

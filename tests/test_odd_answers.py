@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from structlog.typing import EventDict
 
-from connector.executor import attempts
+from connector.executor import execution
 from connector.simulator import ACCOUNT_SID
 from tests.executing import Executing, executing, message
 from tests.result_schemas import check
@@ -131,7 +131,7 @@ UNUSABLE = {
 async def test_reading_that_stays_unreadable_ends_with_its_reason_and_the_next_of_its_key_goes_on(
     kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch, logged: list[EventDict]
 ) -> None:
-    monkeypatch.setattr(attempts, "UNREADABLE_TRIES", 3)
+    monkeypatch.setattr(execution, "UNREADABLE_TRIES", 3)
     async with executing(kafka, prefix) as running:
         await running.send(message("here"))
         sid = (await running.results(1))[0]["bundles"][0]["sid"]
@@ -154,7 +154,7 @@ async def test_reading_that_stays_unreadable_ends_with_its_reason_and_the_next_o
 async def test_an_update_whose_answer_stays_unreadable_is_unknown(
     kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempts, "UNREADABLE_TRIES", 2)
+    monkeypatch.setattr(execution, "UNREADABLE_TRIES", 2)
     async with executing(kafka, prefix) as running:
         await running.send(message("here"))
         sid = (await running.results(1))[0]["bundles"][0]["sid"]
@@ -195,7 +195,7 @@ async def test_an_update_that_is_refused_after_a_lost_answer_is_unknown(kafka: s
 async def test_a_download_that_always_breaks_off_ends_and_the_next_of_its_key_goes_on(
     kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempts, "UNREADABLE_TRIES", 2)
+    monkeypatch.setattr(execution, "UNREADABLE_TRIES", 2)
     async with executing(kafka, prefix) as running:
         sid, other = running.simulator.fill("recordings", count=2, duration=20)
         running.simulator.fault("cut-answer", "FetchRecordingMedia", times=2)

@@ -10,8 +10,7 @@ from aiohttp import web
 from pydantic import Field, SecretStr
 
 from connector.events import Record
-from connector.executor.context import ExecutorContext
-from connector.executor.execution import Executor
+from connector.executor.context import Executor, ExecutorContext
 from connector.executor.media import topic_store
 from connector.kafka import produce, topics
 from connector.kafka.ownership import Membership

@@ -7,14 +7,15 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 from pydantic import ValidationError
 
 from connector.errors import NotExecuted, Unreadable
 from connector.events import Record
-from connector.executor.outcome import RECORD_BYTES, pages_of
+from connector.executor import finishing
+from connector.executor.outcome import RECORD_BYTES, Outcome, left_out, pages_of
 from connector.privacy import SID
 from connector.resources.models import Writer
 from connector.resources.rows import Bundle, Operation, Parameters, Request
@@ -22,8 +23,14 @@ from connector.twilio.client import TwilioClient
 from connector.twilio.paging import Page, pages
 from connector.twilio.wire import Response, decode
 
+if TYPE_CHECKING:
+    from connector.executor.execution import Execution
+    from connector.executor.job import Job
+
 # A list that takes longer does not end.
 LIST_SECONDS = 1800.0
+# Bundles of a list that are held back, so that nearly every list becomes visible as a whole.
+HELD_BYTES = 2 * 1024 * 1024
 # So many of the rows that are left out are named.
 NAMED = 20
 
@@ -68,6 +75,19 @@ class Call:
 
 
 Store = Callable[[Call], AsyncIterator[bytes]]
+
+
+def succeeded(client: TwilioClient, portion: Portion, *, page: int = 0) -> Outcome:
+    """The outcome of which this is the answer, or a page of it."""
+    return Outcome(
+        "succeeded",
+        bundles=portion.bundles,
+        error=left_out(portion.left_out, portion.missing) if portion.missing else None,
+        request_id=portion.request_id,
+        sid=portion.sid,
+        account_sid=client.account_sid,
+        page=page,
+    )
 
 
 def fitted(model: type[Bundle] | None, row: Any) -> tuple[bytes | None, str]:
@@ -223,3 +243,33 @@ ANSWERED: dict[str, Callable[[TwilioClient, Operation, Parameters, Response], Po
 
 WALKED: dict[str, Callable[[Call], AsyncGenerator[Portion, None]]] = {"many": _many, "binary": _binary}
 """Answers that take more than one request, or are streamed. Raises TwilioError, before or between portions."""
+
+
+async def walked(execution: "Execution", job: "Job", *, timeout_seconds: float, left: float | None) -> list[Outcome]:
+    """The outcomes of a list or a download, for which so many seconds are `left` (None: as long as it takes).
+
+    Those that are not returned were written: a long list's first pages. A list that begins anew writes its pages anew;
+    the later page of a number counts. Raises TwilioError.
+    """
+    call = Call(
+        client=job.client,
+        operation=job.operation,
+        parameters=job.parameters,
+        request=job.request,
+        store=execution.context.store,
+        media=execution.owner.media,
+        timeout_seconds=timeout_seconds,
+        within_seconds=LIST_SECONDS if left is None else min(LIST_SECONDS, left),
+    )
+    held: list[Outcome] = []
+    page = size = 0
+    async with aclosing(WALKED[job.operation.answer](call)) as found:
+        async for portion in found:
+            held.append(succeeded(job.client, portion, page=page))
+            page += 1
+            size += sum(map(len, portion.bundles))
+            if size > HELD_BYTES and len(held) > 1:
+                *pages, last = held
+                await finishing.write_pages(execution, pages)
+                held, size = [last], sum(map(len, last.bundles))
+    return held or [succeeded(job.client, Portion(()))]

@@ -1,29 +1,33 @@
-"""What all owners of this process share: slots, connections, the catalog, the time, and which SIDs are taken."""
+"""What all owners of this process share: slots, connections, the catalog, the time, which SIDs are taken; and them."""
 
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 
 from connector import telemetry
 from connector.events import Envelope, now
 from connector.executor.answers import Store
-from connector.executor.command import (
-    FORWARDED,
-    Command,
-)
+from connector.executor.command import FORWARDED, Command
+from connector.executor.execution import execute
+from connector.executor.owner import Owner
+from connector.kafka.ownership import Assignment
 from connector.resources import rows
 from connector.settings import KafkaSettings
 from connector.state.claims import Claims
 from connector.twilio.client import TwilioClient
 from connector.twilio.clock import TwilioClock
 
-REQUEST_TIMEOUT = timedelta(seconds=10)
-LEARNING_SECONDS = 10.0
-
 log = telemetry.logger(__name__)
 
+REQUEST_TIMEOUT = timedelta(seconds=10)
+LEARNING_SECONDS = 10.0
+# Commands that are read and not finished, of the whole process: the more, the longer the others of a partition go on
+# while one key has much to do. Each topic has its share.
+HELD_BYTES = 48 * 1024 * 1024
+IN_FLIGHT_BYTES = 4096
 
 CallbackUrl = Callable[[str, Command], str]
 
@@ -68,8 +72,7 @@ class ExecutorContext:
         self.reply_topics = tuple(reply_topics)
         self.topics = {f"{self.prefix}.commands.{name}": name for name in commands}
         self._behind: dict[str, Counter[int]] = {name: Counter() for name in (*commands, FORWARDED)}
-        # Topics of which it was said that their commands take a detour.
-        self.misplaced: set[str] = set()
+        self._misplaced: set[str] = set()
         self._own_clock = TwilioClock("")
 
     # --- time -----------------------------------------------------------------------------------------------------
@@ -96,3 +99,47 @@ class ExecutorContext:
         """So many commands of a partition are not finished; 0 when it is not ours any more."""
         self._behind[command][partition] = count
         telemetry.COMMAND_LAG.labels(command).set(self._behind[command].total())
+
+    def note_forwarded(self, command: Command) -> None:
+        """Say once for each topic that its commands take a detour, and how they need not."""
+        if command.key is not None and command.topic not in self._misplaced:
+            self._misplaced.add(command.topic)
+            log.warning(
+                "commands sent on",
+                topic=command.topic,
+                reason="Their producer has another partitioner: they are executed in order, after a detour.",
+                remedy="partitioner=murmur2_random",
+            )
+
+
+class Executor:
+    """An owner for each partition number that the group assigns to this process.
+
+    It executes the commands of `topics`: those that callers write to, and the one through which they are sent on.
+    """
+
+    def __init__(self, context: ExecutorContext, *, max_in_flight: int, dedupe_window: timedelta) -> None:
+        self.topics = {**context.topics, f"{context.prefix}.{FORWARDED}": FORWARDED}
+        self._context = context
+        # What is in flight must be held in any case.
+        self._hold = max(HELD_BYTES // len(self.topics), max_in_flight * IN_FLIGHT_BYTES) // context.kafka.partitions
+        self._window = dedupe_window
+
+    async def serve(self, assignment: Assignment) -> None:
+        """Own one partition number until the group takes it away. Raises what ended it otherwise."""
+        owner = Owner(
+            assignment,
+            kafka=self._context.kafka,
+            topics=self.topics,
+            work=partial(execute, self._context),
+            hold=self._hold,
+            dedupe_window=self._window,
+            present=self._context.now,
+            learn_time=self._context.learn_time,
+            behind=partial(self._context.note_behind, assignment.partition),
+        )
+        try:
+            await owner.serve()
+        finally:
+            for command in self.topics.values():
+                self._context.note_behind(assignment.partition, command, 0)

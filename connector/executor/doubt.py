@@ -2,13 +2,17 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from connector import telemetry
 from connector.errors import BadCredentials, Refused, TwilioError, Unavailable, Unreadable
 from connector.events import boot_seconds
+from connector.executor import outcome as outcomes
+from connector.executor.answers import portion_of, succeeded
+from connector.executor.command import Command
+from connector.executor.outcome import Outcome
 from connector.resources.fields import parse_time
 from connector.resources.rows import Operation, Parameters, Request
 from connector.state import journal
@@ -18,8 +22,9 @@ from connector.twilio.clock import TwilioClock, elapsed
 from connector.twilio.paging import pages
 
 if TYPE_CHECKING:
-    from connector.executor.attempts import Job
     from connector.executor.context import ExecutorContext
+    from connector.executor.execution import Execution
+    from connector.executor.job import Job
     from connector.executor.owner import Owner
 
 log = telemetry.logger(__name__)
@@ -157,6 +162,46 @@ async def find(owner: "Owner", context: "ExecutorContext", job: "Job", doubt: Do
         left = doubt.seconds_left(clock) or (LEARN_LOOK_SECONDS if is_learning else LONGEST_LOOK_SECONDS)
         await owner.wait(min(pause, left))
         pause = min(pause * 2, LONGEST_LOOK_SECONDS)
+
+
+async def after_predecessor(execution: "Execution", job: "Job", entry: journal.Entry) -> Outcome | None:
+    """What a predecessor's open attempt comes to; None: it may be sent again."""
+    if job.repeatable or job.operation.reconciliation is None:
+        await until_over(execution, entry)
+    if job.repeatable:
+        return None
+    return await resolve(execution, job, _predecessors(execution, entry, more=execution.context.settle_time))
+
+
+async def until_over(execution: "Execution", entry: journal.Entry) -> None:
+    """Wait until a predecessor's attempt cannot be under way any more."""
+    clock = execution.context.clock_of(execution.command)
+    await execution.owner.wait(_predecessors(execution, entry).seconds_left(clock))
+
+
+def _predecessors(execution: "Execution", entry: journal.Entry, *, more: timedelta = timedelta(0)) -> Doubt:
+    """A predecessor's attempt: it is over when its lease and request are, and in Twilio's list so much later."""
+    whole = LEASE + execution.context.request_timeout + more
+    return of_predecessor(entry, fenced=execution.owner.began, whole=whole)
+
+
+async def resolve(execution: "Execution", job: "Job", attempt: Doubt) -> Outcome | None:
+    """Find out whether an attempt was executed; None: send again, because policy says so."""
+    row, command, context = None, execution.command, execution.context
+    if job.operation.reconciliation is not None:
+        with telemetry.COMMANDS_IN_DOUBT.track_inprogress():
+            async with context.claims.used():
+                row = await find(execution.owner, context, job, attempt)
+    if row is not None:
+        log.info("reconciled", command=command.command, id=command.id, sid=row["sid"])
+        return replace(succeeded(job.client, portion_of(job.operation.bundle, row)), reconciled=True)
+    return None if context.resend else unknown(command, outcomes.UNKNOWN)
+
+
+def unknown(command: Command, error: Mapping[str, Any], *, reason: str | None = None) -> Outcome:
+    """The outcome of what may have been executed; it is logged."""
+    log.warning("unknown", command=command.command, id=command.id, reason=reason)
+    return Outcome("unknown", error=error)
 
 
 def choose(found: Iterable[Row], *, claimed: Collection[str], rank: int = 0) -> Row | None:

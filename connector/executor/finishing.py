@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ from connector.executor.outcome import LARGEST_RECORD, RECORD_BYTES, Outcome, to
 from connector.state import journal
 
 if TYPE_CHECKING:
-    from connector.executor.attempts import Attempts
+    from connector.executor.execution import Execution
 
 log = telemetry.logger(__name__)
 
@@ -102,11 +103,15 @@ def _ways(character: str) -> Iterable[bytes]:
 
 
 def result_record(
-    command: Command, answer: Outcome, *, prefix: str, envelope: Envelope, withheld: Withheld = NOTHING
+    command: Command,
+    answer: Outcome,
+    *,
+    finished: datetime,
+    prefix: str,
+    envelope: Envelope,
+    withheld: Withheld = NOTHING,
 ) -> Record:
     """The result on its topic; what is `withheld` is not in it."""
-    finished = now()
-    written = timestamp(finished)
     traceparent = (tracing.traceparent() if tracing.enabled else None) or command.traceparent
     document = {
         "command": {
@@ -127,18 +132,19 @@ def result_record(
         "finished_at": finished,
         "request_id": answer.request_id,
     }
+    data = withheld.out_of(orjson.dumps(document, option=orjson.OPT_UTC_Z))
     event = Event(
         id=command.id if answer.page == 0 else f"{command.id}#{answer.page}",
         source=f"/twilio/{answer.account_sid or '-'}/commands/{command.command}",
         type=RESULT_TYPE,
         subject=answer.sid or command.id,
         time=finished,
-        data=withheld.out_of(orjson.dumps(document, option=orjson.OPT_UTC_Z)),
+        data=data,
         dataschema=f"https://twilio-kafka.dev/schemas/results/{command.command}.json",
         extensions={
             "correlationid": command.correlation_id,
             "causationid": command.id,
-            "recordedtime": written,
+            "recordedtime": timestamp(finished),
             "traceparent": traceparent,
         },
     )
@@ -202,6 +208,7 @@ class Ending:
     prefix: str
     group: str
     envelope: Envelope
+    finished: datetime = field(default_factory=now)
     letter: BaseException | None = None
     withheld: Withheld = NOTHING
     is_replying: bool = field(init=False)
@@ -248,7 +255,12 @@ class Ending:
         return "dead letter left out" if self.letter_form == NONE else "dead letter reduced"
 
     def _result(self, answer: Outcome) -> Record:
-        form = {"prefix": self.prefix, "envelope": self.envelope, "withheld": self.withheld}
+        form = {
+            "finished": self.finished,
+            "prefix": self.prefix,
+            "envelope": self.envelope,
+            "withheld": self.withheld,
+        }
         answer = answer if self.result_form == WHOLE else least(answer)
         record = result_record(self.command, answer, **form)  # type: ignore[arg-type]  # one for each parameter
         return last_resort(self.command, record) if self.result_form == LAST else record
@@ -279,16 +291,16 @@ def _needed(command: Command) -> Headers:
     return [(name, raw) for name, raw in named.items() if len(raw) <= LONGEST_NEEDED]
 
 
-async def finish(attempts: "Attempts", *found: Outcome, letter: Rejected | None = None) -> None:
+async def finish(execution: "Execution", *found: Outcome, letter: Rejected | None = None) -> None:
     """Write the result, all pages of it, the journal's entry and a dead letter: all of them, or none."""
-    command, outcome = attempts.command, found[-1]
+    command, outcome = execution.command, found[-1]
     name = command.command
-    entry = done(command, outcome, ahead=_ahead(attempts))
-    with _span(attempts, outcome) if tracing.enabled else tracing.NOTHING:
-        await write_end(attempts, found, entry, letter=letter)
+    entry = done(command, outcome, ahead=_ahead(execution))
+    with _span(execution, outcome) if tracing.enabled else tracing.NOTHING:
+        await write_end(execution, found, entry, letter=letter)
     exemplar = tracing.exemplar() if tracing.enabled else None
     _finished(name, outcome.outcome).inc(1, exemplar)
-    _duration(name).observe(time.monotonic() - attempts.clock, exemplar)
+    _duration(name).observe(time.monotonic() - execution.clock, exemplar)
     log.info(
         "command finished",
         command=name,
@@ -296,62 +308,66 @@ async def finish(attempts: "Attempts", *found: Outcome, letter: Rejected | None 
         outcome=outcome.outcome,
         sid=outcome.sid,
         code=(outcome.error or {}).get("code"),
-        attempts=attempts.count,
+        attempts=execution.count,
     )
 
 
-def _span(attempts: "Attempts", outcome: Outcome) -> tracing.Scope:
+def _span(execution: "Execution", outcome: Outcome) -> tracing.Scope:
     attributes = {"messaging.system": "kafka", "twilio_kafka.outcome": outcome.outcome}
     attributes |= {"twilio.sid": outcome.sid} if outcome.sid else {}
-    name = f"send {attempts.context.prefix}.results.{attempts.command.command}"
+    name = f"send {execution.context.prefix}.results.{execution.command.command}"
     return tracing.span(name, kind="producer", attributes=attributes)
 
 
-def _ahead(attempts: "Attempts") -> float | None:
+def _ahead(execution: "Execution") -> float | None:
     """By how many seconds Twilio's clock is ahead of ours, as far as any connection knows; the command's own first."""
-    context = attempts.context
-    client = context.clients.get(attempts.command.connection)
+    context = execution.context
+    client = context.clients.get(execution.command.connection)
     ahead = client.clock.ahead if client is not None else None
-    return context.clock_of(attempts.command).ahead if ahead is None else ahead
+    return context.clock_of(execution.command).ahead if ahead is None else ahead
 
 
-async def reject(attempts: "Attempts", error: Rejected) -> None:
+async def reject(execution: "Execution", error: Rejected) -> None:
     """Write the result of a command that is not to be sent, and its dead letter."""
     telemetry.DEAD_LETTERS.labels("command").inc()
-    await finish(attempts, Outcome("rejected", error=outcomes.error_of(error)), letter=error)
+    await finish(execution, Outcome("rejected", error=outcomes.error_of(error)), letter=error)
 
 
 async def write_end(
-    attempts: "Attempts", found: Sequence[Outcome], entry: journal.Entry, *, letter: Rejected | None = None
+    execution: "Execution", found: Sequence[Outcome], entry: journal.Entry, *, letter: Rejected | None = None
 ) -> None:
     """Make the last results, the journal's entry and a dead letter durable: all of them, or none."""
-    ended = [_complete(attempts, outcome, last=outcome is found[-1]) for outcome in found]
-    ending = _ending(attempts, ended, letter=letter)
-    await _write(ending, lambda records: attempts.owner.finish(attempts.command, records, entry))
+    ended = [_complete(execution, outcome, last=outcome is found[-1]) for outcome in found]
+    ending = _ending(execution, ended, entry.at, letter=letter)
+    await _write(ending, lambda records: execution.owner.finish(execution.command, records, entry))
 
 
-async def write_pages(attempts: "Attempts", pages: Sequence[Outcome]) -> None:
+async def write_pages(execution: "Execution", pages: Sequence[Outcome]) -> None:
     """Write the first pages of a long list. Where they cannot be replied with, the last ones are not either."""
-    ending = _ending(attempts, [_complete(attempts, page, last=False) for page in pages])
-    await _write(ending, attempts.owner.write)
+    ending = _ending(execution, [_complete(execution, page, last=False) for page in pages], now())
+    await _write(ending, execution.owner.write)
     if not ending.is_replying:
-        attempts.command = replace(attempts.command, reply_to=None)
+        execution.command = replace(execution.command, reply_to=None)
 
 
-def _complete(attempts: "Attempts", outcome: Outcome, *, last: bool) -> Outcome:
-    return replace(fitting(outcome), attempts=attempts.count, started_at=attempts.started, last=last)
+def _complete(execution: "Execution", outcome: Outcome, *, last: bool) -> Outcome:
+    return replace(fitting(outcome), attempts=execution.count, started_at=execution.started, last=last)
 
 
-def _ending(attempts: "Attempts", found: Sequence[Outcome], *, letter: Rejected | None = None) -> Ending:
-    context = attempts.context
+def _ending(
+    execution: "Execution", found: Sequence[Outcome], finished: datetime, *, letter: Rejected | None = None
+) -> Ending:
+    context, command = execution.context, execution.command
+    client = context.clients.get(command.connection)
     return Ending(
-        command=attempts.command,
+        command=command,
         answers=found,
+        finished=finished,
         letter=letter,
         prefix=context.prefix,
         group=context.group,
         envelope=context.envelope,
-        withheld=attempts.withheld,
+        withheld=withheld(client.secrets) if client is not None else NOTHING,
     )
 
 

@@ -101,7 +101,7 @@ class Progress:
             if is_open:
                 self._undelivered.popleft()
             return is_open
-        if offset in self._finished:
+        if offset < self._finished.end and offset in self._finished:
             return False
         self._pending[offset] = None
         return True

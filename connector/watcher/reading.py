@@ -268,7 +268,7 @@ class Reader:
         return min(len(cursor.seen) + SMALLEST_PAGE, LARGEST_PAGE)
 
     def _request(self, bounds: Bounds, *, page_size: int) -> Request:
-        window = date_filters(self._watch, bounds)
+        window = date_filters(self._watch, bounds) if any(bounds) else ()
         query = {name: wire_value(value) for name, value in self._filters.items()} | dict(window)
         return Request(
             "GET",

@@ -16,8 +16,7 @@ from typing import Any
 from connector.__main__ import main
 from connector.dead_letters.replay import Replayer
 from connector.events import Record
-from connector.executor import attempts
-from connector.executor.attempts import Attempts
+from connector.executor import doubt, execution
 from connector.executor.dedupe import Dedupe
 from connector.executor.execution import Execution
 from connector.executor.lanes import Lanes
@@ -50,7 +49,7 @@ def _fencing() -> None:
 
 def _lease() -> None:
     """An attempt that was written down long ago is still sent."""
-    _replace(attempts, LEASE=timedelta(days=1))
+    _replace(execution, LEASE=timedelta(days=1))
 
 
 def _check_at_the_socket() -> None:
@@ -78,7 +77,7 @@ def _in_doubt() -> None:
     async def nothing(*_: Any, **__: Any) -> None:
         return
 
-    _replace(Attempts, after_predecessor=nothing, resolve=nothing)
+    _replace(doubt, after_predecessor=nothing, resolve=nothing)
 
 
 def _restored_journal() -> None:
@@ -219,7 +218,7 @@ def taken_away(safeguard: str) -> Iterator[None]:
 
 def _holding() -> None:
     """Stop at a step: before an attempt is written, before it is sent, when a result or a replay is durable."""
-    begin, attempt, finish, commit_to = Attempts.attempt, Owner.attempt, Owner.finish, engine.commit_to
+    begin, attempt, finish, commit_to = Execution.attempt, Owner.attempt, Owner.finish, engine.commit_to
     open_request = TwilioClient._open
 
     def held_open(self: TwilioClient, outgoing: Any, *given: Any) -> Any:
@@ -229,7 +228,7 @@ def _holding() -> None:
 
     write = Replayer._write
 
-    async def held_begin(self: Attempts, job: Any) -> Any:
+    async def held_begin(self: Execution, job: Any) -> Any:
         _stop_at("attempt", job.command.id)
         return await begin(self, job)
 
@@ -255,7 +254,7 @@ def _holding() -> None:
         await write(self, records, decided)
         _stop_at("replay", records[0].key)
 
-    _replace(Attempts, attempt=held_begin)
+    _replace(Execution, attempt=held_begin)
     _replace(TwilioClient, _open=held_open)
     _replace(Replayer, _write=held_write)
     _replace(Owner, attempt=held_attempt, finish=held_finish)
