@@ -294,7 +294,8 @@ class Watcher:
     async def _catching_up_if_due(self, cursor: Cursor) -> Cursor:
         """The cursor, which begins to catch up when it is far back; that is written, so that it begins once."""
         now = self._reader.now
-        if not catch_up.is_due(cursor, self._watch, now=now, overlap=self._overlap):
+        is_near = now - cursor.since <= self._overlap + catch_up.AFTER
+        if is_near or not catch_up.is_due(cursor, self._watch, now=now, overlap=self._overlap):
             return cursor
         begun = catch_up.begin(cursor, self._watch, now=now, overlap=self._overlap)
         if begun is not cursor:
