@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from connector.dev.broker import Broker
 from connector.events import Position, Record, boot_seconds, now
 from connector.executor import doubt
-from connector.executor.command import Command, attempting, command_of
+from connector.executor.command import Command, attempting, command_of, done
 from connector.executor.doubt import ERROR_SECONDS
-from connector.executor.finishing import done
 from connector.executor.outcome import Outcome
 from connector.kafka import reading
 from connector.kafka.transactions import Transactions

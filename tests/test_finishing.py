@@ -13,8 +13,8 @@ from connector.errors import NotExecuted, PerhapsExecuted, Refused, Rejected, Un
 from connector.events import Record, now
 from connector.executor import outcome as results
 from connector.executor.answers import as_json, portion_of
-from connector.executor.command import command_of
-from connector.executor.finishing import Ending, done, result_record, size_of, withheld
+from connector.executor.command import command_of, done
+from connector.executor.finishing import Ending, result_record, size_of, withheld
 from connector.executor.outcome import Outcome
 from connector.resources import COMMANDS
 from connector.state import journal

@@ -25,11 +25,11 @@ from connector.executor.command import (
     Command,
     Origin,
     command_of,
+    done,
     forwarded_record,
     origin_of,
     partition_of_command,
 )
-from connector.executor.finishing import done
 from connector.executor.outcome import Outcome
 from connector.kafka import produce
 from connector.kafka.produce import partition_of

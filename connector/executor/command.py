@@ -13,7 +13,7 @@ import re
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from connector.dead_letters.record import REPLAY_COUNT
 from connector.errors import Rejected
@@ -22,6 +22,9 @@ from connector.kafka.ownership import RawRecord
 from connector.kafka.produce import partition_of
 from connector.kafka.topics import FORWARDED_COMMANDS
 from connector.state.journal import Entry, StateName, TopicOffset
+
+if TYPE_CHECKING:
+    from connector.executor.outcome import Outcome
 
 RawHeaders = Sequence[tuple[str, bytes | None]]
 
@@ -324,6 +327,11 @@ def entry_of(command: Command, *, state: StateName, **more: Any) -> Entry:
 def attempting(command: Command, *, alike: str, ahead: float | None = None) -> Entry:
     """The journal entry that precedes a create; `ahead` is what is known of Twilio's clock."""
     return entry_of(command, state="attempting", alike=alike, ahead=ahead, **traces(command))
+
+
+def done(command: Command, outcome: "Outcome", *, ahead: float | None = None) -> Entry:
+    """The journal entry that goes with the final result; `ahead` is what is known of Twilio's clock."""
+    return entry_of(command, state="done", outcome=outcome.outcome, sid=outcome.sid, ahead=ahead)
 
 
 def forwarded(command: Command) -> Entry:

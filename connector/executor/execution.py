@@ -22,6 +22,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -50,6 +51,7 @@ from connector.executor.command import (
     Command,
     Waiting,
     attempting,
+    done,
     forwarded,
     forwarded_record,
     partition_of_command,
@@ -88,8 +90,8 @@ async def execute(context: "ExecutorContext", owner: Owner, waiting: Waiting) ->
 
     A command that meets a mistake of ours ends alone; its owner ends when it can or may write nothing more.
     """
-    command = read(waiting.record, waiting.name, context.topics)
-    execution = Execution(context, owner, command, clock=waiting.clock)
+    command, started = read(waiting.record, waiting.name, context.topics), now()
+    execution = Execution(context, owner, command, clock=waiting.clock, started=started)
     with _span(command) if tracing.enabled else tracing.NOTHING:
         try:
             await execution.run()
@@ -121,12 +123,14 @@ class Execution:
     journalled, `perhaps` whether one may have been executed.
     """
 
-    def __init__(self, context: "ExecutorContext", owner: Owner, command: Command, *, clock: float) -> None:
+    def __init__(
+        self, context: "ExecutorContext", owner: Owner, command: Command, *, clock: float, started: datetime
+    ) -> None:
         self.owner = owner
         self.context = context
         self.command = command
         self.clock = clock
-        self.started = now()
+        self.started = started
         self.count = 0
         self.perhaps = False
         self.has_begun = False
@@ -167,7 +171,7 @@ class Execution:
         error = Rejected(f"It was not sent on by the connector. Write commands to {prefix}.commands.….")
         log.error("forwarded command unreadable", position="/".join(map(str, command.position)))
         telemetry.DEAD_LETTERS.labels("command").inc()
-        await finishing.write_end(self, (), finishing.done(command, Outcome("rejected")), letter=error)
+        await finishing.write_end(self, (), done(command, Outcome("rejected")), letter=error)
 
     # --- a predecessor's attempt ----------------------------------------------------------------------------------
     async def _answer_in_doubt(self, entry: journal.Entry) -> list[Outcome]:
@@ -189,7 +193,7 @@ class Execution:
         command = self.command
         ended = await self.owner.dedupe.answer_of(command, self.owner.waiting)
         if ended is not None:
-            entry = replace(finishing.done(command, Outcome("succeeded")), outcome=ended.outcome, sid=ended.sid)
+            entry = replace(done(command, Outcome("succeeded")), outcome=ended.outcome, sid=ended.sid)
             await self.owner.finish(command, [], replace(entry, at=ended.at))
         return ended is not None
 
@@ -371,8 +375,8 @@ class Execution:
     async def _refused(self, job: Job, error: Refused) -> Outcome | None:
         """What a refusal comes to; None: try again, the wait is over."""
         operation = job.operation
-        done = operation.done_codes | (operation.repeat_done_codes if self.perhaps else frozenset())
-        if error.code in done or (error.status == 404 and 20404 in done):  # noqa: PLR2004 - 404 may come without a code
+        codes = operation.done_codes | (operation.repeat_done_codes if self.perhaps else frozenset())
+        if error.code in codes or (error.status == 404 and 20404 in codes):  # noqa: PLR2004 - 404 may come without a code
             return succeeded(job.client, Portion((), request_id=error.request_id))
         if self.perhaps and not job.repeatable:
             # A former attempt may have been executed; that this one was not says nothing about it.

@@ -22,7 +22,7 @@ from connector.dead_letters.record import TOPIC as DEAD_LETTERS
 from connector.errors import Rejected, Unacknowledged, Unwritable
 from connector.events import Envelope, Event, Headers, Record, encode, now, timestamp
 from connector.executor import outcome as outcomes
-from connector.executor.command import SPRING, TEXTS, Command, entry_of
+from connector.executor.command import SPRING, TEXTS, Command, done
 from connector.executor.outcome import LARGEST_RECORD, RECORD_BYTES, Outcome, too_large
 from connector.state import journal
 
@@ -188,11 +188,6 @@ def last_resort(command: Command, result: Record) -> Record:
     key = command.key if command.key is not None and len(command.key) <= LONGEST_KEY else command.id.encode()
     headers = [(name, raw) for name, raw in result.headers if name not in SPRING]
     return replace(result, key=key, headers=headers)
-
-
-def done(command: Command, outcome: Outcome, *, ahead: float | None = None) -> journal.Entry:
-    """The journal entry that goes with the final result; `ahead` is what is known of Twilio's clock."""
-    return entry_of(command, state="done", outcome=outcome.outcome, sid=outcome.sid, ahead=ahead)
 
 
 # --- what Kafka does not take ------------------------------------------------------------------------------------
