@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from connector.errors import NotExecuted, PerhapsExecuted, Refused, Rejected, Unacknowledged, Unwritable
 from connector.events import Record, now
 from connector.executor import outcome as results
-from connector.executor.answers import as_json, portion_of
 from connector.executor.command import command_of, done
 from connector.executor.finishing import Ending, result_record, size_of, withheld
+from connector.executor.job import as_json, portion_of
 from connector.executor.outcome import Outcome
 from connector.resources import COMMANDS
 from connector.state import journal

@@ -15,7 +15,7 @@ from aiohttp import web
 from connector.errors import NotExecuted, Refused, TwilioError, Unreadable
 from connector.events import Record
 from connector.executor import media
-from connector.executor.answers import Call, Store
+from connector.executor.job import Call, Store
 from connector.resources import COMMANDS
 from tests.twilio_servers import connected, serving
 

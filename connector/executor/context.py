@@ -9,9 +9,9 @@ from functools import partial
 
 from connector import telemetry
 from connector.events import Envelope, now
-from connector.executor.answers import Store
 from connector.executor.command import FORWARDED, Command
 from connector.executor.execution import execute
+from connector.executor.job import Store
 from connector.executor.owner import Owner
 from connector.kafka.ownership import Assignment
 from connector.resources import rows

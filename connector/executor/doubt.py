@@ -10,8 +10,8 @@ from connector import telemetry
 from connector.errors import BadCredentials, Refused, TwilioError, Unavailable, Unreadable
 from connector.events import boot_seconds
 from connector.executor import outcome as outcomes
-from connector.executor.answers import portion_of, succeeded
 from connector.executor.command import Command
+from connector.executor.job import Job, portion_of, succeeded
 from connector.executor.outcome import Outcome
 from connector.resources.fields import parse_time
 from connector.resources.rows import Operation, Parameters, Request
@@ -24,7 +24,6 @@ from connector.twilio.paging import pages
 if TYPE_CHECKING:
     from connector.executor.context import ExecutorContext
     from connector.executor.execution import Execution
-    from connector.executor.job import Job
     from connector.executor.owner import Owner
 
 log = telemetry.logger(__name__)
@@ -104,7 +103,7 @@ class Look(NamedTuple):
     decided: bool
 
 
-async def look(context: "ExecutorContext", job: "Job", attempted_at: datetime, *, final: bool) -> Look:
+async def look(context: "ExecutorContext", job: Job, attempted_at: datetime, *, final: bool) -> Look:
     """What Twilio's list shows now of what an attempt may have made.
 
     What is found may belong to another command that looks alike: as long as one of those is under way its answer is
@@ -134,7 +133,7 @@ def _may_be_under_way(context: "ExecutorContext", attempt: Seen, clock: TwilioCl
     return of_predecessor(attempt.entry, fenced=attempt.seen, whole=whole).seconds_left(clock) > 0
 
 
-async def find(owner: "Owner", context: "ExecutorContext", job: "Job", doubt: Doubt) -> Row | None:
+async def find(owner: "Owner", context: "ExecutorContext", job: Job, doubt: Doubt) -> Row | None:
     """Look in Twilio's list until something is found, or until nothing can appear any more.
 
     A search that cannot be carried out ends as well: when Twilio refuses it, or answers what cannot be read too often,
@@ -164,7 +163,7 @@ async def find(owner: "Owner", context: "ExecutorContext", job: "Job", doubt: Do
         pause = min(pause * 2, LONGEST_LOOK_SECONDS)
 
 
-async def after_predecessor(execution: "Execution", job: "Job", entry: journal.Entry) -> Outcome | None:
+async def after_predecessor(execution: "Execution", job: Job, entry: journal.Entry) -> Outcome | None:
     """What a predecessor's open attempt comes to; None: it may be sent again."""
     if job.repeatable or job.operation.reconciliation is None:
         await until_over(execution, entry)
@@ -185,7 +184,7 @@ def _predecessors(execution: "Execution", entry: journal.Entry, *, more: timedel
     return of_predecessor(entry, fenced=execution.owner.began, whole=whole)
 
 
-async def resolve(execution: "Execution", job: "Job", attempt: Doubt) -> Outcome | None:
+async def resolve(execution: "Execution", job: Job, attempt: Doubt) -> Outcome | None:
     """Find out whether an attempt was executed; None: send again, because policy says so."""
     row, command, context = None, execution.command, execution.context
     if job.operation.reconciliation is not None:

@@ -46,7 +46,6 @@ from connector.errors import (
 from connector.events import boot_seconds, now
 from connector.executor import doubt, finishing, repeats
 from connector.executor import outcome as outcomes
-from connector.executor.answers import ANSWERED, Portion, succeeded, walked
 from connector.executor.command import (
     Command,
     Waiting,
@@ -58,7 +57,7 @@ from connector.executor.command import (
     read,
 )
 from connector.executor.doubt import LEASE, unknown
-from connector.executor.job import Job, is_reading, prepare, replied
+from connector.executor.job import ANSWERED, Job, Portion, is_reading, prepare, replied, succeeded, walked
 from connector.executor.lanes import Leaving
 from connector.executor.outcome import Outcome
 from connector.executor.owner import Owner

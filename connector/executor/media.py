@@ -27,7 +27,7 @@ from connector.errors import (
     Unwritable,
 )
 from connector.events import Event, Record, encode, now, timestamp
-from connector.executor.answers import Call, Store
+from connector.executor.job import Call, Store
 from connector.kafka import reading
 from connector.kafka.transactions import Transactions
 from connector.needs import writable_folder
