@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from connector import telemetry
+from connector.errors import ConnectorError, InvalidRecord, TwilioError
 from connector.events import now, timestamp
 from connector.state.control import Answer
 from connector.watcher.advance import Advance
@@ -162,3 +163,15 @@ class Report:
     def left_out(self, sid: str, why: str) -> None:
         """Kafka takes no record of a row, not even its dead letter."""
         self._log.error("row left out", sid=sid, reason=why)
+
+
+def reason_of(error: Exception, watch: str, *, is_cursor: bool) -> str:
+    """Why a watch stands still, without content; `is_cursor`: its cursor cannot be read."""
+    match error:
+        case TwilioError():
+            return error.label
+        case InvalidRecord() if is_cursor:
+            return f"{error} Update the connector, or go on from a time: twilio-kafka watches rewind {watch} --to …"
+        case ConnectorError():
+            return str(error)
+    return f"{type(error).__name__} in the connector: its log has the traceback."

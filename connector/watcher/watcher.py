@@ -21,7 +21,7 @@ from connector.watcher.advance import Advance, Found, Gathered, advance
 from connector.watcher.cursor import DAY, Commit, Cursor, Failing
 from connector.watcher.reading import LARGEST_PAGE, Pace, Reader, Source, Stopped
 from connector.watcher.records import Publication, created_times, refused
-from connector.watcher.report import Report
+from connector.watcher.report import Report, reason_of
 from connector.watcher.requests import Moment, carry_out, start_anew
 from connector.watcher.walk import CAPACITY, Capacity, Row
 
@@ -175,7 +175,7 @@ class Watcher:
         since = self.cursor.failing.since if self.cursor and self.cursor.failing else None
         if not isinstance(error, ConnectorError):
             self._report.broke(error)
-        self._report.failed(self._reason(error), since=since)
+        self._report.failed(reason_of(error, self._settings.name, is_cursor=error is self._unreadable), since=since)
         seconds = self._pace.after_failure(error)
         failing = self._report.failing
         if self.cursor is not None and self._pace.failures >= NOTED_FAILURES and failing != self.cursor.failing:
@@ -185,17 +185,6 @@ class Watcher:
                 await self._commit((), cursor)
                 self.cursor = cursor
         return seconds
-
-    def _reason(self, error: Exception) -> str:
-        match error:
-            case TwilioError():
-                return error.label
-            case InvalidRecord() if error is self._unreadable:
-                name = self._settings.name
-                return f"{error} Update the connector, or go on from a time: twilio-kafka watches rewind {name} --to …"
-            case ConnectorError():
-                return str(error)
-        return f"{type(error).__name__} in the connector: its log has the traceback."
 
     async def _turn(self) -> float:
         """One poll, or the next part of one; the seconds to wait after it."""
