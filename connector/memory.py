@@ -21,14 +21,15 @@ STATM = Path("/proc/self/statm")
 
 
 async def give_back() -> None:
-    """Collect cycles and trim the heap whenever this process has grown, until cancelled.
+    """Collect cycles and trim the heap soon after the start and whenever this process has grown, until cancelled.
 
     Does nothing without Linux and glibc.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is None:
         return
-    least = resident_bytes()
+    # At first what the start has needed.
+    least = 0
     while True:
         await asyncio.sleep(LOOK_SECONDS)
         if resident_bytes() > least + GROWN_BYTES:
