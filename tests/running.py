@@ -268,6 +268,13 @@ async def until(condition: Callable[[], object], *, within: float = PATIENCE_SEC
             await asyncio.sleep(0.02)
 
 
+async def freeze(process: asyncio.subprocess.Process) -> None:
+    """Stop every thread of a process, which may go on for a moment after the signal."""
+    process.send_signal(signal.SIGSTOP)
+    threads = Path(f"/proc/{process.pid}/task")
+    await until(lambda: {file.read_text().rpartition(")")[2].split()[0] for file in threads.glob("*/stat")} == {"T"})
+
+
 def values(records: Sequence[ConsumerRecord]) -> list[Any]:
     """The JSON values of records."""
     return [orjson.loads(record.value) for record in records]

@@ -7,16 +7,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer import fetcher
-from aiokafka.errors import ConcurrentTransactions, KafkaError, ProducerClosed
-from aiokafka.producer.sender import AddPartitionsToTxnHandler
+from aiokafka.errors import KafkaError
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
@@ -25,6 +23,7 @@ from connector.events import Record
 from connector.kafka import aiokafka_internals as internals
 from connector.kafka import clients, header_names, topics
 from connector.kafka.produce import send
+from connector.kafka.sending.sender import Sender
 from connector.kafka.topics import Topic
 from connector.settings import KafkaSettings
 from tests.executing import kafka_settings
@@ -69,10 +68,10 @@ def test_nothing_private_is_used_elsewhere() -> None:
 
 # --- connections ------------------------------------------------------------------------------------------------------
 async def test_each_kind_of_client_has_connections() -> None:
-    producer, consumer, admin = AIOKafkaProducer(), AIOKafkaConsumer(), AIOKafkaAdminClient()
-    for client in (producer, consumer, admin):
+    sender, consumer, admin = Sender(kafka_settings(NOWHERE, "p")), AIOKafkaConsumer(), AIOKafkaAdminClient()
+    for client in (sender, consumer, admin):
         assert isinstance(internals.connections_of(client), AIOKafkaClient)
-    await producer.stop()
+    await sender.stop()
     await consumer.stop()
     await admin.close()
 
@@ -97,7 +96,7 @@ async def test_the_next_connection_uses_the_new_context_and_password(monkeypatch
         raise OSError("no connection")
 
     monkeypatch.setattr("aiokafka.client.create_conn", connect)
-    for client in (AIOKafkaProducer(bootstrap_servers=NOWHERE), AIOKafkaConsumer(bootstrap_servers=NOWHERE)):
+    for client in (Sender(kafka_settings(NOWHERE, "p")), AIOKafkaConsumer(bootstrap_servers=NOWHERE)):
         context = ssl.create_default_context()
         internals.use_context(client, context)
         internals.use_password(client, "user", "password")
@@ -122,6 +121,15 @@ async def test_the_partitions_of_topics_that_exist_are_told(kafka: str, prefix: 
     assert found == {f"{prefix}.one": [0, 1], f"{prefix}.two": [0]}
 
 
+async def test_a_topic_is_counted_once_it_is_known(kafka: str, prefix: str) -> None:
+    settings = kafka_settings(kafka, prefix)
+    await topics.apply(settings, [Topic(f"{prefix}.two", 2, 1)])
+    connections = internals.connections(**clients.options(settings))
+    await connections.bootstrap()
+    assert await internals.count_of(connections, f"{prefix}.two") == 2
+    await connections.close()
+
+
 async def test_the_next_fetch_waits_as_long_as_it_is_told_to() -> None:
     consumer = AIOKafkaConsumer(bootstrap_servers=NOWHERE, fetch_max_wait_ms=500)
     with suppress(KafkaError):
@@ -135,48 +143,23 @@ async def test_the_next_fetch_waits_as_long_as_it_is_told_to() -> None:
     await consumer.stop()
 
 
-# --- producers --------------------------------------------------------------------------------------------------------
-async def test_what_a_producer_holds_fails_and_so_does_what_comes() -> None:
-    producer, partition = AIOKafkaProducer(bootstrap_servers=NOWHERE, enable_idempotence=True), TopicPartition("t", 0)
-    held = await producer._message_accumulator.add_batch(producer.create_batch(), partition, 1)
-    futures = [*internals.unawaited(producer)]
-    assert [future.done() for future in futures] == [False, False]
-    internals.fail_records(producer)
-    with pytest.raises(ProducerClosed):
-        await held
-    assert [type(future.exception()) for future in futures] == [ProducerClosed] * 2
-    with pytest.raises(ProducerClosed):
-        await producer._message_accumulator.add_batch(producer.create_batch(), TopicPartition("t", 1), 1)
-    await producer.stop()
-
-
-async def test_the_task_that_sends_and_the_end_of_a_transaction_are_found(kafka: str, prefix: str) -> None:
-    settings = kafka_settings(kafka, prefix)
-    producer = clients.producer(settings, transactional_id=f"{prefix}-0")
-    assert internals.sender_of(producer) is None
-    await clients.start(producer)
-    task = internals.sender_of(producer)
-    assert isinstance(task, asyncio.Task)
-    await producer.begin_transaction()
-    ending = asyncio.create_task(producer.commit_transaction())
-    await asyncio.sleep(0)
-    assert [isinstance(future, asyncio.Future) for future in internals.unawaited(producer)] == [True]
-    await ending
-    await clients.end(producer)
-    assert task.done()
-
-
-def test_a_producer_soon_asks_again_while_the_markers_are_written() -> None:
-    manager = SimpleNamespace(txn_partitions=set(), transactional_id="id")
-    handler = AddPartitionsToTxnHandler(SimpleNamespace(_txn_manager=manager, _retry_backoff=9), [])
-    answer = SimpleNamespace(errors=[("topic", [(0, ConcurrentTransactions.errno)])])
-    assert handler.handle_response(answer) == 0.004
-
-
+# --- batches ----------------------------------------------------------------------------------------------------------
 def test_a_batch_says_when_it_is_full() -> None:
-    builder = internals.BatchBuilder(100, 0)
-    assert builder.append(timestamp=None, key=None, value=b"x" * 1000, headers=[]) is not None
-    assert builder.append(timestamp=None, key=b"k", value=b"x", headers=[("h", b"x")]) is None
+    builder = internals.BatchBuilder(2, 0, 1, -1, -1, 0, 100)
+    assert builder.append(0, None, None, b"x" * 1000, []) is not None
+    assert builder.append(1, None, b"k", b"x", [("h", b"x")]) is None
+    assert builder.size() > 1000
+
+
+@pytest.mark.parametrize("name", internals.CODECS)
+def test_a_batch_knows_its_producer_and_its_compression(name: str) -> None:
+    builder = internals.BatchBuilder(2, internals.CODECS[name], 1, -1, -1, 0, 10_000)
+    builder.append(0, None, b"k", b"x" * 1000, [("h", b"y")])
+    builder.set_producer_state(7, 8, 9)
+    batch = internals.MemoryRecords(bytes(builder.build())).next_batch()
+    assert (batch.producer_id, batch.producer_epoch, batch.base_sequence) == (7, 8, 9)
+    assert (batch.compression_type, batch.is_transactional) == (internals.CODECS[name], True)
+    assert [(record.key, record.value, record.headers) for record in batch] == [(b"k", b"x" * 1000, [("h", b"y")])]
 
 
 # --- consumers --------------------------------------------------------------------------------------------------------

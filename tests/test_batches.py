@@ -12,11 +12,11 @@ from connector.errors import ConnectorError, Unavailable
 from connector.events import Record
 from connector.kafka import publisher as publishers
 from connector.kafka import topics
-from connector.kafka.produce import partition_of
 from connector.kafka.publisher import Publisher
+from connector.kafka.sending.partitioner import partition_of
 from connector.kafka.topics import Topic
 from connector.settings import KafkaSettings
-from tests.running import read_all
+from tests.running import freeze, read_all
 
 PARTITIONS = 3
 
@@ -117,7 +117,7 @@ async def test_what_is_not_acknowledged_in_time_is_unavailable_and_what_has_not_
     try:
         async with publishing(broker.bootstrap_servers, "late") as (publisher, topic):
             await publisher.publish([record(topic, 0, key="k")])
-            process.send_signal(signal.SIGSTOP)
+            await freeze(process)
             first = asyncio.create_task(publisher.publish([record(topic, 1, key="k")]))
             await asyncio.wait({first}, timeout=0.2)
             others = [publisher.publish([record(topic, n, key="k")]) for n in (2, 3)]

@@ -290,10 +290,8 @@ async def test_a_transaction_of_media_that_was_broken_off_is_ended_by_the_next_o
         await running.stop()
         left = Transactions(running.kafka, f"{prefix}-command-0-media", transaction_timeout_ms=120_000)
         await left.open()
-        producer = left._producer
-        assert producer is not None
-        await producer.begin_transaction()
-        await (await producer.send(running.topic("recording-media"), b"half a recording", partition=0))
+        assert left._sender is not None
+        await left._sender.write([Record(running.topic("recording-media"), None, b"half a recording", partition=0)])
         assert await reading.holds_back(running.kafka, running.topic("recording-media"))
         await running.start()
         async with asyncio.timeout(30):

@@ -31,8 +31,8 @@ from connector.executor.command import (
     partition_of_command,
 )
 from connector.executor.outcome import Outcome
-from connector.kafka import produce
-from connector.kafka.produce import partition_of
+from connector.kafka import transactions
+from connector.kafka.sending.partitioner import partition_of
 from connector.state import journal
 from tests.executing import SEND, Executing, executing, message
 from tests.guarantees.without import taken_away
@@ -250,7 +250,7 @@ async def test_a_command_that_cannot_be_sent_on_for_the_moment_waits_and_its_own
         await running.results(2)
         assert running.membership is not None
         owners = set(running.membership._tasks.values())
-        monkeypatch.setattr(produce, "ACK_SECONDS", 0.0)
+        monkeypatch.setattr(transactions, "ACK_SECONDS", 0.0)
         await running.send(message("waits"), key=STRAY.decode(), partition=THERE, id="waits")
         await until(lambda: "command waits to be sent on" in [line["event"] for line in logged])
         monkeypatch.undo()

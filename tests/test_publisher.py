@@ -13,7 +13,7 @@ from connector.kafka import topics
 from connector.kafka.publisher import Publisher
 from connector.kafka.topics import Topic
 from tests.executing import kafka_settings
-from tests.running import read_all
+from tests.running import freeze, read_all
 
 TOPIC = "t.events"
 
@@ -41,7 +41,7 @@ async def test_what_was_acknowledged_is_there_though_the_broker_rests_and_the_cl
         # The broker does not answer.
         (node,) = broker.nodes
         assert node.process is not None
-        node.process.send_signal(signal.SIGSTOP)
+        await freeze(node.process)
         began = time.monotonic()
         async with asyncio.timeout(30):
             with pytest.raises(Unavailable):
@@ -50,8 +50,8 @@ async def test_what_was_acknowledged_is_there_though_the_broker_rests_and_the_cl
         node.process.send_signal(signal.SIGCONT)
         await _stored(publisher, 1)
         # The client is of no more use.
-        assert publisher._producer is not None
-        publisher._rebuild(publisher._producer)
+        assert publisher._sender is not None
+        publisher._rebuild(publisher._sender)
         with pytest.raises(Unavailable):
             await publisher.publish([Record(TOPIC, b"key", b"never")])
         await _stored(publisher, 2)
@@ -69,11 +69,11 @@ async def test_a_record_that_is_too_large_disturbs_nobody(kafka: str, prefix: st
     await topics.apply(settings, [Topic(topic, 1, 1)])
     publisher = Publisher(settings)
     await publisher.open()
-    before = publisher._producer
+    before = publisher._sender
     with pytest.raises(Unwritable):
         await publisher.publish([Record(topic, None, b"x" * 3_000_000)])
     await publisher.publish([Record(topic, None, b"next")])
-    assert publisher._producer is before
+    assert publisher._sender is before
     await publisher.close()
     assert [record.value for record in await read_all(kafka, topic)] == [b"next"]
 

@@ -13,7 +13,7 @@ import connector
 from connector.events import BEGINNING, now
 from connector.kafka import clients, reading, scanning, topics
 from connector.kafka.ownership import Assignment, Membership
-from connector.kafka.produce import Batcher
+from connector.kafka.sending.sender import Sender
 from connector.kafka.topics import Topic
 from connector.settings import KafkaSettings
 from connector.state import control, journal
@@ -135,11 +135,11 @@ async def large(kafka: str, prefix: str) -> KafkaSettings:
     entry = journal.Entry("done", "t", 0, "i", now())
     attempt = journal.encode(prefix, entry, partition=0)
     request = control.encode(prefix, control.Request(action="pause", watch="w"))
-    producer = await clients.start(clients.producer(settings, max_batch_size=1_000_000))
+    sender = await clients.start(Sender(settings, batch_bytes=1_000_000))
     try:
-        await Batcher(producer).write([attempt] * MANY + [request] * MANY)
+        await sender.write([attempt] * MANY + [request] * MANY)
     finally:
-        await clients.end(producer)
+        await clients.end(sender)
     return settings
 
 

@@ -3,8 +3,10 @@
 import pytest
 from aiokafka.structs import TopicPartition
 
-from connector.kafka import clients, scanning, sought, topics
+from connector.events import Record
+from connector.kafka import scanning, sought, topics
 from connector.kafka.header_names import Fetched, PartitionRecords
+from connector.kafka.produce import send
 from connector.kafka.topics import Topic
 from tests.executing import kafka_settings
 from tests.test_header_names import ODD, batch
@@ -57,14 +59,8 @@ async def test_a_scan_finds_what_is_there_and_knows_how_far_it_is(kafka: str, pr
     settings = kafka_settings(kafka, prefix, partitions=3).model_copy(update={"compression": compression})
     topic = f"{prefix}.scanned"
     await topics.apply(settings, [Topic(topic, 3, 1)])
-    producer = await clients.start(clients.producer(settings))
-    try:
-        for number in range(300):
-            text = b"needle %d" % number if number % 100 == 7 else b"hay" * 50
-            await producer.send(topic, text, key=b"%d" % number)
-        await producer.flush()
-    finally:
-        await clients.end(producer)
+    texts = [b"needle %d" % number if number % 100 == 7 else b"hay" * 50 for number in range(300)]
+    await send(settings, *(Record(topic, b"%d" % number, text) for number, text in enumerate(texts)))
     found, read_ = [], 0
     async for portion in scanning.scan(settings, {topic: None, f"{prefix}.none": None}, needles=[b"needle"]):
         found += [bytes(record.value) for record in portion.records if b"needle" in record.value]

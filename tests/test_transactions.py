@@ -72,10 +72,8 @@ async def test_a_predecessor_is_refused(settings: KafkaSettings, transactions: T
 
 
 async def test_opening_ends_what_a_predecessor_left_open(settings: KafkaSettings, transactions: Transactions) -> None:
-    producer = transactions._producer
-    assert producer is not None
-    await producer.begin_transaction()
-    await (await producer.send(f"{settings.topic_prefix}.one", b"orphan", partition=0))
+    assert transactions._sender is not None
+    await transactions._sender.write([record(settings, b"orphan")])
     successor = Transactions(settings, transactions.transactional_id)
     await successor.open()
     await successor.write([record(settings, b"after")])

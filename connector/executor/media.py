@@ -127,7 +127,7 @@ class MediaWriter:
         self._transactions = Transactions(
             kafka,
             transactional_id,
-            compression_type=None,
+            compresses=False,
             transaction_timeout_ms=MEDIA_TRANSACTION_MS,
         )
         self._kafka = kafka

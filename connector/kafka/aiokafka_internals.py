@@ -7,19 +7,17 @@ protocol's definitions (`aiokafka.protocol`), which no page documents either, ar
 import asyncio
 import ssl
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import create_conn
 from aiokafka.consumer import fetcher
-from aiokafka.errors import ProducerClosed, UnknownTopicOrPartitionError
-from aiokafka.producer import sender
-from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.errors import UnknownTopicOrPartitionError
 from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.record.default_records import DefaultRecordBatchBuilder as BatchBuilder
 from aiokafka.record.default_records import _DefaultRecordBatchPy as BatchInPython
 from aiokafka.record.memory_records import MemoryRecords
 
@@ -30,18 +28,30 @@ PartitionRecords = fetcher.PartitionRecords
 # Of the protocol: the first version of a fetch that has sessions, and the last number of a fetch in a session.
 FIRST_WITH_SESSIONS, LAST_EPOCH = 7, 2**31 - 1
 
-# How soon a producer asks again when the broker is still writing the markers of the transaction before: the client's
-# 20 ms are several times what they take.
-sender.BACKOFF_OVERRIDE = 0.004
-
 
 # --- connections ------------------------------------------------------------------------------------------------------
-def connections_of(client: AIOKafkaProducer | AIOKafkaConsumer | AIOKafkaAdminClient) -> AIOKafkaClient:
+class Connected(Protocol):
+    """Our own producer, or one of the client's classes, all with the connections inside."""
+
+    async def start(self) -> None:
+        """Connect."""
+
+    async def stop(self) -> None:
+        """Disconnect."""
+
+
+def connections(**options: Any) -> AIOKafkaClient:
+    """Connections and metadata alone."""
+    return AIOKafkaClient(**options)
+
+
+def connections_of(client: Any) -> AIOKafkaClient:
     """What holds a client's connections and metadata."""
-    return client.client if isinstance(client, AIOKafkaProducer) else client._client
+    is_aiokafkas = isinstance(client, AIOKafkaConsumer | AIOKafkaAdminClient)
+    return client._client if is_aiokafkas else client.client
 
 
-def pause_without_brokers(client: AIOKafkaProducer | AIOKafkaConsumer, seconds: float) -> None:
+def pause_without_brokers(client: Connected, seconds: float) -> None:
     """Let the client wait this long after it has found no broker, before it asks again."""
     connections = connections_of(client)
     update = connections._metadata_update
@@ -55,17 +65,20 @@ def pause_without_brokers(client: AIOKafkaProducer | AIOKafkaConsumer, seconds: 
     connections._metadata_update = update_or_pause
 
 
-def use_context(client: AIOKafkaProducer | AIOKafkaConsumer | AIOKafkaAdminClient, context: ssl.SSLContext) -> None:
+def use_context(client: Connected, context: ssl.SSLContext) -> None:
     """Use this context for the next connections."""
     connections_of(client)._ssl_context = context
 
 
-def use_password(
-    client: AIOKafkaProducer | AIOKafkaConsumer | AIOKafkaAdminClient, username: str | None, password: str | None
-) -> None:
+def use_password(client: Connected, username: str | None, password: str | None) -> None:
     """Use these for the next connections."""
     connections = connections_of(client)
     connections._sasl_plain_username, connections._sasl_plain_password = username, password
+
+
+async def count_of(connections: AIOKafkaClient, topic: str) -> int:
+    """How many partitions the topic has. Raises what the client raises, after seconds when it does not exist."""
+    return len(await connections._wait_on_metadata(topic))
 
 
 async def ask(admin: AIOKafkaAdminClient, request: Any) -> Any:
@@ -90,26 +103,9 @@ async def partitions_of(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> Ma
     return found
 
 
-# --- producers --------------------------------------------------------------------------------------------------------
-def fail_records(producer: AIOKafkaProducer) -> None:
-    """Fail every record that the producer still holds, and those that come."""
-    producer._message_accumulator.fail_all(ProducerClosed())
-
-
-def sender_of(producer: AIOKafkaProducer) -> "asyncio.Task[None] | None":
-    """The task that sends what the producer holds, once it has been started."""
-    task: asyncio.Task[None] | None = producer._sender.sender_task
-    return task
-
-
-def unawaited(producer: AIOKafkaProducer) -> "Iterator[asyncio.Future[Any]]":
-    """The futures inside a producer that nothing awaits when it has failed."""
-    held, transaction = producer._message_accumulator, producer._txn_manager
-    for batch in (*held._pending_batches, *chain.from_iterable(held._batches.values())):
-        yield batch.future
-        yield batch._drain_waiter
-    if transaction is not None and transaction._transaction_waiter is not None:
-        yield transaction._transaction_waiter
+# --- batches ----------------------------------------------------------------------------------------------------------
+CODECS: Mapping[str, int] = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
+"""The batch format's number of each compression."""
 
 
 # --- consumers --------------------------------------------------------------------------------------------------------

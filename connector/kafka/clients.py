@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
@@ -16,15 +16,10 @@ from connector.kafka import aiokafka_internals, credentials, failures, header_na
 from connector.settings import KafkaSettings
 
 REQUEST_TIMEOUT_MS = 5_000
-TRANSACTION_TIMEOUT_MS = 20_000
-BATCH_BYTES = 128 * 1024
 START_SECONDS = 30.0
 STOP_SECONDS = 2.0
-GIVEN_UP_SECONDS = 0.2
 # A client that finds no broker would ask again at once, thousands of times a second where connections are refused.
 AWAY_SECONDS = 0.2
-# Of a producer, at a time: one for each broker, and one to the transaction's coordinator.
-MOST_REQUESTS = 100
 # Of one partition in a fetch. What a paused partition still had in the client is thrown away and fetched again.
 FETCH_BYTES = 256 * 1024
 # Session timeouts in a rebalance timeout: a member that drains longer is replaced while it still works, and it drains
@@ -38,7 +33,7 @@ header_names.install()
 
 Offsets = Mapping[str, tuple[int, str]]
 """For each topic the offset to go on from, and metadata."""
-Client = TypeVar("Client", AIOKafkaProducer, AIOKafkaConsumer)
+Client = TypeVar("Client", bound=aiokafka_internals.Connected)
 
 
 def options(kafka: KafkaSettings) -> dict[str, Any]:
@@ -51,25 +46,11 @@ def options(kafka: KafkaSettings) -> dict[str, Any]:
     }
 
 
-def producer(kafka: KafkaSettings, *, transactional_id: str | None = None, **more: Any) -> AIOKafkaProducer:
-    """An idempotent producer (acks from all in-sync replicas), transactional where an id is given."""
-    transaction = {"transactional_id": transactional_id, "transaction_timeout_ms": TRANSACTION_TIMEOUT_MS}
-    named = {
-        "enable_idempotence": True,
-        "acks": "all",
-        "max_batch_size": BATCH_BYTES,
-        "compression_type": None if kafka.compression == "none" else kafka.compression,
-        **(transaction if transactional_id else {}),
-        **more,
-    }
-    return _patient(AIOKafkaProducer(**options(kafka), **named))
-
-
 def reader(kafka: KafkaSettings, *, committed: bool = True, **more: Any) -> AIOKafkaConsumer:
     """A consumer without a group, for reading what is there."""
     isolation = "read_committed" if committed else "read_uncommitted"
     named = {"isolation_level": isolation, "enable_auto_commit": False, "auto_offset_reset": "earliest", **more}
-    return _patient(AIOKafkaConsumer(**options(kafka), consumer_timeout_ms=LOOK_MS, **named))
+    return patient(AIOKafkaConsumer(**options(kafka), consumer_timeout_ms=LOOK_MS, **named))
 
 
 def member(
@@ -92,10 +73,10 @@ def member(
     consumer.subscribe(list(topics), listener=listener)
     # Nine command topics of six partitions, most of them silent, in every fetch.
     aiokafka_internals.fetch_changes(consumer)
-    return _patient(consumer)
+    return patient(consumer)
 
 
-def _patient(client: Client) -> Client:
+def patient(client: Client) -> Client:
     """The client, which pauses after it has found no broker, and hears of new secrets."""
     aiokafka_internals.pause_without_brokers(client, AWAY_SECONDS)
     return credentials.noted(client)
@@ -111,16 +92,14 @@ def rebalance_seconds(kafka: KafkaSettings) -> float:
     return session_seconds(kafka) * SESSIONS_IN_A_REBALANCE
 
 
-async def end(client: AIOKafkaProducer | AIOKafkaConsumer, *, timeout: float = STOP_SECONDS) -> None:  # noqa: ASYNC109
+async def end(client: aiokafka_internals.Connected, *, timeout: float = STOP_SECONDS) -> None:  # noqa: ASYNC109
     """Stop a client within `timeout` seconds, whatever its state.
 
-    While the broker is away a producer's `stop()` hangs and a consumer's raises CancelledError of its own, both with
-    connections and tasks left behind; a task of its own keeps that away from the caller, and what is left is cut off.
+    While the broker is away a consumer's `stop()` raises CancelledError of its own, with connections and tasks left
+    behind; a task of its own keeps that away from the caller, and what is left is cut off.
     """
     task = asyncio.create_task(client.stop(), name="kafka-client-stop")
     await asyncio.wait({task}, timeout=timeout)
-    if isinstance(client, AIOKafkaProducer):
-        _mark_failures_retrieved(client)
     if task.done() and not task.cancelled() and task.exception() is None:
         return
     task.cancel()
@@ -132,27 +111,11 @@ async def end(client: AIOKafkaProducer | AIOKafkaConsumer, *, timeout: float = S
 _cutting: set[asyncio.Task[None]] = set()
 
 
-async def _cut_off(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
-    """End the background tasks and connections of a client that does not stop."""
-    if isinstance(client, AIOKafkaProducer):
-        aiokafka_internals.fail_records(client)
-        _mark_failures_retrieved(client)
-        sender = aiokafka_internals.sender_of(client)
-        # Each cancellation ends one of the requests that it waits for.
-        for _ in range(MOST_REQUESTS):
-            if sender is None or sender.done():
-                break
-            sender.cancel()
-            await asyncio.wait({sender}, timeout=GIVEN_UP_SECONDS)
+async def _cut_off(client: aiokafka_internals.Connected) -> None:
+    """End the connections of a client that does not stop."""
     with suppress(KafkaError, OSError, TimeoutError):
         async with asyncio.timeout(STOP_SECONDS):
             await aiokafka_internals.connections_of(client).close()
-
-
-def _mark_failures_retrieved(producer: AIOKafkaProducer) -> None:
-    """Mark the failures inside a producer as retrieved: nothing awaits them."""
-    for future in aiokafka_internals.unawaited(producer):
-        mark_retrieved(future)
 
 
 async def start(client: Client, *, timeout: float = START_SECONDS) -> Client:  # noqa: ASYNC109

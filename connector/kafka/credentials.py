@@ -19,9 +19,7 @@ from urllib.parse import quote, urlencode
 from weakref import WeakSet
 
 import orjson
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.abc import AbstractTokenProvider
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from connector.errors import ConfigurationError
@@ -34,7 +32,7 @@ FRESH_SHARE = 0.8
 DEFAULT_LIFE_SECONDS = 300.0
 LARGEST_ANSWER_BYTES = 64 * 1024
 
-Outer = TypeVar("Outer", AIOKafkaProducer, AIOKafkaConsumer, AIOKafkaAdminClient)
+Outer = TypeVar("Outer", bound=aiokafka_internals.Connected)
 
 _live: WeakSet[Any] = WeakSet()
 _renewed: dict[str, KafkaSettings] = {}

@@ -3,14 +3,13 @@
 import asyncio
 import time
 from collections.abc import Sequence
-
-from aiokafka import AIOKafkaProducer
+from contextlib import suppress
 
 from connector import telemetry
 from connector.errors import Unavailable, Unwritable
 from connector.events import Record
 from connector.kafka import clients
-from connector.kafka.produce import Batcher
+from connector.kafka.sending.sender import Sender
 from connector.settings import KafkaSettings
 
 log = telemetry.logger(__name__)
@@ -28,20 +27,19 @@ class Publisher:
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self._kafka = kafka
-        self._producer: AIOKafkaProducer | None = None
-        self._batcher: Batcher | None = None
+        self._sender: Sender | None = None
         self._building: asyncio.Task[None] | None = None
         self._unanswered_since: float | None = None
 
     async def open(self) -> None:
         """Connect. Raises Unavailable when no broker answers."""
-        producer = self._producer = await clients.start(clients.producer(self._kafka))
-        self._batcher = Batcher(
-            producer,
+        sender = Sender(
+            self._kafka,
             acknowledged=self._note_answer,
-            late=lambda: self._note_unanswered(producer),
-            failed=lambda error: self._give_up(producer, error),
+            late=lambda: self._note_unanswered(sender),
+            failed=lambda error: self._give_up(sender, error),
         )
+        self._sender = await clients.start(sender)
 
     async def publish(self, records: Sequence[Record]) -> None:
         """Return when every record is acknowledged.
@@ -49,13 +47,13 @@ class Publisher:
         Raises Unavailable after five seconds, or at once while there is no connection (the records may still arrive),
         and Unwritable for a record that Kafka refuses for what it is.
         """
-        if self._batcher is None:
+        if self._sender is None:
             raise Unavailable("Kafka is not connected.")
         for record in records:
             if record.value is not None and len(record.value) > LARGEST_VALUE:
                 raise Unwritable(f"A value of {len(record.value)} bytes is too large for a record of Kafka's.")
         try:
-            await self._batcher.write(records, seconds=ACK_SECONDS)
+            await self._sender.write(records, seconds=ACK_SECONDS)
         except TimeoutError as error:
             raise Unavailable("Kafka does not tell the partitions of a topic.") from error
         except Unwritable as error:
@@ -70,33 +68,28 @@ class Publisher:
             log.info("kafka acknowledges again")
             self._unanswered_since = None
 
-    def _note_unanswered(self, producer: AIOKafkaProducer) -> None:
+    def _note_unanswered(self, sender: Sender) -> None:
         now = time.monotonic()
         if self._unanswered_since is None:
             log.warning("kafka does not acknowledge", seconds=ACK_SECONDS)
             self._unanswered_since = now
         elif now - self._unanswered_since > REBUILD_SECONDS:
-            self._rebuild(producer)
+            self._rebuild(sender)
             self._unanswered_since = now
 
-    def _give_up(self, producer: AIOKafkaProducer, error: Exception) -> Unavailable:
-        """A record refused by the broker poisons the producer for its partition (no epoch bump in the client)."""
-        self._rebuild(producer)
+    def _give_up(self, sender: Sender, error: Exception) -> Unavailable:
+        """What the broker refuses for good ends its producer: another one has another id, and sequences of its own."""
+        self._rebuild(sender)
         return Unavailable(f"Kafka refused records: {error!r:.200}")
 
-    def _rebuild(self, producer: AIOKafkaProducer) -> None:
-        if producer is self._producer:
-            self._disconnect()
-            self._building = asyncio.create_task(self._replace(producer), name="publisher-rebuild")
+    def _rebuild(self, sender: Sender) -> None:
+        if sender is self._sender:
+            self._sender = None
+            self._building = asyncio.create_task(self._replace(sender), name="publisher-rebuild")
 
-    def _disconnect(self) -> None:
-        batcher, self._batcher, self._producer = self._batcher, None, None
-        if batcher is not None:
-            batcher.end(Unavailable("Kafka is not connected."))
-
-    async def _replace(self, old: AIOKafkaProducer) -> None:
+    async def _replace(self, old: Sender) -> None:
         await clients.end(old)
-        while self._producer is None:
+        while self._sender is None:
             try:
                 await self.open()
             except Unavailable:
@@ -107,7 +100,9 @@ class Publisher:
         if self._building is not None:
             self._building.cancel()
             await asyncio.wait({self._building})
-        producer = self._producer
-        if producer is not None:
-            await clients.end(producer, timeout=ACK_SECONDS)
-            self._disconnect()
+        sender, self._sender = self._sender, None
+        if sender is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ACK_SECONDS):
+                    await sender.flush()
+            await clients.end(sender)

@@ -11,7 +11,7 @@ from typing import Any
 
 from connector import telemetry
 from connector.errors import ConfigurationError, Unavailable
-from connector.kafka.produce import SCHEMA_HEADERS
+from connector.kafka.sending.batches import SCHEMA_HEADERS
 from connector.settings.kafka import RegistrySettings
 
 log = telemetry.logger(__name__)

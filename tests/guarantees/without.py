@@ -22,8 +22,8 @@ from connector.executor.execution import Execution
 from connector.executor.lanes import Lanes
 from connector.executor.owner import Owner
 from connector.kafka import clients
-from connector.kafka.produce import Batcher
 from connector.kafka.publisher import Publisher
+from connector.kafka.sending.sender import Sender
 from connector.kafka.transactions import Transactions
 from connector.state import checkpoints, journal
 from connector.twilio.client import TwilioClient
@@ -37,12 +37,11 @@ def _fencing() -> None:
 
     async def open_(self: Any) -> None:
         await self.close()
-        self._producer = await clients.start(clients.producer(self._kafka))
-        self._batcher = Batcher(self._producer)
+        self._sender = await clients.start(Sender(self._kafka))
         self.usable = True
 
     async def write(self: Any, records: Sequence[Record]) -> list[int]:
-        return await self._batcher.write(records)  # type: ignore[no-any-return]
+        return await self._sender.write(records)  # type: ignore[no-any-return]
 
     _replace(Transactions, open=open_, write=write)
 

@@ -1,0 +1,1 @@
+"""How records are sent: batches, the requests that carry them, and the producer that sees to them."""

@@ -1,0 +1,158 @@
+"""Records of many callers in shared batches: while one batch of a partition is on its way, the next one fills."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from aiokafka import TopicPartition
+
+from connector.events import Record
+from connector.kafka.aiokafka_internals import BatchBuilder
+
+SCHEMA_HEADERS: dict[str, tuple[str, bytes]] = {}
+"""For a topic the header that names the schema of its values, where a registry knows it: one for the process."""
+
+# Kafka's sequence numbers begin anew behind the largest signed number of 32 bits.
+LARGEST_SEQUENCE = 0x7FFFFFFF
+
+
+class Write:
+    """The records of one call: `done` has their offsets when all are acknowledged, or raises why they are not."""
+
+    __slots__ = ("_left", "_offsets", "done")
+
+    def __init__(self, count: int) -> None:
+        self.done: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
+        self._offsets = [0] * count
+        self._left = count
+
+    def acknowledge(self, index: int, offset: int) -> None:
+        """Note the offset of one of the records."""
+        self._offsets[index] = offset
+        self._left -= 1
+        if not self._left and not self.done.done():
+            self.done.set_result(self._offsets)
+
+    def fail(self, error: Exception) -> None:
+        """Let the call fail: one of its records was refused, or its fate is unknown."""
+        if not self.done.done():
+            self.done.set_exception(error)
+            # The caller may no longer await it.
+            self.done.exception()
+
+
+class Batch:
+    """Records of one partition that are sent together, and the calls that they belong to; `schema` is for each."""
+
+    __slots__ = ("_builder", "_encoded", "_records", "_schema", "count", "deadline", "opened")
+
+    def __init__(self, builder: BatchBuilder, schema: tuple[str, bytes] | None = None) -> None:
+        self.opened = time.monotonic()
+        self.deadline: asyncio.TimerHandle | None = None
+        self.count = 0
+        self._encoded: bytearray | None = None
+        self._builder = builder
+        self._schema = schema
+        self._records: list[tuple[Write, int]] = []
+
+    def add(self, record: Record, write: Write, index: int) -> bool:
+        """Take a record in, unless the batch is full. The first one fits, whatever its size."""
+        headers = record.headers if self._schema is None else [*record.headers, self._schema]
+        # A record without a key and a value is one with an empty value.
+        value = b"" if record.key is None and record.value is None else record.value
+        if self._builder.append(self.count, None, record.key, value, headers) is None:
+            return False
+        self.count += 1
+        self._records.append((write, index))
+        return True
+
+    @property
+    def size(self) -> int:
+        """In bytes, as long as it is not compressed."""
+        return int(self._builder.size())
+
+    def encoded(self, producer_id: int, epoch: int, sequence: int) -> bytearray:
+        """What is sent: however often, it is the same."""
+        if self._encoded is None:
+            self._builder.set_producer_state(producer_id, epoch, sequence)
+            self._encoded = self._builder.build()
+        return self._encoded
+
+    def acknowledge(self, offset: int) -> None:
+        """Tell the calls that their records are stored, the first one at this offset; -1 where that is unknown."""
+        for at, (write, index) in enumerate(self._ended()):
+            write.acknowledge(index, offset if offset < 0 else offset + at)
+
+    def fail(self, error: Exception) -> None:
+        """Tell the calls that a record was refused or that the fate of theirs is unknown."""
+        for write, _ in self._ended():
+            write.fail(error)
+
+    def _ended(self) -> Sequence[tuple[Write, int]]:
+        """The records whose calls still wait; there are none after the first call."""
+        if self.deadline is not None:
+            self.deadline.cancel()
+        records, self._records = self._records, []
+        return records
+
+
+class Lane:
+    """One partition: `filling` takes records, `full` is sent before it, `sending` has been sent at least once.
+
+    While it `rests` it is not sent: it was refused just now.
+    """
+
+    __slots__ = ("filling", "full", "place", "rests", "sending", "sequence")
+
+    def __init__(self, topic: str, partition: int) -> None:
+        self.place = TopicPartition(topic, partition)
+        self.filling: Batch | None = None
+        self.full: deque[Batch] = deque()
+        self.sending: Batch | None = None
+        self.sequence = 0
+        self.rests = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything is acknowledged."""
+        return self.sending is None and self.filling is None and not self.full
+
+    def has_waited(self, seconds: float) -> bool:
+        """Whether its next acknowledgement is this late."""
+        first = self.sending or (self.full[0] if self.full else self.filling)
+        return first is not None and time.monotonic() - first.opened >= seconds
+
+    def next(self) -> Batch:
+        """What is to be sent now: the batch that is not acknowledged, or else the next. There is one."""
+        if self.sending is None:
+            if not self.full and self.filling is not None:
+                self.full.append(self.filling)
+                self.filling = None
+            self.sending = self.full.popleft()
+        return self.sending
+
+    def encoded(self, producer_id: int, epoch: int) -> bytearray:
+        """What is sent of the batch that is to be sent now."""
+        return self.next().encoded(producer_id, epoch, self.sequence)
+
+    def acknowledge(self, offset: int) -> Batch:
+        """The batch has been stored; the next one may be sent."""
+        batch, self.sending = self.next(), None
+        self.sequence = (self.sequence + batch.count) & LARGEST_SEQUENCE
+        batch.acknowledge(offset)
+        return batch
+
+    def drop(self, batch: Batch) -> None:
+        """Never send this batch, unless it has left."""
+        if batch is self.filling:
+            self.filling = None
+        elif batch in self.full:
+            self.full.remove(batch)
+
+    def take_all(self) -> Iterator[Batch]:
+        """Every batch, each taken out."""
+        batches = [self.sending, *self.full, self.filling]
+        self.sending = self.filling = None
+        self.full.clear()
+        return (batch for batch in batches if batch is not None)

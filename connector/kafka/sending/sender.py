@@ -1,0 +1,395 @@
+"""An idempotent producer, transactional where it has an id, over the client's connections and metadata.
+
+Each leader has one request on its way, with one batch of each of its partitions, while the next ones fill. So a batch
+that is sent again, after a refusal that passes or a connection that broke, is the next one that the broker expects of
+its partition, or the one that it has already. A refusal that does not pass ends the producer.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from random import randrange
+from typing import Any
+
+from aiokafka.errors import (
+    ConcurrentTransactions,
+    DuplicateSequenceNumber,
+    KafkaError,
+    NodeNotReadyError,
+    OperationNotAttempted,
+    RequestTimedOutError,
+    for_code,
+)
+from aiokafka.protocol.transaction import AddPartitionsToTxnRequest, EndTxnRequest, InitProducerIdRequest
+
+from connector.errors import Unacknowledged, Unavailable
+from connector.events import Record
+from connector.kafka import aiokafka_internals, clients, failures
+from connector.kafka.sending import requests
+from connector.kafka.sending.batches import SCHEMA_HEADERS, Batch, Lane, Write
+from connector.kafka.sending.partitioner import partition_of
+from connector.settings import KafkaSettings
+
+TRANSACTION_TIMEOUT_MS = 20_000
+NO_TRANSACTION_MS = 2**31 - 1
+BATCH_BYTES = 128 * 1024
+# Of a request a batch at least, whatever its size; brokers take 100 MB by default.
+REQUEST_BYTES = 8 * 1024 * 1024
+# The number of a topic's partitions may change; the client, too, learns of it within minutes.
+COUNTED_SECONDS = 60.0
+RETRY_SECONDS = 0.1
+# While the broker writes the markers of the transaction before: milliseconds, unless one of its neighbours is away.
+BUSY_SECONDS = 0.004
+TRANSACTION = 1
+"""The kind of coordinator."""
+TRANSACTION_VERSION = 2
+"""The level of the feature `transaction.version` from which each transaction has an epoch of its own (KIP-890)."""
+
+
+class Sender:
+    """Use `clients.start` and `clients.end`. After any failure it is of no more use.
+
+    `acknowledged` is called with the seconds that a batch took, `late` when one is not acknowledged in time, `failed`
+    with what went wrong: it returns what the callers are told.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        *,
+        transactional_id: str | None = None,
+        transaction_timeout_ms: int = TRANSACTION_TIMEOUT_MS,
+        compresses: bool = True,
+        batch_bytes: int = BATCH_BYTES,
+        acknowledged: Callable[[float], None] = lambda _seconds: None,
+        late: Callable[[], None] = lambda: None,
+        failed: Callable[[Exception], Exception] = lambda error: error,
+    ) -> None:
+        self.client = aiokafka_internals.connections(**clients.options(kafka))
+        self.transactional_id = transactional_id
+        self.has_epochs = False
+        """Whether each transaction has an epoch of its own."""
+        self._timeout_ms = transaction_timeout_ms if transactional_id else NO_TRANSACTION_MS
+        self._compression = aiokafka_internals.CODECS[kafka.compression if compresses else "none"]
+        self._batch_bytes = batch_bytes
+        self._acknowledged = acknowledged
+        self._late = late
+        self._failed = failed
+        self._loop = asyncio.get_running_loop()
+        self._identity = (-1, -1)
+        self._coordinator: int | None = None
+        self._counts: dict[str, tuple[int, float]] = {}
+        self._lanes: dict[tuple[str, int], Lane] = {}
+        # In their order.
+        self._due: dict[Lane, None] = {}
+        self._is_scheduled = self._is_open = False
+        self._busy: set[int] = set()
+        self._joining = asyncio.Lock()
+        self._joined: set[Lane] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._over: Exception | None = None
+        clients.patient(self)
+
+    # --- life -----------------------------------------------------------------------------------------------------
+    async def start(self) -> None:
+        """Connect, and fence the predecessor of a transactional id. Raises what the client raises."""
+        await self.client.bootstrap()
+        answer = await self._ask(InitProducerIdRequest(self.transactional_id, self._timeout_ms))
+        self._identity = answer.producer_id, answer.producer_epoch
+        if self.transactional_id is not None:
+            self.has_epochs = await self._agreed("transaction.version") >= TRANSACTION_VERSION
+
+    async def _agreed(self, feature: str) -> int:
+        try:
+            return requests.feature(await self.client.send(self._coordinator, requests.Features()), feature)
+        except NotImplementedError:
+            # A broker before Kafka 2.4.
+            return 0
+
+    def end(self, error: Exception) -> None:
+        """Fail everything that waits, and send nothing more."""
+        self._over = self._over or error
+        self._due.clear()
+        for lane in self._lanes.values():
+            for batch in lane.take_all():
+                batch.fail(error)
+
+    async def flush(self) -> None:
+        """Return when everything is acknowledged, or has failed."""
+        while not all(lane.is_empty for lane in self._lanes.values()):  # noqa: ASYNC110 - at the end only
+            await asyncio.sleep(BUSY_SECONDS)
+
+    async def stop(self) -> None:
+        """Fail what waits and close all connections."""
+        self.end(Unavailable("The Kafka client has ended before it acknowledged."))
+        await self._until_quiet(cancels=True)
+        await self.client.close()
+
+    async def _until_quiet(self, *, cancels: bool = False) -> None:
+        for task in self._tasks if cancels else ():
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    # --- what callers write ---------------------------------------------------------------------------------------
+    async def write(self, records: Sequence[Record], *, seconds: float | None = None) -> list[int]:
+        """Return the offsets of these records when all are acknowledged; those of a partition keep their order.
+
+        In a transaction they are visible when it is committed. An offset is -1 where the broker has forgotten it.
+        Raises Superseded, Unwritable with the topic that refuses a record, and Unavailable; Unacknowledged when a batch
+        is not acknowledged so many seconds after its first record came: its records may still arrive.
+        """
+        return await (await self.enqueue(records, seconds=seconds))
+
+    async def enqueue(self, records: Sequence[Record], *, seconds: float | None = None) -> "asyncio.Future[list[int]]":
+        """Put the records into batches; what is returned has their offsets when all are acknowledged."""
+        now = self._loop.time()
+        for record in records:
+            count, until = self._counts.get(record.topic, (0, 0.0))
+            if until < now or (record.partition or 0) >= count:
+                await self._count(record, seconds)
+        write = Write(len(records))
+        if not records:
+            write.done.set_result([])
+        for index, record in enumerate(records):
+            if self._over is not None:
+                raise self._over
+            try:
+                is_full = self._add(record, write, index, seconds)
+            except failures.CHECKS as error:
+                raise failures.of_record(record.topic, error) from error
+            if is_full:
+                # A full batch travels while the next one fills.
+                await asyncio.sleep(0)
+        return write.done
+
+    async def _count(self, record: Record, seconds: float | None) -> None:
+        topic = record.topic
+        try:
+            async with asyncio.timeout(seconds):
+                count = await aiokafka_internals.count_of(self.client, topic)
+        except (KafkaError, *failures.CHECKS) as error:
+            raise failures.of_record(topic, error) from error
+        if record.partition is not None and not 0 <= record.partition < count:
+            raise failures.of_record(topic, ValueError(f"there is no partition {record.partition}"))
+        self._counts[topic] = count, self._loop.time() + COUNTED_SECONDS
+
+    def _partition(self, record: Record) -> int:
+        if record.partition is not None:
+            return record.partition
+        count = self._counts[record.topic][0]
+        return randrange(count) if record.key is None else partition_of(record.key, count)  # noqa: S311 - spreading
+
+    def _add(self, record: Record, write: Write, index: int, seconds: float | None) -> bool:
+        """Whether a batch has become full."""
+        key = record.topic, self._partition(record)
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = Lane(*key)
+        is_full = lane.filling is not None and not lane.filling.add(record, write, index)
+        if lane.filling is None or is_full:
+            self._open(lane, seconds).add(record, write, index)
+        if lane.sending is None and not lane.rests:
+            self._make_due(lane)
+        return is_full
+
+    def _open(self, lane: Lane, seconds: float | None) -> Batch:
+        if lane.filling is not None:
+            lane.full.append(lane.filling)
+        is_transactional = self.transactional_id is not None
+        builder = aiokafka_internals.BatchBuilder(
+            2, self._compression, is_transactional, *self._identity, 0, self._batch_bytes
+        )
+        batch = lane.filling = Batch(builder, SCHEMA_HEADERS.get(lane.place.topic))
+        if seconds is not None:
+            batch.deadline = self._loop.call_later(seconds, self._expire, lane, batch, seconds)
+        return batch
+
+    def _expire(self, lane: Lane, batch: Batch, seconds: float) -> None:
+        lane.drop(batch)
+        # What was written at the same time expires at nearly the same time.
+        waiting = {other.place.topic for other in self._lanes.values() if other.has_waited(seconds / 2)}
+        silent = sorted({lane.place.topic, *waiting})
+        told = f"Kafka has not acknowledged records of {', '.join(silent)} within {seconds:g} s."
+        batch.fail(Unacknowledged(told, topic=lane.place.topic if len(silent) == 1 else None))
+        self._late()
+
+    # --- what is sent ---------------------------------------------------------------------------------------------
+    def _make_due(self, lane: Lane) -> None:
+        """Send what the lane has, with all that comes in this turn of the loop."""
+        self._due[lane] = None
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self._loop.call_soon(self._send_due)
+
+    def _send_due(self) -> None:
+        """One request for each leader that has none on its way."""
+        self._is_scheduled = False
+        parts: dict[int, list[Lane]] = {}
+        size: Counter[int] = Counter()
+        for lane in [*self._due]:
+            leader = self.client.cluster.leader_for_partition(lane.place)
+            if lane.is_empty:
+                # Its batch has expired.
+                del self._due[lane]
+            elif leader is None or leader < 0:
+                del self._due[lane]
+                self._send_later(lane, RETRY_SECONDS, is_lost=True)
+            elif leader not in self._busy and size[leader] < REQUEST_BYTES:
+                del self._due[lane]
+                size[leader] += lane.next().size
+                parts.setdefault(leader, []).append(lane)
+        for leader, lanes in parts.items():
+            self._busy.add(leader)
+            task = self._loop.create_task(self._send(leader, lanes), name=f"produce-{leader}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _send_later(self, lane: Lane, seconds: float, *, is_lost: bool) -> None:
+        """Send what the lane has, perhaps to another leader."""
+        if is_lost:
+            self.client.force_metadata_update()
+        lane.rests = True
+        self._loop.call_later(seconds, self._send_again, lane)
+
+    def _send_again(self, lane: Lane) -> None:
+        lane.rests = False
+        if self._over is None:
+            self._make_due(lane)
+
+    async def _send(self, leader: int, lanes: Sequence[Lane]) -> None:
+        self._is_open = True
+        try:
+            if self.transactional_id is not None and not self.has_epochs:
+                await self._join()
+            if self._over is None:
+                answer = await self.client.send(leader, self._request(lanes))
+                self._settle(lanes, answer)
+                if answer.throttle_time_ms:
+                    # The broker reads nothing from us for so long.
+                    await asyncio.sleep(answer.throttle_time_ms / 1000)
+        except KafkaError as error:
+            for lane in lanes:
+                self._refused(lane, error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, this producer is of no more use
+            self._end_for(error)
+        finally:
+            self._busy.discard(leader)
+            for lane in [*self._due][:1]:
+                self._make_due(lane)
+
+    def _request(self, lanes: Sequence[Lane]) -> Any:
+        batches: dict[str, dict[int, bytearray]] = {}
+        for lane in lanes:
+            batches.setdefault(lane.place.topic, {})[lane.place.partition] = lane.encoded(*self._identity)
+        return requests.produce(self.transactional_id, clients.REQUEST_TIMEOUT_MS, batches, joins=self.has_epochs)
+
+    def _settle(self, lanes: Sequence[Lane], answer: Any) -> None:
+        found = {place: (code, offset) for place, code, offset in requests.produced(answer)}
+        for lane in lanes:
+            code, offset = found.get(lane.place, (RequestTimedOutError.errno, -1))
+            if self._over is not None:
+                return
+            if code in (0, DuplicateSequenceNumber.errno):
+                self._acknowledged(time.monotonic() - lane.acknowledge(offset).opened)
+                if not lane.is_empty:
+                    self._due[lane] = None
+            else:
+                self._refused(lane, for_code(code)())
+
+    def _refused(self, lane: Lane, error: KafkaError) -> None:
+        if isinstance(error, ConcurrentTransactions):
+            self._send_later(lane, BUSY_SECONDS, is_lost=False)
+        elif error.retriable:
+            self._send_later(lane, RETRY_SECONDS, is_lost=error.invalid_metadata)
+        else:
+            self._end_for(failures.of_record(lane.place.topic, error))
+
+    def _end_for(self, error: Exception) -> None:
+        self.end(self._failed(error) if self._over is None else error)
+
+    # --- transactions ---------------------------------------------------------------------------------------------
+    async def commit(self) -> None:
+        """End the transaction, whose records are acknowledged. Raises what the client raises: it may have happened."""
+        if self._is_open:
+            await self._finish(commits=True)
+
+    async def abort(self) -> None:
+        """End the transaction and the use of this producer. Raises what the client raises."""
+        self.end(Unavailable("The transaction was given up."))
+        # A record that came after the end would be in no transaction, or in the next one.
+        await self._until_quiet()
+        await self._finish(commits=False)
+
+    async def _finish(self, *, commits: bool) -> None:
+        self._is_open = False
+        if self.has_epochs:
+            answer = await self._ask(requests.EndTransaction(self.transactional_id, *self._identity, commits=commits))
+            self._identity = answer.producer_id, answer.producer_epoch
+            self._lanes.clear()
+        else:
+            # A copy that came late could end the next transaction.
+            await self._ask(EndTxnRequest(self.transactional_id, *self._identity, commits), is_repeatable=False)
+            self._joined.clear()
+
+    async def _join(self) -> None:
+        """Let the partitions of all lanes join the transaction, those of other leaders too."""
+        async with self._joining:
+            new = {lane for lane in self._lanes.values() if not lane.is_empty} - self._joined
+            if new:
+                topics: dict[str, list[int]] = {}
+                for lane in new:
+                    topics.setdefault(lane.place.topic, []).append(lane.place.partition)
+                await self._ask(AddPartitionsToTxnRequest(self.transactional_id, *self._identity, [*topics.items()]))
+                self._joined |= new
+
+    async def _ask(self, request: Any, *, is_repeatable: bool = True) -> Any:
+        """The answer of the coordinator, or of any broker where there is no transaction, after what passes.
+
+        Raises what the client raises, Unwritable with the topic when one is refused.
+        """
+        busy = BUSY_SECONDS
+        while True:
+            pause = RETRY_SECONDS
+            try:
+                if self._coordinator is None:
+                    self._coordinator = await self._found_coordinator()
+                answer = await self.client.send(self._coordinator, request)
+            except KafkaError as error:
+                if not error.retriable or not is_repeatable:
+                    raise
+                self._coordinator = None
+                await self.client.force_metadata_update()
+            else:
+                refusal, topic = _refusal(answer)
+                if refusal is None:
+                    return answer
+                if isinstance(refusal, ConcurrentTransactions):
+                    pause, busy = busy, min(2 * busy, RETRY_SECONDS)
+                elif refusal.retriable:
+                    self._coordinator = None
+                else:
+                    raise failures.of_record(topic, refusal) if topic else refusal
+            await asyncio.sleep(pause)
+
+    async def _found_coordinator(self) -> int:
+        node = self.client.get_random_node()
+        if node is None:
+            # A broker that has just started knows of none, not even of itself.
+            raise NodeNotReadyError
+        if self.transactional_id is not None:
+            node = await self.client.coordinator_lookup(TRANSACTION, self.transactional_id)
+        return int(node)
+
+
+def _refusal(answer: Any) -> tuple[KafkaError | None, str | None]:
+    """Why a request to the coordinator was refused, and the topic for which it was; None when it was not."""
+    rows: list[tuple[str | None, int]] = [
+        (topic, code) for topic, partitions in getattr(answer, "errors", ()) for _, code in partitions
+    ]
+    rows = rows or [(None, getattr(answer, "error_code", 0))]
+    for topic, code in rows:
+        if code not in (0, OperationNotAttempted.errno):
+            return for_code(code)(), topic
+    return None, None
