@@ -110,7 +110,7 @@ async def _soak(run: Run) -> str:
 
 async def _search(run: Run) -> str:
     records = 100_000 if run.quick else 1_000_000
-    rounds = 2 if run.quick else 4
+    rounds = 2 if run.quick else 12
     found = await search.measure(run.servers, run.folder, search.Options(records=records, rounds=rounds))
     return f"\n## Search: {records:,} records\n{search.table(found)}\n"
 

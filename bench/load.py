@@ -183,6 +183,7 @@ async def run(options: argparse.Namespace) -> dict[str, object]:
         "p50": percentile(latencies, 0.5) * 1000,
         "p99": percentile(latencies, 0.99) * 1000,
         "max": (latencies[-1] if latencies else float("nan")) * 1000,
+        "latencies": [round(seconds * 1000, 3) for seconds in latencies] if options.each else [],
     }
 
 
@@ -196,6 +197,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--rate", type=float, default=0)
+    parser.add_argument("--each", action="store_true", help="tell every latency")
     print(json.dumps(asyncio.run(run(parser.parse_args()))))
 
 
