@@ -203,10 +203,11 @@ class Reader:
         page_size = self._page_size(cursor)
         for query in sweep.queries():
             bounds = self._narrowed(query)
-            if not bounds.is_empty:
-                # A list that ends where the walk does: no page is fetched in vain.
-                request = self._request(bounds, page_size=page_size)
-                await self._read(sweep, request, stop, ahead=bounds.since is not None)
+            if any(bounds) and bounds.is_empty:
+                continue
+            # A list that ends where the walk does: no page is fetched in vain.
+            request = self._request(bounds, page_size=page_size)
+            await self._read(sweep, request, stop, ahead=bounds.since is not None)
         sweep.present = sweep.present or Present(self.now, self.now)
         self._is_busy, self.is_capped = sweep.pages > 1, sweep.is_capped
         if sweep.pages:

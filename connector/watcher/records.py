@@ -61,7 +61,6 @@ class Publication:
 
         Whatever is odd about the row concerns this row alone: it becomes a dead letter.
         """
-        fingerprint, is_open = self.fingerprint(row) if versioned else "", self.changes and self.is_open(row)
         try:
             written = self._written(row, kind)
         except InvalidRecord as problem:
@@ -70,7 +69,8 @@ class Publication:
             written = unfit(
                 row, InvalidRecord(f"Twilio's {self.watch.noun} cannot be written ({type(error).__name__}).")
             )
-        return Found(created, sid, kind, fingerprint, is_open, written)
+        fingerprint = self.fingerprint(row) if versioned else ""
+        return Found(created, sid, kind, fingerprint, self.changes and self.is_open(row), written)
 
     def check_first(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Of a list whose rows need their time: raises InvalidRecord when none of these has what names and dates it.
