@@ -15,7 +15,7 @@ from pathlib import Path
 
 LOOK_SECONDS = 10.0
 # Below this, the page faults of taking it again cost more than it is worth.
-GROWN_BYTES = 16 * 1024**2
+GROWN_BYTES = 4 * 1024**2
 
 STATM = Path("/proc/self/statm")
 
