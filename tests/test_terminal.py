@@ -224,3 +224,8 @@ def test_the_log_is_escaped(style: str) -> None:
     shown = of_rich(made.stderr.decode(errors="surrogateescape"))
     assert shown.count("\n") == 2
     assert unsafe(shown) == []
+
+
+def test_a_connector_that_runs_has_not_imported_what_draws_for_people() -> None:
+    command = [sys.executable, "-c", "import sys, connector.app; sys.exit('rich' in sys.modules)"]
+    assert subprocess.run(command, check=False, timeout=60).returncode == 0  # noqa: S603 - our own
