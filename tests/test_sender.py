@@ -255,7 +255,7 @@ async def test_after_the_largest_sequence_number_comes_the_first(
 ) -> None:
     """A broker takes any number from a producer that it does not know yet."""
     async with sending(plain, prefix) as sender:
-        sender._lanes[topic, 0] = lane = Lane(topic, 0)
+        sender._lanes[topic, 0] = lane = Lane(topic, 0, sender._builder)
         lane.sequence = 2**31 - 2
         for number in (0, 2, 4):
             await sender.write([record(topic, number), record(topic, number + 1)])

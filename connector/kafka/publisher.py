@@ -35,7 +35,6 @@ class Publisher:
         """Connect. Raises Unavailable when no broker answers."""
         sender = Sender(
             self._kafka,
-            acknowledged=self._note_answer,
             late=lambda: self._note_unanswered(sender),
             failed=lambda error: self._give_up(sender, error),
         )
@@ -61,9 +60,6 @@ class Publisher:
             if error.is_of_topic:
                 raise Unavailable(str(error)) from error
             raise
-
-    def _note_answer(self, seconds: float) -> None:
-        telemetry.KAFKA_PRODUCE_SECONDS.observe(seconds)
         if self._unanswered_since is not None:
             log.info("kafka acknowledges again")
             self._unanswered_since = None

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from aiokafka import TopicPartition
 
@@ -67,11 +67,6 @@ class Batch:
         self._records.append((write, index))
         return True
 
-    @property
-    def size(self) -> int:
-        """In bytes, as long as it is not compressed."""
-        return int(self._builder.size())
-
     def encoded(self, producer_id: int, epoch: int, sequence: int) -> bytearray:
         """What is sent: however often, it is the same."""
         if self._encoded is None:
@@ -100,18 +95,29 @@ class Batch:
 class Lane:
     """One partition: `filling` takes records, `full` is sent before it, `sending` has been sent at least once.
 
-    While it `rests` it is not sent: it was refused just now.
+    While it `rests` it is not sent: it was refused just now. `builder` makes what encodes a batch.
     """
 
-    __slots__ = ("filling", "full", "place", "rests", "sending", "sequence")
+    __slots__ = ("_builder", "filling", "full", "place", "rests", "sending", "sequence")
 
-    def __init__(self, topic: str, partition: int) -> None:
+    def __init__(self, topic: str, partition: int, builder: Callable[[], BatchBuilder]) -> None:
         self.place = TopicPartition(topic, partition)
         self.filling: Batch | None = None
         self.full: deque[Batch] = deque()
         self.sending: Batch | None = None
         self.sequence = 0
         self.rests = False
+        self._builder = builder
+
+    def add(self, record: Record, write: Write, index: int) -> Batch | None:
+        """Take a record in. Returns the batch that it is the first of, None when another one had room for it."""
+        if self.filling is not None:
+            if self.filling.add(record, write, index):
+                return None
+            self.full.append(self.filling)
+        batch = self.filling = Batch(self._builder(), SCHEMA_HEADERS.get(self.place.topic))
+        batch.add(record, write, index)
+        return batch
 
     @property
     def is_empty(self) -> bool:
@@ -123,25 +129,24 @@ class Lane:
         first = self.sending or (self.full[0] if self.full else self.filling)
         return first is not None and time.monotonic() - first.opened >= seconds
 
-    def next(self) -> Batch:
-        """What is to be sent now: the batch that is not acknowledged, or else the next. There is one."""
+    def encoded(self, producer_id: int, epoch: int) -> bytearray | None:
+        """What is to be sent now: the batch that is not acknowledged, or else the next; None when there is none."""
         if self.sending is None:
-            if not self.full and self.filling is not None:
-                self.full.append(self.filling)
-                self.filling = None
-            self.sending = self.full.popleft()
-        return self.sending
+            if self.full:
+                self.sending = self.full.popleft()
+            elif self.filling is not None:
+                self.sending, self.filling = self.filling, None
+            else:
+                return None
+        return self.sending.encoded(producer_id, epoch, self.sequence)
 
-    def encoded(self, producer_id: int, epoch: int) -> bytearray:
-        """What is sent of the batch that is to be sent now."""
-        return self.next().encoded(producer_id, epoch, self.sequence)
-
-    def acknowledge(self, offset: int) -> Batch:
-        """The batch has been stored; the next one may be sent."""
-        batch, self.sending = self.next(), None
+    def acknowledge(self, offset: int) -> float:
+        """The batch has been stored, and the next one may be sent. Returns the monotonic time of its first record."""
+        batch, self.sending = self.sending, None
+        assert batch is not None  # noqa: S101 - it was sent
         self.sequence = (self.sequence + batch.count) & LARGEST_SEQUENCE
         batch.acknowledge(offset)
-        return batch
+        return batch.opened
 
     def drop(self, batch: Batch) -> None:
         """Never send this batch, unless it has left."""

@@ -4,12 +4,11 @@ There each transaction has an epoch of its own: a late copy of a request can tou
 request before their records, and the end of a transaction tells the next epoch.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
 
 from aiokafka.protocol.api import Request, RequestStruct, Response, ResponseHeader_v0
-from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.types import (
     Boolean,
     CompactArray,
@@ -91,7 +90,7 @@ class _ProduceStruct(RequestStruct):  # type: ignore[misc]  # untyped in the lib
     )
 
 
-class _Produce(Request[_ProduceStruct]):  # type: ignore[misc]  # untyped in the library
+class Produce(Request[_ProduceStruct]):  # type: ignore[misc]  # untyped in the library
     """Records that join the transaction as they are."""
 
     API_KEY = 0
@@ -109,22 +108,6 @@ def _tagged(batches: Batches) -> list[tuple[Any, ...]]:
         (topic, [(partition, records, NO_TAGS) for partition, records in partitions.items()], NO_TAGS)
         for topic, partitions in batches.items()
     ]
-
-
-def produce(transactional_id: str | None, timeout: int, batches: Batches, *, joins: bool) -> Any:
-    """The request for these batches; `joins`: they join the transaction as they are. `timeout` in milliseconds."""
-    if joins:
-        return _Produce(str(transactional_id), timeout, batches)
-    topics = [(topic, [*partitions.items()]) for topic, partitions in batches.items()]
-    return ProduceRequest(transactional_id, ALL_REPLICAS, timeout, topics)
-
-
-def produced(response: Any) -> Iterator[tuple[tuple[str, int], int, int]]:
-    """For each partition of an answer its place, its error code and the offset of the first record."""
-    for topic, partitions, *_ in response.topics:
-        for row in partitions:
-            partition, error_code, offset = row[:3]
-            yield (topic, partition), error_code, offset
 
 
 class _EndResponse(Response):  # type: ignore[misc]  # untyped in the library

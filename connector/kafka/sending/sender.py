@@ -8,7 +8,8 @@ its partition, or the one that it has already. A refusal that does not pass ends
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from random import randrange
 from typing import Any
 
@@ -21,13 +22,15 @@ from aiokafka.errors import (
     RequestTimedOutError,
     for_code,
 )
+from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import AddPartitionsToTxnRequest, EndTxnRequest, InitProducerIdRequest
 
+from connector import telemetry
 from connector.errors import Unacknowledged, Unavailable
 from connector.events import Record
 from connector.kafka import aiokafka_internals, clients, failures
 from connector.kafka.sending import requests
-from connector.kafka.sending.batches import SCHEMA_HEADERS, Batch, Lane, Write
+from connector.kafka.sending.batches import Batch, Lane, Write
 from connector.kafka.sending.partitioner import partition_of
 from connector.settings import KafkaSettings
 
@@ -50,8 +53,8 @@ TRANSACTION_VERSION = 2
 class Sender:
     """Use `clients.start` and `clients.end`. After any failure it is of no more use.
 
-    `acknowledged` is called with the seconds that a batch took, `late` when one is not acknowledged in time, `failed`
-    with what went wrong: it returns what the callers are told.
+    `late` is called when a batch is not acknowledged in time, `failed` with what went wrong: it returns what callers
+    are told.
     """
 
     def __init__(
@@ -62,7 +65,6 @@ class Sender:
         transaction_timeout_ms: int = TRANSACTION_TIMEOUT_MS,
         compresses: bool = True,
         batch_bytes: int = BATCH_BYTES,
-        acknowledged: Callable[[float], None] = lambda _seconds: None,
         late: Callable[[], None] = lambda: None,
         failed: Callable[[Exception], Exception] = lambda error: error,
     ) -> None:
@@ -72,8 +74,16 @@ class Sender:
         """Whether each transaction has an epoch of its own."""
         self._timeout_ms = transaction_timeout_ms if transactional_id else NO_TRANSACTION_MS
         self._compression = aiokafka_internals.CODECS[kafka.compression if compresses else "none"]
-        self._batch_bytes = batch_bytes
-        self._acknowledged = acknowledged
+        self._builder = partial(
+            aiokafka_internals.BatchBuilder,
+            2,
+            self._compression,
+            transactional_id is not None,
+            producer_id=-1,
+            producer_epoch=-1,
+            base_sequence=0,
+            batch_size=batch_bytes,
+        )
         self._late = late
         self._failed = failed
         self._loop = asyncio.get_running_loop()
@@ -144,27 +154,43 @@ class Sender:
 
     async def enqueue(self, records: Sequence[Record], *, seconds: float | None = None) -> "asyncio.Future[list[int]]":
         """Put the records into batches; what is returned has their offsets when all are acknowledged."""
-        now = self._loop.time()
-        for record in records:
-            count, until = self._counts.get(record.topic, (0, 0.0))
-            if until < now or (record.partition or 0) >= count:
-                await self._count(record, seconds)
+        places = await self._places(records, seconds)
         write = Write(len(records))
         if not records:
             write.done.set_result([])
-        for index, record in enumerate(records):
+        for index, (record, place) in enumerate(zip(records, places, strict=True)):
             if self._over is not None:
                 raise self._over
+            lane = self._lanes.get(place)
+            if lane is None:
+                lane = self._lanes[place] = Lane(*place, self._builder)
             try:
-                is_full = self._add(record, write, index, seconds)
+                begun = lane.add(record, write, index)
             except failures.CHECKS as error:
                 raise failures.of_record(record.topic, error) from error
-            if is_full:
+            if begun is not None and seconds is not None:
+                begun.deadline = self._loop.call_later(seconds, self._expire, lane, begun, seconds)
+            if lane.sending is None and not lane.rests:
+                # With all that comes in this turn of the loop.
+                self._make_due(lane)
+            if begun is not None and lane.full:
                 # A full batch travels while the next one fills.
                 await asyncio.sleep(0)
         return write.done
 
-    async def _count(self, record: Record, seconds: float | None) -> None:
+    async def _places(self, records: Sequence[Record], seconds: float | None) -> list[tuple[str, int]]:
+        now, places = self._loop.time(), []
+        for record in records:
+            count, until = self._counts.get(record.topic, (0, 0.0))
+            if until < now or (record.partition or 0) >= count:
+                count = await self._count(record, seconds)
+            partition = record.partition
+            if partition is None:
+                partition = randrange(count) if record.key is None else partition_of(record.key, count)  # noqa: S311
+            places.append((record.topic, partition))
+        return places
+
+    async def _count(self, record: Record, seconds: float | None) -> int:
         topic = record.topic
         try:
             async with asyncio.timeout(seconds):
@@ -174,37 +200,7 @@ class Sender:
         if record.partition is not None and not 0 <= record.partition < count:
             raise failures.of_record(topic, ValueError(f"there is no partition {record.partition}"))
         self._counts[topic] = count, self._loop.time() + COUNTED_SECONDS
-
-    def _partition(self, record: Record) -> int:
-        if record.partition is not None:
-            return record.partition
-        count = self._counts[record.topic][0]
-        return randrange(count) if record.key is None else partition_of(record.key, count)  # noqa: S311 - spreading
-
-    def _add(self, record: Record, write: Write, index: int, seconds: float | None) -> bool:
-        """Whether a batch has become full."""
-        key = record.topic, self._partition(record)
-        lane = self._lanes.get(key)
-        if lane is None:
-            lane = self._lanes[key] = Lane(*key)
-        is_full = lane.filling is not None and not lane.filling.add(record, write, index)
-        if lane.filling is None or is_full:
-            self._open(lane, seconds).add(record, write, index)
-        if lane.sending is None and not lane.rests:
-            self._make_due(lane)
-        return is_full
-
-    def _open(self, lane: Lane, seconds: float | None) -> Batch:
-        if lane.filling is not None:
-            lane.full.append(lane.filling)
-        is_transactional = self.transactional_id is not None
-        builder = aiokafka_internals.BatchBuilder(
-            2, self._compression, is_transactional, *self._identity, 0, self._batch_bytes
-        )
-        batch = lane.filling = Batch(builder, SCHEMA_HEADERS.get(lane.place.topic))
-        if seconds is not None:
-            batch.deadline = self._loop.call_later(seconds, self._expire, lane, batch, seconds)
-        return batch
+        return count
 
     def _expire(self, lane: Lane, batch: Batch, seconds: float) -> None:
         lane.drop(batch)
@@ -217,7 +213,7 @@ class Sender:
 
     # --- what is sent ---------------------------------------------------------------------------------------------
     def _make_due(self, lane: Lane) -> None:
-        """Send what the lane has, with all that comes in this turn of the loop."""
+        """Send what the lane has when its turn comes."""
         self._due[lane] = None
         if not self._is_scheduled:
             self._is_scheduled = True
@@ -226,23 +222,24 @@ class Sender:
     def _send_due(self) -> None:
         """One request for each leader that has none on its way."""
         self._is_scheduled = False
-        parts: dict[int, list[Lane]] = {}
+        parts: dict[int, dict[Lane, bytearray]] = {}
         size: Counter[int] = Counter()
         for lane in [*self._due]:
             leader = self.client.cluster.leader_for_partition(lane.place)
-            if lane.is_empty:
-                # Its batch has expired.
+            if leader is None or leader < 0:
                 del self._due[lane]
-            elif leader is None or leader < 0:
-                del self._due[lane]
-                self._send_later(lane, RETRY_SECONDS, is_lost=True)
+                if not lane.is_empty:
+                    self._send_later(lane, RETRY_SECONDS, is_lost=True)
             elif leader not in self._busy and size[leader] < REQUEST_BYTES:
                 del self._due[lane]
-                size[leader] += lane.next().size
-                parts.setdefault(leader, []).append(lane)
-        for leader, lanes in parts.items():
+                encoded = lane.encoded(*self._identity)
+                # There is nothing where its batch has expired.
+                if encoded is not None:
+                    size[leader] += len(encoded)
+                    parts.setdefault(leader, {})[lane] = encoded
+        for leader, part in parts.items():
             self._busy.add(leader)
-            task = self._loop.create_task(self._send(leader, lanes), name=f"produce-{leader}")
+            task = self._loop.create_task(self._send(leader, part), name=f"produce-{leader}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -258,19 +255,22 @@ class Sender:
         if self._over is None:
             self._make_due(lane)
 
-    async def _send(self, leader: int, lanes: Sequence[Lane]) -> None:
+    async def _send(self, leader: int, part: Mapping[Lane, bytearray]) -> None:
         self._is_open = True
         try:
             if self.transactional_id is not None and not self.has_epochs:
                 await self._join()
             if self._over is None:
-                answer = await self.client.send(leader, self._request(lanes))
-                self._settle(lanes, answer)
+                batches: dict[str, dict[int, bytearray]] = {}
+                for lane, encoded in part.items():
+                    batches.setdefault(lane.place.topic, {})[lane.place.partition] = encoded
+                answer = await self.client.send(leader, self._request(batches))
+                self._settle(part, answer)
                 if answer.throttle_time_ms:
                     # The broker reads nothing from us for so long.
                     await asyncio.sleep(answer.throttle_time_ms / 1000)
         except KafkaError as error:
-            for lane in lanes:
+            for lane in part:
                 self._refused(lane, error)
         except Exception as error:  # noqa: BLE001 - whatever it is, this producer is of no more use
             self._end_for(error)
@@ -279,21 +279,23 @@ class Sender:
             for lane in [*self._due][:1]:
                 self._make_due(lane)
 
-    def _request(self, lanes: Sequence[Lane]) -> Any:
-        batches: dict[str, dict[int, bytearray]] = {}
-        for lane in lanes:
-            batches.setdefault(lane.place.topic, {})[lane.place.partition] = lane.encoded(*self._identity)
-        return requests.produce(self.transactional_id, clients.REQUEST_TIMEOUT_MS, batches, joins=self.has_epochs)
+    def _request(self, batches: requests.Batches) -> Any:
+        if self.has_epochs:
+            return requests.Produce(str(self.transactional_id), clients.REQUEST_TIMEOUT_MS, batches)
+        topics = [(topic, [*partitions.items()]) for topic, partitions in batches.items()]
+        return ProduceRequest(self.transactional_id, requests.ALL_REPLICAS, clients.REQUEST_TIMEOUT_MS, topics)
 
-    def _settle(self, lanes: Sequence[Lane], answer: Any) -> None:
-        found = {place: (code, offset) for place, code, offset in requests.produced(answer)}
+    def _settle(self, lanes: Iterable[Lane], answer: Any) -> None:
+        found = {(topic, row[0]): row[1:3] for topic, rows, *_ in answer.topics for row in rows}
         for lane in lanes:
             code, offset = found.get(lane.place, (RequestTimedOutError.errno, -1))
             if self._over is not None:
                 return
             if code in (0, DuplicateSequenceNumber.errno):
-                self._acknowledged(time.monotonic() - lane.acknowledge(offset).opened)
-                if not lane.is_empty:
+                opened = lane.acknowledge(offset)
+                if self.transactional_id is None:
+                    telemetry.KAFKA_PRODUCE_SECONDS.observe(time.monotonic() - opened)
+                if lane.filling is not None or lane.full:
                     self._due[lane] = None
             else:
                 self._refused(lane, for_code(code)())
