@@ -52,7 +52,8 @@ class Publisher:
             if record.value is not None and len(record.value) > LARGEST_VALUE:
                 raise Unwritable(f"A value of {len(record.value)} bytes is too large for a record of Kafka's.")
         try:
-            await self._sender.write(records, seconds=ACK_SECONDS)
+            stored = await self._sender.enqueue(records, seconds=ACK_SECONDS)
+            await stored
         except TimeoutError as error:
             raise Unavailable("Kafka does not tell the partitions of a topic.") from error
         except Unwritable as error:

@@ -5,6 +5,7 @@ that the caller does not read. `connections` bounds what all of them have togeth
 """
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from http import HTTPMethod
@@ -282,7 +283,8 @@ class Connection(asyncio.BufferedProtocol):
         """
         self._request = self._parser = None
         self._target = b""
-        self._port.connections.release(self)
+        if self.held:
+            self._port.connections.release(self)
 
     # --- its place among all connections ---
     def leave(self) -> None:
@@ -292,9 +294,13 @@ class Connection(asyncio.BufferedProtocol):
             self.queue = None
 
     def join(self) -> None:
-        """Enter the queue that fits, unless it is in one or owes an answer."""
+        """Enter the queue that fits, at its end, unless it is in one or owes an answer."""
         if self.queue is None and not self._waiting and self._transport is not None:
-            self._port.connections.join(self, ends=self.ends, is_unfinished=self._request is not None)
+            queues = self._port.connections
+            is_idle = self._request is None
+            self.queue = queues.lingering if self.ends else queues.idle if is_idle else queues.unfinished
+            self.queue[self] = None
+            self.since = time.monotonic()
 
     def expire(self) -> None:
         """The deadline of the queue has passed."""

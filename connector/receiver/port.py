@@ -133,13 +133,6 @@ class Connections:
         if not self._all and self._emptied is not None and not self._emptied.done():
             self._emptied.set_result(None)
 
-    def join(self, connection: Connection, *, ends: bool, is_unfinished: bool) -> None:
-        """Put one at the end of its queue."""
-        queue = self.lingering if ends else self.unfinished if is_unfinished else self.idle
-        queue[connection] = None
-        connection.queue = queue
-        connection.since = time.monotonic()
-
     def hold(self, connection: Connection, count: int) -> None:
         """So many bytes more of a request that is not whole; with too many, the oldest such request ends."""
         connection.held += count
