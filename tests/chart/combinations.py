@@ -223,11 +223,14 @@ OPTIONS: dict[str, Values] = {
 }
 
 EXCLUSIVE: tuple[frozenset[str], ...] = (
+    # What comes from a ConfigMap only the pod knows, and a list replaces another.
+    frozenset({"extras", "variables in the configuration"}),
     frozenset({"scaled by CPU", "scaled by lag", "scaled by lag, SASL", "scaled with another authentication"}),
     frozenset({"commands scaled to zero", "scaled by CPU"}),
     frozenset({"created secret", "external secret", "topics by job, created secret"}),
     frozenset({"topics by job", "topics by job, SASL", "topics by job, created secret", "topics by Strimzi"}),
     frozenset({"service monitor", "pod monitor"}),
+    frozenset({"metrics over TLS", "pod monitor"}),
     frozenset({"external secret", "topics by job"}),
     frozenset({"SASL", "mutual TLS"}),
     frozenset({"scaled by lag, SASL", "mutual TLS"}),
