@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 from hypothesis import given
@@ -10,10 +11,12 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from connector.errors import Refused
+from connector.resources.rows import Request
 from connector.simulator import Simulator
 from connector.twilio.client import LEARNING_FAILURES
 from connector.twilio.clock import APART_SECONDS, CHANGED_SECONDS, NEAR_SECONDS, TOLERATED_SECONDS, TwilioClock
-from tests.twilio_servers import connected
+from tests.twilio_servers import answering, connected
 
 TRUE = datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp()
 
@@ -156,6 +159,16 @@ async def test_the_time_is_learnt_from_refusals_which_count_as_nothing_else(simu
             assert client.clock.is_known
     assert [entry.status for entry in simulator.journal] == [401]
     assert [line["event"] for line in logged] == []
+
+
+@pytest.mark.parametrize("header", [b"", b"Twilio-Request-Id: RQ00000000000000000000000000000000\r\n"])
+async def test_a_refusal_that_is_not_twilios_does_not_tell_its_time(header: bytes) -> None:
+    date = format_datetime(datetime.now(UTC), usegmt=True).encode()
+    refusal = b"HTTP/1.1 400 Bad Request\r\nDate: %b\r\n%bContent-Length: 0\r\n\r\n" % (date, header)
+    async with answering(refusal) as (url, _), connected(url) as client:
+        with pytest.raises(Refused):
+            await client.send(Request("GET", "/2010-04-01/Accounts/{AccountSid}.json", operation="FetchAccount"))
+        assert client.clock.is_known is bool(header)
 
 
 async def test_the_owners_of_a_process_ask_for_the_time_once(simulator: Simulator) -> None:

@@ -33,6 +33,7 @@ from connector.twilio.clock import APART_SECONDS, SAMPLE_SECONDS, TwilioClock
 from connector.twilio.download import Download
 from connector.twilio.pacing import Concurrency, Pacing, backoff_seconds
 from connector.twilio.wire import (
+    REQUEST_ID,
     SUCCESS,
     TOO_MANY_REQUESTS,
     Outgoing,
@@ -191,8 +192,8 @@ class TwilioClient:
     async def learn_time(self) -> None:
         """Ask for nothing but Twilio's time, until its clock is known or cannot be learnt now.
 
-        Any answer tells it, a refusal as well: most API keys may not read their account. So none counts otherwise.
-        One answer is enough unless the clocks are apart.
+        Any answer of Twilio's tells it, a refusal as well: most API keys may not read their account. So none counts
+        otherwise. One answer is enough unless the clocks are apart.
         """
         request = Request("GET", f"{ACCOUNT}.json", operation="FetchAccount")
         async with self._learning:
@@ -265,7 +266,9 @@ class TwilioClient:
         try:
             async with self._open(outgoing, _timeout(timeout_seconds), write_until) as answer:
                 date = parse_date(answer.headers.get("Date"))
-                self.clock.note(date, sent=sent)
+                # A proxy's own refusal names the proxy's time, which may be as wrong as ours.
+                if answer.status in SUCCESS or REQUEST_ID in answer.headers:
+                    self.clock.note(date, sent=sent)
                 return Response(answer.status, await _body(answer), answer.headers, date)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise translation(outgoing.url, error) from error

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 
 from connector.errors import Unreadable
-from connector.twilio.wire import header
+from connector.twilio.wire import REQUEST_ID, header
 
 
 class Download:
@@ -16,7 +16,7 @@ class Download:
         # The length of what is decompressed is not announced.
         self.content_length = None if "Content-Encoding" in answer.headers else answer.content_length
         self.content_type = header({"Content-Type": answer.content_type}, "Content-Type") or ""
-        self.request_id = header(answer.headers, "Twilio-Request-Id")
+        self.request_id = header(answer.headers, REQUEST_ID)
 
     async def chunks(self, size: int) -> AsyncIterator[bytes]:
         """The bytes in chunks of exactly `size`, the last one shorter.

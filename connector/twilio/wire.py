@@ -33,6 +33,8 @@ LONGEST_HEADER = 200
 LONGEST_RETRY_AFTER_SECONDS = 300.0
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 # What is a success: Twilio uses several statuses for the same thing.
+REQUEST_ID = "Twilio-Request-Id"
+"""The header that Twilio's own answers have, and those of a proxy before it have not."""
 SUCCESS = range(HTTPStatus.OK, HTTPStatus.MULTIPLE_CHOICES)
 DEEPEST = 64
 """How deep arrays and objects of an unusual body may nest; what is deeper becomes the text `TOO_DEEP`."""
@@ -170,7 +172,7 @@ class Response:
     @property
     def request_id(self) -> str | None:
         """Twilio's id of the request, `RQ…`."""
-        return header(self.headers, "Twilio-Request-Id")
+        return header(self.headers, REQUEST_ID)
 
     @property
     def content_type(self) -> str:
@@ -251,7 +253,7 @@ def failure(status: int, body: bytes, headers: Mapping[str, str]) -> TwilioError
         status=status,
         code=code,
         more_info=more_info and more_info[:LONGEST_MESSAGE],
-        request_id=header(headers, "Twilio-Request-Id"),
+        request_id=header(headers, REQUEST_ID),
         retry_after=_retry_after(headers),
         body=document or text,
     )
