@@ -27,6 +27,8 @@ SECTIONS: Mapping[str, Any] = {"roles": ["commands"], "commands": {"reply_topics
 TROUBLE: Mapping[str, float] = {"kill": 4, "freeze": 3, "terminate": 1.5, "broker": 1, "storm": 1}
 # What a dimension adds to the trouble.
 ADDED: Mapping[str, tuple[str, float]] = {"clocks": ("clock", 1), "rest": ("rest", 1), "journal": ("cut", 0.7)}
+# What may stay unanswered is not waited for any more when nothing was answered for so long.
+QUIET_SECONDS = 20.0
 CREATES = frozenset({"CreateMessage", "CreateCall"})
 
 Attempts: TypeAlias = Mapping[str | Position, Sequence[float]]
@@ -177,11 +179,18 @@ def _letter(record: ConsumerRecord, raw: Mapping[str, bytes]) -> Letter:
 
 
 async def has_settled(stage: Stage, traffic: Traffic, *, within: float) -> bool:
-    """Wait until every record has its final result; False when that takes too long."""
-    end = asyncio.get_running_loop().time() + within
-    while asyncio.get_running_loop().time() < end:
+    """Wait until every record has its final result; False when that takes too long.
+
+    What may stay unanswered is waited for as long as anything is answered.
+    """
+    clock = asyncio.get_running_loop().time
+    end, changed, count = clock() + within, clock(), -1
+    while clock() < end:
         found = await answered(stage)
-        if all(one.position in found or one.may_be_passed_over for one in traffic.sent):
+        if len(found) != count:
+            changed, count = clock(), len(found)
+        left = [one for one in traffic.sent if one.position not in found]
+        if not left or (all(one.may_be_passed_over for one in left) and clock() - changed > QUIET_SECONDS):
             return True
         await asyncio.sleep(1)
     return False
