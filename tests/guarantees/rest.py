@@ -4,7 +4,8 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Mapping
 
-from confluent_kafka import OFFSET_END, ConsumerGroupTopicPartitions, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from confluent_kafka import OFFSET_END, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from connector.executor import offsets
@@ -37,16 +38,17 @@ async def forget_offsets(stage: Stage) -> None:
 
 async def low_marks(stage: Stage) -> Mapping[int, int]:
     """From where on the commits need the journal, by partition."""
-
-    def committed() -> list[TopicPartition]:
-        asked = [ConsumerGroupTopicPartitions(_group(stage))]
-        admin = _admin(stage)
-        (future,) = admin.list_consumer_group_offsets(asked).values()
-        return list(future.result(TIMEOUT_SECONDS).topic_partitions)
-
+    # confluent_kafka reads a commit's text beyond its end.
+    admin = AIOKafkaAdminClient(bootstrap_servers=stage.kafka)
+    await admin.start()
+    try:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            committed = await admin.list_consumer_group_offsets(_group(stage))
+    finally:
+        await admin.close()
     marks = defaultdict[int, list[int]](list)
-    for place in await asyncio.to_thread(committed):
-        commit = offsets.decode(place.offset, place.metadata or "")
+    for place, said in committed.items():
+        commit = offsets.decode(said.offset, said.metadata or "")
         if commit is not None:
             marks[place.partition].append(commit.low)
     return {partition: min(lows) for partition, lows in marks.items()}
