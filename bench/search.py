@@ -9,7 +9,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -217,7 +216,10 @@ class Bench:
             lambda: {"text": SEARCHED, "timeline": "", "viewer": "bench"},
             lambda: {"text": CORRELATION, "since": _ago(HOUR_SECONDS + 60), "viewer": "bench"},
         ]
-        looking = asyncio.create_task(self._look(), name="look")
+        beside = [
+            asyncio.create_task(self._look(), name="look"),
+            asyncio.create_task(self._highest(), name="memory"),
+        ]
         topic = f"{self.connector.prefix}.results.send-message"
         try:
             async with kafka.Arrivals(self.servers, topic, commands.identify) as arrivals:
@@ -234,9 +236,9 @@ class Bench:
                         else:
                             _note(found.quiet, await self._round(arrivals, lambda _: asyncio.sleep(0)))
         finally:
-            looking.cancel()
-            with suppress(asyncio.CancelledError):
-                await looking
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
         return found
 
     async def _look(self) -> None:
@@ -298,7 +300,7 @@ class Bench:
 
     async def _one(self, times: Times, query: dict[str, str]) -> None:
         before, began, first, hits = machine.usage(self.program.pid), time.monotonic(), None, 0
-        watching = asyncio.create_task(self._highest(), name="memory")
+        self._most = 0.0
         async with self.session.get(self._url("search"), params=query) as answer:
             async for line in answer.content:
                 found = orjson.loads(line)
@@ -306,7 +308,6 @@ class Bench:
                 first = first or (time.monotonic() if "found" in found else None)
                 if "error" in found:
                     raise RuntimeError(found["error"])
-        watching.cancel()
         if not hits or first is None:
             raise RuntimeError(f"Nothing was found of {query}.")
         times.first.append(first - began)
@@ -316,7 +317,7 @@ class Bench:
         print(f"  {times.name}: {hits} found, first {times.first[-1]:.2f} s, all {times.whole[-1]:.2f} s", flush=True)
 
     async def _highest(self) -> None:
-        self._most = 0.0
+        """Look at the memory all the time, in rounds without a search as well: looking costs both alike."""
         while True:
             self._most = max(self._most, machine.usage(self.program.pid).memory)
             await asyncio.sleep(LOOK_SECONDS)

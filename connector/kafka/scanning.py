@@ -13,10 +13,11 @@ from connector.kafka.reading import PROGRESS_SECONDS, Start, fetch, milliseconds
 from connector.kafka.sending.partitioner import partition_of
 from connector.settings import KafkaSettings
 
-# Of all partitions that are scanned, so much at a time, and then a pause as long as that took, within these bounds:
-# callbacks and commands go first.
+# Of all partitions that are scanned, so much at a time, and then a pause several times as long as that took, within
+# these bounds: callbacks and commands go first, here and at the broker.
 SCAN_BYTES = 1024 * 1024
-SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.004, 0.1
+REST = 3
+SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.025, 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ async def scan(
             if clock() - moved > PROGRESS_SECONDS:
                 raise Unavailable("Topics cannot be read: an open transaction holds readers back.")
             yield Portion(found, total - rest, total)
-            await asyncio.sleep(min(max(SHORTEST_PAUSE_SECONDS, clock() - began), LONGEST_PAUSE_SECONDS))
+            await asyncio.sleep(min(max(SHORTEST_PAUSE_SECONDS, REST * (clock() - began)), LONGEST_PAUSE_SECONDS))
 
 
 async def _ranges(
