@@ -9,8 +9,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from aiokafka.errors import KafkaError
-
 from connector import telemetry
 from connector.errors import Unavailable
 from connector.events import Record
@@ -107,14 +105,10 @@ class Transactions:
         self.usable = False
         what = f"A transaction of {self.transactional_id} failed"
         try:
-            yield sender
-        except BaseException as error:
+            with failures.writing(what):
+                yield sender
+        except BaseException:
             sender.end(Unavailable(f"{what}."))
-            # The client raises one of its own when it ends its inner tasks.
-            if isinstance(error, asyncio.CancelledError) and not failures.is_cancelled():
-                raise Unavailable(f"{what}: the client has ended.") from error
-            if isinstance(error, KafkaError | OSError | TimeoutError | AssertionError):
-                raise failures.of_write(what, error) from error
             raise
 
     def _opened(self) -> Sender:
