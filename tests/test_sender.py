@@ -263,6 +263,17 @@ async def test_after_the_largest_sequence_number_comes_the_first(
     assert await stored(kafka, topic) == [*range(6)]
 
 
+async def test_a_key_that_is_not_bytes_fails_its_own_call_alone(
+    kafka: str, plain: Proxy, prefix: str, topic: str
+) -> None:
+    odd: Any = "text"
+    async with sending(plain, prefix) as sender:
+        with pytest.raises(Unwritable, match=topic):
+            await sender.write([Record(topic, odd, b"1", [])])
+        await sender.write([record(topic, 2)])
+    assert await stored(kafka, topic) == [2]
+
+
 async def test_a_partition_that_does_not_exist_is_the_record_s_fault(plain: Proxy, prefix: str, topic: str) -> None:
     async with sending(plain, prefix) as sender:
         with pytest.raises(Unwritable, match="no partition 9"):

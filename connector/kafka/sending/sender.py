@@ -73,11 +73,10 @@ class Sender:
         self.has_epochs = False
         """Whether each transaction has an epoch of its own."""
         self._timeout_ms = transaction_timeout_ms if transactional_id else NO_TRANSACTION_MS
-        self._compression = aiokafka_internals.CODECS[kafka.compression if compresses else "none"]
         self._builder = partial(
             aiokafka_internals.BatchBuilder,
             2,
-            self._compression,
+            aiokafka_internals.CODECS[kafka.compression if compresses else "none"],
             transactional_id is not None,
             producer_id=-1,
             producer_epoch=-1,
@@ -185,8 +184,13 @@ class Sender:
             if until < now or (record.partition or 0) >= count:
                 count = await self._count(record, seconds)
             partition = record.partition
-            if partition is None:
-                partition = randrange(count) if record.key is None else partition_of(record.key, count)  # noqa: S311
+            if partition is None and record.key is None:
+                partition = randrange(count)  # noqa: S311 - spreading
+            elif partition is None:
+                try:
+                    partition = partition_of(record.key, count)
+                except failures.CHECKS as error:
+                    raise failures.of_record(record.topic, error) from error
             places.append((record.topic, partition))
         return places
 
