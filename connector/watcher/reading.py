@@ -15,7 +15,7 @@ from connector.twilio.client import TwilioClient
 from connector.twilio.clock import TwilioClock
 from connector.twilio.paging import Page, WalkInterrupted, pages
 from connector.watcher import catch_up
-from connector.watcher.cursor import Cursor
+from connector.watcher.cursor import Cursor, whole
 from connector.watcher.records import Publication, fields_of, identity
 from connector.watcher.walk import CAPACITY, Bounds, Capacity, Present, Row, Sweep, date_filters, plan
 
@@ -148,9 +148,9 @@ class Reader:
     def now(self) -> datetime:
         """Twilio's time: its last answer's, and our clock since."""
         if self._answered is None:
-            return self._source.clock.own().replace(microsecond=0)
+            return whole(self._source.clock.own())
         date, at = self._answered
-        return (date + timedelta(seconds=time.monotonic() - at)).replace(microsecond=0)
+        return whole(date + timedelta(seconds=time.monotonic() - at))
 
     async def top(self, rows: int, *, since: datetime | None = None) -> Page:
         """The first page of the list; `now` is Twilio's time from then on, and `present` tells what the clocks say.
@@ -203,7 +203,7 @@ class Reader:
         page_size = self._page_size(cursor)
         for query in sweep.queries():
             bounds = self._narrowed(query)
-            if any(bounds) and bounds.is_empty:
+            if bounds.is_empty:
                 continue
             # A list that ends where the walk does: no page is fetched in vain.
             request = self._request(bounds, page_size=page_size)
@@ -269,7 +269,7 @@ class Reader:
         return min(len(cursor.seen) + SMALLEST_PAGE, LARGEST_PAGE)
 
     def _request(self, bounds: Bounds, *, page_size: int) -> Request:
-        window = date_filters(self._watch, bounds) if any(bounds) else ()
+        window = date_filters(self._watch, bounds)
         query = {name: wire_value(value) for name, value in self._filters.items()} | dict(window)
         return Request(
             "GET",

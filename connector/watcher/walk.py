@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from connector.resources.rows import Pairs, Watch, wire_value
 from connector.watcher import catch_up
 from connector.watcher.advance import Found, Gathered, position
-from connector.watcher.cursor import DAY, NOT_PUBLISHED, SECOND, CatchUp, Cursor, Position, Seen
+from connector.watcher.cursor import DAY, NOT_PUBLISHED, SECOND, CatchUp, Cursor, Position, Seen, whole
 from connector.watcher.records import Publication, identity
 
 Row = Mapping[str, Any]
@@ -242,8 +242,7 @@ class Sweep:
     @property
     def now(self) -> datetime:
         """Twilio's time when the walk began, as far as clocks and rows tell."""
-        moment = self.present.at_least(self._newest) if self.present else self._cursor.polled_at
-        return moment.replace(microsecond=0)
+        return whole(self.present.at_least(self._newest) if self.present else self._cursor.polled_at)
 
     # --- which queries --------------------------------------------------------------------------------------------
     def queries(self) -> Iterator[Bounds]:

@@ -257,7 +257,7 @@ class Watcher:
         page = await self._reader.top(1 if is_from_then and not self._watch.needs_time else LARGEST_PAGE)
         self._publication.check_first(page.rows)
         if isinstance(self._settings.start, datetime):
-            return cursors.first(self._reader.now, since=self._settings.start.replace(microsecond=0))
+            return cursors.first(self._reader.now, since=cursors.whole(self._settings.start))
         return cursors.first(self._reader.now, present=created_times(page.rows, self._watch))
 
     async def _walked(self, cursor: Cursor) -> tuple[Cursor, Gathered]:
@@ -283,8 +283,7 @@ class Watcher:
     async def _catching_up_if_due(self, cursor: Cursor) -> Cursor:
         """The cursor, which begins to catch up when it is far back; that is written, so that it begins once."""
         now = self._reader.now
-        is_near = now - cursor.since <= self._overlap + catch_up.AFTER
-        if is_near or not catch_up.is_due(cursor, self._watch, now=now, overlap=self._overlap):
+        if not catch_up.is_due(cursor, self._watch, now=now, overlap=self._overlap):
             return cursor
         begun = catch_up.begin(cursor, self._watch, now=now, overlap=self._overlap)
         if begun is not cursor:
