@@ -502,7 +502,8 @@ async def test_what_no_command_stands_for_is_not_behind_and_what_hangs_in_a_tran
     """Markers of transactions, ours among what is sent on, and a caller's transaction that does not end."""
 
     def behind() -> float:
-        return float(telemetry.COMMAND_LAG.labels(SEND)._value.get())
+        (metric,) = telemetry.COMMAND_LAG.collect()
+        return sum(sample.value for sample in metric.samples if sample.labels == {"command": SEND})
 
     async with executing(kafka, prefix) as running:
         producer = AIOKafkaProducer(bootstrap_servers=kafka, transactional_id=f"{prefix}-caller")

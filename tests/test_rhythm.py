@@ -87,3 +87,27 @@ async def test_what_has_changed_during_a_slow_commit_is_committed_though_nothing
             await asyncio.sleep(0.01)
     committing.cancel()
     assert accepted[:3] == [1, 2, "confirmed"]
+
+
+async def test_without_a_change_the_membership_is_proved_and_nothing_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also after a refusal what is finished is committed anew."""
+    monkeypatch.setattr(offsets, "CONFIRM_SECONDS", 0.0)
+    beat, told, answers = Rhythm(AT_ONCE), list[str](), iter([True, True, False, True])
+
+    async def answer(what: str) -> bool:
+        told.append(what)
+        return next(answers)
+
+    def finished() -> dict[str, tuple[int, str]]:
+        told.append("look")
+        return {"topic": (1, "")}
+
+    assignment: Any = SimpleNamespace(
+        commit=lambda _values: answer("commit"), confirm=lambda: answer("confirm"), held=True
+    )
+    committer = Committer(assignment, beat, finished)
+    for _ in range(4):
+        await committer.commit()
+    assert told == ["look", "commit", "confirm", "confirm", "look", "commit"]

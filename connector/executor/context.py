@@ -1,7 +1,6 @@
 """What all owners of this process share: slots, connections, the catalog, the time, which SIDs are taken; and them."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -71,9 +70,11 @@ class ExecutorContext:
         self.names_cause = names_cause
         self.reply_topics = tuple(reply_topics)
         self.topics = {f"{self.prefix}.commands.{name}": name for name in commands}
-        self._behind: dict[str, Counter[int]] = {name: Counter() for name in (*commands, FORWARDED)}
+        self.owners: set[Owner] = set()
         self._misplaced: set[str] = set()
         self._own_clock = TwilioClock("")
+        for topic, name in {**self.topics, f"{self.prefix}.{FORWARDED}": FORWARDED}.items():
+            telemetry.COMMAND_LAG.labels(name).set_function(partial(self._lag, topic))
 
     # --- time -----------------------------------------------------------------------------------------------------
     def clock_of(self, command: Command) -> TwilioClock:
@@ -95,10 +96,9 @@ class ExecutorContext:
             async with asyncio.timeout(LEARNING_SECONDS):
                 await asyncio.gather(*(client.learn_time() for client in unknown))
 
-    def note_behind(self, partition: int, command: str, count: int) -> None:
-        """So many commands of a partition are not finished; 0 when it is not ours any more."""
-        self._behind[command][partition] = count
-        telemetry.COMMAND_LAG.labels(command).set(self._behind[command].total())
+    def _lag(self, topic: str) -> float:
+        """How many commands of a topic are not finished in the partitions that are ours."""
+        return sum(owner.lag(topic) for owner in self.owners)
 
     def note_forwarded(self, command: Command) -> None:
         """Say once for each topic that its commands take a detour, and how they need not."""
@@ -136,10 +136,9 @@ class Executor:
             dedupe_window=self._window,
             present=self._context.now,
             learn_time=self._context.learn_time,
-            behind=partial(self._context.note_behind, assignment.partition),
         )
+        self._context.owners.add(owner)
         try:
             await owner.serve()
         finally:
-            for command in self.topics.values():
-                self._context.note_behind(assignment.partition, command, 0)
+            self._context.owners.discard(owner)

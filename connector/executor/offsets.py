@@ -228,12 +228,14 @@ class Rhythm:
     """When an owner commits and keeps: turns of `seconds` while something happens, seldom while nothing does."""
 
     def __init__(self, seconds: float) -> None:
+        self.changes = 0
         self._seconds = seconds
         self._awake_until = 0.0
         self._changed = asyncio.Event()
 
     def changed(self) -> None:
         """Something has happened."""
+        self.changes += 1
         self._awake_until = asyncio.get_running_loop().time() + AWAKE_SECONDS
         self._changed.set()
 
@@ -267,6 +269,8 @@ class Committer:
         self._finished = finished
         self._committed: Commits | None = None
         self._committed_at = 0.0
+        # Of the rhythm, when what is finished was last looked at.
+        self._changes = -1
 
     async def run(self) -> None:
         """Commit until cancelled. Raises Unavailable when the group does not accept it any more."""
@@ -277,11 +281,13 @@ class Committer:
 
     async def commit(self) -> None:
         """Commit what is finished now; where the group knows it, confirm that in time. Raises Unavailable."""
-        values = self._finished()
-        if values and values != self._committed:
-            self._note_answer(values, accepted=await self._assignment.commit(values))
-        elif values and time.monotonic() - self._committed_at >= CONFIRM_SECONDS - COMMIT_SECONDS:
-            self._note_answer(values, accepted=await self._assignment.confirm())
+        if self._committed is None or self._changes != self._rhythm.changes:
+            self._changes = self._rhythm.changes
+            if (values := self._finished()) and values != self._committed:
+                self._note_answer(values, accepted=await self._assignment.commit(values))
+                return
+        if self._committed and time.monotonic() - self._committed_at >= CONFIRM_SECONDS - COMMIT_SECONDS:
+            self._note_answer(self._committed, accepted=await self._assignment.confirm())
 
     def _note_answer(self, values: Commits, *, accepted: bool) -> None:
         self._committed = values if accepted else None

@@ -69,8 +69,7 @@ class Owner:
     """One partition number of all command topics. `topics` maps each topic to its command's name.
 
     `hold` bounds the bytes of each topic's commands that are read and not finished, so that a topic which waits for
-    Twilio's pace keeps no other off; `behind` is told how many commands of a topic are not finished. `present` is the
-    time that all processes go by, which `learn_time` finds out.
+    Twilio's pace keeps no other off. `present` is the time that all processes go by, which `learn_time` finds out.
     """
 
     def __init__(
@@ -84,7 +83,6 @@ class Owner:
         dedupe_window: timedelta,
         present: Callable[[], datetime] = now,
         learn_time: Callable[[], Awaitable[None]] | None = None,
-        behind: Callable[[str, int], None] = lambda _command, _count: None,
     ) -> None:
         self.assignment = assignment
         # Predecessors were fenced before.
@@ -97,7 +95,6 @@ class Owner:
         self._window = dedupe_window
         self._present = present
         self._learn_time = learn_time
-        self._behind = behind
         self._lanes: Lanes[Waiting] = Lanes(partial(work, self), done=self._ended, name=f"lane-{assignment.partition}")
         # Around what a drain need not wait for. Raises Leaving when this owner drains already.
         self.waiting = self._lanes.waiting
@@ -300,6 +297,12 @@ class Owner:
         attempt = self._attempts.get(command.topic_offset)
         return attempt.entry if attempt is not None else None
 
+    def lag(self, topic: str) -> int:
+        """How many commands of a topic are not finished, as far as the last fetch knows."""
+        if (progress := self._progress.get(topic)) is None:
+            return 0
+        return self.assignment.unread(topic, progress.end) + progress.pending
+
     def is_doubtful(self, command: Command) -> bool:
         """Whether the command may have been executed, though nothing that is left says so."""
         return command.offset < self._checkpoint.doubtful.get(command.topic, 0)
@@ -388,9 +391,6 @@ class Owner:
         """
         if not self._kept_at:
             return {}
-        for topic, progress in self._progress.items():
-            unread = self.assignment.unread(topic, progress.end)
-            self._behind(self._topics[topic], unread + progress.pending)
         return self._known({**self.assignment.offsets}, limit=offsets.METADATA_LIMIT)
 
     async def _keep_checkpoint(self, *, is_final: bool = False) -> None:
