@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,8 @@ HOUR_SECONDS = 3600.0
 CORRELATION = "order-2026-000017"
 SEARCHED = "SM" + "5e" * 16
 LOOK_SECONDS = 0.2
-WARM_UP = 4
+# Pairs of rounds: the broker compiles its code, that for the traffic and that for reading much of the topics.
+WARM_UP = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,8 @@ class Options:
     """How many records, rounds, and seconds of a round."""
 
     records: int = 1_000_000
-    rounds: int = 12
-    seconds: float = 12.0
+    rounds: int = 8
+    seconds: float = 22.0
     compression: str | None = None
 
 
@@ -223,16 +225,13 @@ class Bench:
         topic = f"{self.connector.prefix}.results.send-message"
         try:
             async with kafka.Arrivals(self.servers, topic, commands.identify) as arrivals:
-                # The broker compiles its code for a minute.
-                for _ in range(WARM_UP):
-                    await self._round(arrivals, lambda _: asyncio.sleep(0))
-                for number in range(self.options.rounds):
+                for number in range(WARM_UP + self.options.rounds):
+                    if number == WARM_UP:
+                        found = Found([Times(times.name) for times in found.searches])
                     for which in (0, 1) if number % 2 else (1, 0):
                         if which:
-                            _note(
-                                found.searching,
-                                await self._round(arrivals, lambda until: self._search(found.searches, asks, until)),
-                            )
+                            search = partial(self._search, found.searches, asks)
+                            _note(found.searching, await self._round(arrivals, search))
                         else:
                             _note(found.quiet, await self._round(arrivals, lambda _: asyncio.sleep(0)))
         finally:
@@ -295,10 +294,10 @@ class Bench:
     async def _search(self, kinds: Sequence[Times], asks: Sequence[Callable[[], dict[str, str]]], until: float) -> None:
         """One search after the other, as long as the round lasts."""
         while time.monotonic() < until:
-            await self._one(kinds[self._searches % len(kinds)], asks[self._searches % len(kinds)]())
+            await self._one(kinds[self._searches % len(kinds)], asks[self._searches % len(kinds)](), until)
             self._searches += 1
 
-    async def _one(self, times: Times, query: dict[str, str]) -> None:
+    async def _one(self, times: Times, query: dict[str, str], until: float) -> None:
         before, began, first, hits = machine.usage(self.program.pid), time.monotonic(), None, 0
         self._most = 0.0
         async with self.session.get(self._url("search"), params=query) as answer:
@@ -312,7 +311,8 @@ class Bench:
             raise RuntimeError(f"Nothing was found of {query}.")
         times.first.append(first - began)
         times.whole.append(time.monotonic() - began)
-        times.cpu.append(machine.usage(self.program.pid).cpu - before.cpu - self._traffic * times.whole[-1])
+        beside = max(0.0, min(until, time.monotonic()) - began)
+        times.cpu.append(machine.usage(self.program.pid).cpu - before.cpu - self._traffic * beside)
         times.memory.append(self._most - before.memory)
         print(f"  {times.name}: {hits} found, first {times.first[-1]:.2f} s, all {times.whole[-1]:.2f} s", flush=True)
 

@@ -17,7 +17,7 @@ from connector.settings import KafkaSettings
 # these bounds: callbacks and commands go first, here and at the broker.
 SCAN_BYTES = 1024 * 1024
 REST = 3
-SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.025, 0.2
+SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.035, 0.2
 
 
 @dataclass(frozen=True, slots=True)
