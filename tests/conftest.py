@@ -21,6 +21,7 @@ from structlog.typing import EventDict
 from connector.dev.broker import QUICK, Broker, archive_classes
 from connector.simulator import Simulator
 from connector.twilio.client import TwilioClient
+from tests import forked
 from tests.callback_port import Port, opened
 from tests.examples import examples
 from tests.span_collector import Collector, collecting
@@ -114,6 +115,7 @@ def pytest_configure_node(node: Any) -> None:
 
 def pytest_unconfigure() -> None:
     """Stop what was started."""
+    forked.end()
     if _kafka is not None:
         _kafka.stop()
 

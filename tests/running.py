@@ -1,4 +1,7 @@
-"""The process under test: `python -m connector run` with a configuration file, a real broker and the simulator."""
+"""The process under test: `python -m connector run` with a configuration file, a real broker and the simulator.
+
+It is forked from one that has everything imported; a test that is about the start itself starts it afresh.
+"""
 
 import asyncio
 import contextlib
@@ -19,6 +22,7 @@ from connector.dev.broker import free_port
 from connector.kafka import topics
 from connector.settings import Settings, load
 from connector.simulator import Simulator
+from tests import forked
 
 PATIENCE_SECONDS = 60.0
 """A deadline that only a failure meets, however busy the machine is."""
@@ -62,7 +66,8 @@ def configuration(simulator: Simulator, *, kafka: str, prefix: str, **sections: 
     return base
 
 
-def _environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
+    """What the environment has, but for what would configure a connector."""
     ours = ("CONNECTOR", "TWILIO", "KAFKA")
     return {name: text for name, text in os.environ.items() if not name.startswith(ours)}
 
@@ -88,7 +93,7 @@ class Connector:
         self.environment = dict(environment or {})
         self.folder = folder
         self.name = name
-        self.process: asyncio.subprocess.Process | None = None
+        self.process: asyncio.subprocess.Process | forked.Forked | None = None
         self._starts = 0
 
     @property
@@ -148,21 +153,21 @@ class Connector:
         ready: bool = True,
         environment: Mapping[str, str] | None = None,
         options: Sequence[str] = (),
+        afresh: bool = False,
     ) -> "Connector":
         """Start the process, and wait until it is ready."""
+        arguments = ("run", "-c", str(self._file()), *options)
+        env = {**clean_environment(), **self.environment, **(environment or {})}
         with (self.folder / f"{self.name}.log").open("ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                module,
-                "run",
-                "-c",
-                str(self._file()),
-                *options,
-                stdout=log,
-                stderr=log,
-                env={**_environment(), **self.environment, **(environment or {})},
-            )
+            # Workers are forked from what was started.
+            if afresh or options:
+                command = (sys.executable, "-m", module, *arguments)
+                self.process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log, env=env)
+            else:
+                streams = {1: log.fileno(), 2: log.fileno()}
+                self.process = await asyncio.to_thread(
+                    forked.start, *arguments, module=module, environment=env, streams=streams
+                )
         if ready:
             await self.wait_ready()
         return self

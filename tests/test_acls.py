@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-import subprocess
-import sys
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +26,7 @@ from connector.kafka import rights
 from connector.kafka.rights import Acl, sentences
 from connector.settings import KafkaSettings
 from connector.simulator import Simulator
+from tests.forked import completed
 from tests.producing import Message, produce
 from tests.running import Connector, configuration, values, wait_for_records
 from tests.secure_kafka import ROBOT, ROBOT_PASSWORD, SecureKafka, secure_kafka
@@ -99,9 +99,8 @@ class Granted:
 def printed(process: Connector, *options: str) -> list[dict[str, Any]]:
     """What the command line prints for machines."""
     process.settings  # noqa: B018 - writes the file
-    command = [sys.executable, "-m", "connector", "topics", "list", "--acls", "--format", "json", *options]
     file = str(process.folder / f"{process.name}.yaml")
-    done = subprocess.run([*command, "-c", file], capture_output=True, check=True, timeout=60)  # noqa: S603 - ours
+    done = completed("topics", "list", "--acls", "--format", "json", *options, "-c", file, env=os.environ)
     found = json.loads(done.stdout)
     assert found["principal"] == f"User:{ROBOT}"
     return list(found["acls"])
@@ -214,7 +213,7 @@ async def test_a_start_without_a_right_ends_with_69_and_the_sentence(
     await asyncio.to_thread(granted.grant, [acl for acl in acls if acl != journal])
     needed = acls_of(process.settings, console=False)
     await only_missing(process.settings.kafka, needed, journal)
-    await process.start(ready=False)
+    await process.start(ready=False, afresh=True)
     assert process.process is not None
     async with asyncio.timeout(30):
         assert await process.process.wait() == 69

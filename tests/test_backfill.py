@@ -14,6 +14,7 @@ import pytest
 from connector.simulator import Simulator
 from connector.watcher.cursor import CatchUp, Cursor
 from connector.watcher.status import Stretch, of_cursor, statuses
+from tests.forked import completed
 from tests.running import Connector, configuration, headers_of, read_all, values, wait_for_records
 
 FROM, TO = "2026-01-01T00:00:00Z", "2026-11-01T00:00:00Z"
@@ -30,14 +31,15 @@ async def begun(process: Connector, *arguments: str) -> asyncio.subprocess.Proce
     )
 
 
-async def ended(process: asyncio.subprocess.Process) -> tuple[int, str, str]:
-    async with asyncio.timeout(60):
-        output, problem = await process.communicate()
-    return process.returncode or 0, output.decode(), problem.decode()
+async def ended(process: Connector, *arguments: str) -> tuple[int, str, str]:
+    file = str(process._file())
+    environment = {**os.environ, "NO_COLOR": "1"}
+    done = await asyncio.to_thread(completed, "backfill", *arguments, "-c", file, env=environment)
+    return done.returncode, done.stdout, done.stderr
 
 
 async def filled(process: Connector, *arguments: str) -> dict[str, Any]:
-    code, output, problem = await ended(await begun(process, *arguments, "--format", "json"))
+    code, output, problem = await ended(process, *arguments, "--format", "json")
     assert code == 0, output + problem
     found: dict[str, Any] = json.loads(output)
     return found
@@ -72,9 +74,10 @@ async def test_an_interrupted_backfill_goes_on_where_it_stood(
     process = await begun(connector, "messages", "--from", "300d", "--limit", "50")
     await wait_for_records(kafka, f"{prefix}.messages", 200)
     process.send_signal(signal.SIGINT)
-    code, output, _ = await ended(process)
-    assert code == 1
-    assert "To go on from there" in output
+    async with asyncio.timeout(60):
+        output, _ = await process.communicate()
+    assert process.returncode == 1
+    assert b"To go on from there" in output
     before = len(await read_all(kafka, f"{prefix}.messages"))
     assert 0 < before < len(sids)
 
@@ -104,7 +107,7 @@ async def test_a_list_that_nothing_watches_is_back_filled_once_it_has_its_topic(
     for conference in simulator.fill("conferences", count=3):
         simulator.fill("participants", count=4, first="2026-03-01T00:00:00Z", parent=conference)
     asked = ("participants", "--from", FROM, "--to", TO)
-    code, _, problem = await ended(await begun(connector, *asked))
+    code, _, problem = await ended(connector, *asked)
     sentence = (
         "does not exist: add `- resource: participants` to watches, and create it with `twilio-kafka topics apply`"
     )
@@ -119,7 +122,7 @@ async def test_a_list_that_nothing_watches_is_back_filled_once_it_has_its_topic(
 async def test_an_end_that_has_not_come_by_twilios_clock_is_refused(simulator: Simulator, connector: Connector) -> None:
     simulator.configure(clock_ahead=-3600.0)
     simulator.fill("messages", count=50)
-    code, _, problem = await ended(await begun(connector, "messages", "--from", "30d"))
+    code, _, problem = await ended(connector, "messages", "--from", "30d")
     assert code == 78
     assert "by Twilio's clock it is" in problem
 
@@ -131,7 +134,7 @@ async def test_refused_credentials_end_a_backfill_with_a_sentence(
     document["connections"]["default"]["auth_token"] = "wrong"
     process = Connector(document, tmp_path)
     await process.apply_topics()
-    code, _, problem = await ended(await begun(process, "messages", "--from", FROM, "--to", TO))
+    code, _, problem = await ended(process, "messages", "--from", FROM, "--to", TO)
     assert code == 1
     assert "refuses the credentials of connection default" in problem
 
@@ -148,7 +151,7 @@ async def test_what_cannot_be_asked_for_is_refused_with_a_sentence(
     simulator: Simulator, tmp_path: Path, arguments: tuple[str, ...], sentence: str
 ) -> None:
     document = configuration(simulator, kafka="127.0.0.1:1", prefix="x")
-    code, _, problem = await ended(await begun(Connector(document, tmp_path), *arguments))
+    code, _, problem = await ended(Connector(document, tmp_path), *arguments)
     assert code == 2
     assert sentence in " ".join(problem.replace("│", " ").split())
 

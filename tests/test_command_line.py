@@ -18,25 +18,36 @@ import yaml
 from connector.cli import ENTRIES, imported, main
 from connector.simulator import ACCOUNT_SID, AUTH_TOKEN, Simulator
 from tests.documents.command_line import every_command
+from tests.forked import completed
 from tests.producing import Message, produce
 from tests.running import configuration, running, until
 
 VALID = {"TWILIO_ACCOUNT_SID": ACCOUNT_SID, "TWILIO_AUTH_TOKEN": AUTH_TOKEN}
 
 
-def twilio_kafka(
-    *arguments: str, env: dict[str, str] | None = None, **options: Any
-) -> subprocess.CompletedProcess[str]:
+def started(*arguments: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own, with this environment only."""
     return subprocess.run(  # noqa: S603 - our own command
         [sys.executable, "-m", "connector", *arguments],
-        env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **(env or {})},
+        env=alone(env),
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
         **options,
     )
+
+
+def twilio_kafka(
+    *arguments: str, env: dict[str, str] | None = None, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """The same in a process that is forked."""
+    return completed(*arguments, env=alone(env), **options)
+
+
+def alone(env: dict[str, str] | None) -> dict[str, str]:
+    """An environment that has nothing of ours but this."""
+    return {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **(env or {})}
 
 
 def with_kafka(kafka: str, prefix: str) -> dict[str, str]:
@@ -80,7 +91,7 @@ def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
 
 
 def test_run_without_any_configuration_stops_with_78_and_says_what_to_set(tmp_path: Path) -> None:
-    done = twilio_kafka("run", cwd=tmp_path)
+    done = started("run", cwd=tmp_path)
     assert done.returncode == 78
     assert "set TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN" in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -100,7 +111,7 @@ def test_wrong_configuration_stops_the_start_with_one_sentence_with_file_line_an
     valid = {"connections": {"default": {"account_sid": ACCOUNT_SID, "auth_token": AUTH_TOKEN}}}
     file = tmp_path / "connector.yaml"
     file.write_text(yaml.safe_dump({**valid, **lines}))
-    done = twilio_kafka("run", "-c", str(file))
+    done = started("run", "-c", str(file))
     assert done.returncode == 78
     (line,) = done.stderr.splitlines()
     origin, _, rest = line.partition(": ")
@@ -109,14 +120,14 @@ def test_wrong_configuration_stops_the_start_with_one_sentence_with_file_line_an
 
 
 def test_an_unreachable_broker_stops_the_start_with_69_naming_key_and_origin(tmp_path: Path) -> None:
-    done = twilio_kafka("run", env={**VALID, "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}, cwd=tmp_path)
+    done = started("run", env={**VALID, "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}, cwd=tmp_path)
     assert done.returncode == 69
     assert done.stderr.startswith("KAFKA_BOOTSTRAP_SERVERS: kafka.bootstrap_servers: 127.0.0.1:1 does not answer: ")
 
 
 def test_missing_topics_stop_the_start_with_69_and_a_sentence_for_each(kafka: str, prefix: str, tmp_path: Path) -> None:
     env = {**VALID, "KAFKA_BOOTSTRAP_SERVERS": kafka, "CONNECTOR_KAFKA__TOPIC_PREFIX": prefix}
-    done = twilio_kafka("run", env=env, cwd=tmp_path)
+    done = started("run", env=env, cwd=tmp_path)
     assert done.returncode == 69
     assert f"Topic {prefix}.messages does not exist; create it with `twilio-kafka topics apply`." in done.stderr
 
@@ -168,7 +179,7 @@ async def test_send_takes_its_parameters_from_a_file_standard_input_and_options(
         run = functools.partial(in_thread, "send", "send-message")
         sent = [
             await run(f"@{file}", *common),
-            await run("-", *common, input=file.read_text()),
+            await run("-", *common, text=file.read_text()),
             await run(f"@{file}", "-p", "body=From an option", "--param", "smart_encoded=true", *common),
         ]
         posted = await run(f"@{file}", "--no-wait", "--id", "later", *common)

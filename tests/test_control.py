@@ -15,6 +15,7 @@ from connector.events import Record
 from connector.kafka.produce import send
 from connector.simulator import Simulator
 from connector.state.control import Request, ask
+from tests.forked import completed
 from tests.running import Connector, configuration, headers_of, read_all, running, values, wait_for_records
 from tests.scraping import scrape
 
@@ -29,14 +30,9 @@ def receive(simulator: Simulator, count: int = 1) -> list[str]:
 
 async def command_line(process: Connector, *arguments: str) -> tuple[int, str, str]:
     """Run `twilio-kafka` with the process's configuration: exit code, output, error output."""
-    running_process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "connector", *arguments, "-c", str(process.folder / f"{process.name}.yaml")),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "NO_COLOR": "1"},
-    )
-    output, problem = await running_process.communicate()
-    return running_process.returncode or 0, output.decode(), problem.decode()
+    file = str(process.folder / f"{process.name}.yaml")
+    done = await asyncio.to_thread(completed, *arguments, "-c", file, env={**os.environ, "NO_COLOR": "1"})
+    return done.returncode, done.stdout, done.stderr
 
 
 def on_a_terminal(process: Connector, *arguments: str) -> str:

@@ -29,7 +29,18 @@ from connector.errors import Rejected
 from connector.events import Record
 from connector.simulator import OTHER_PHONE_NUMBER, PHONE_NUMBER, Simulator
 from connector.state import control
-from tests.running import Connector, configuration, headers_of, read_all, running, until, values, wait_for_records
+from tests.forked import completed
+from tests.running import (
+    Connector,
+    clean_environment,
+    configuration,
+    headers_of,
+    read_all,
+    running,
+    until,
+    values,
+    wait_for_records,
+)
 
 BODY = "a body that nobody is to see"
 UNKNOWN = "Connection other is unknown."
@@ -74,22 +85,18 @@ class Desk:
 
     async def start(self, *arguments: str, module: str = "connector", **env: str) -> asyncio.subprocess.Process:
         self.process.settings  # noqa: B018 - writes the file
-        kept = {
-            name: text for name, text in os.environ.items() if not name.startswith(("CONNECTOR", "TWILIO", "KAFKA"))
-        }
         command = ["-m", module, "dead-letters", *arguments, "-c", str(self.process.folder / "connector.yaml")]
-        pipe = asyncio.subprocess.PIPE
+        nothing, pipe = asyncio.subprocess.DEVNULL, asyncio.subprocess.PIPE
+        env = {**clean_environment(), **env}
         return await asyncio.create_subprocess_exec(
-            sys.executable, *command, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe, env={**kept, **env}
+            sys.executable, *command, stdin=nothing, stdout=pipe, stderr=pipe, env=env
         )
 
     async def say(self, *arguments: str) -> Said:
-        started = await self.start(*arguments)
-        async with asyncio.timeout(60):
-            out, err = await started.communicate()
-        assert started.returncode is not None
-        assert "Traceback" not in err.decode(), err.decode()
-        return Said(started.returncode, out.decode(), err.decode())
+        file = str(self.process._file())
+        done = await asyncio.to_thread(completed, "dead-letters", *arguments, "-c", file, env=clean_environment())
+        assert "Traceback" not in done.stderr, done.stderr
+        return Said(done.returncode, done.stdout, done.stderr)
 
     async def invoke(self, *arguments: str) -> Result:
         """The same in this process: a command of its own takes a second."""

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +10,19 @@ import pytest
 
 from connector.dev.broker import free_port
 from connector.simulator import Simulator
+from tests.forked import completed
 from tests.running import Connector, configuration, read_all, running
 
 
 async def examined(process: Connector, *arguments: str) -> tuple[int, dict[str, dict[str, str]], str]:
     """Exit code, the checks by name, and everything that was printed."""
-    found = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "connector", "doctor", "-c", str(process._file()), "--format", "json", *arguments),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "NO_COLOR": "1"},
-    )
-    output, problem = await found.communicate()
-    assert output, problem.decode()
-    document = json.loads(output)
+    command = ("doctor", "-c", str(process._file()), "--format", "json", *arguments)
+    found = await asyncio.to_thread(completed, *command, env={**os.environ, "NO_COLOR": "1"})
+    assert found.stdout, found.stderr
+    document = json.loads(found.stdout)
     assert document["ok"] == (found.returncode == 0)
     checks = {check["name"]: check for check in document["checks"]}
-    return found.returncode or 0, checks, (output + problem).decode()
+    return found.returncode, checks, found.stdout + found.stderr
 
 
 def states(checks: dict[str, dict[str, str]]) -> dict[str, str]:

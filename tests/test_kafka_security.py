@@ -78,7 +78,7 @@ async def test_topics_are_created_over(
 # --- what is wrong, in one sentence -----------------------------------------------------------------------------------
 async def ended(document: dict[str, Any], folder: Path) -> tuple[int, str]:
     """Exit code and last words of a process that cannot start."""
-    process = await Connector(document, folder).start(ready=False)
+    process = await Connector(document, folder).start(ready=False, afresh=True)
     assert process.process is not None
     async with asyncio.timeout(30):
         code = await process.process.wait()

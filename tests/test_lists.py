@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-import sys
+import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -26,6 +26,7 @@ from connector.trial import told, try_watch
 from connector.watcher.reading import TwilioSource
 from connector.watcher.status import Stretch
 from connector.watcher.watcher import Watcher
+from tests.forked import completed
 from tests.running import configuration, read_all, until, wait_for_records
 from tests.running import running as running_process
 from tests.twilio_servers import connected, serving
@@ -469,15 +470,10 @@ async def test_the_command_line_tries_the_lists_of_a_file(tmp_path: Path, output
         connection = {"account_sid": ACCOUNT_SID, "auth_token": AUTH_TOKEN, "api_url": simulator.url}
         document = {"connections": {"default": connection}, "watches": [QUEUES]}
         (tmp_path / "connector.yaml").write_text(yaml.safe_dump(document))
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "connector", "watches", "try", "connector.yaml", "--format", output),
-            cwd=tmp_path,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        stdout, stderr = await process.communicate()
-    assert process.returncode == 0, stderr
+        command = ("watches", "try", "connector.yaml", "--format", output)
+        done = await asyncio.to_thread(completed, *command, env=os.environ, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     if output == "json":
-        assert json.loads(stdout)[0]["rows"] == 3
+        assert json.loads(done.stdout)[0]["rows"] == 3
     else:
-        assert b"rows       3 on the first page" in stdout
+        assert "rows       3 on the first page" in done.stdout

@@ -19,6 +19,7 @@ from yarl import URL
 
 from connector.simulator import ACCOUNT_SID, Account, ApiKey, Simulator
 from connector.twilio.signature import compute
+from tests.forked import completed
 from tests.producing import Message, produce
 from tests.running import Connector, configuration, read_all, running, values
 from tests.span_collector import Collector
@@ -270,14 +271,8 @@ async def stream(run: Run) -> None:
 async def printed(run: Run, *arguments: str) -> None:
     """What a command prints on both streams."""
     file = run.process.folder / f"{run.process.name}.yaml"
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "connector", *arguments, "-c", str(file)),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env={**os.environ, "NO_COLOR": "1"},
-    )
-    output, _ = await process.communicate()
-    run.seen[" ".join(arguments)] = text = output.decode()
+    done = await asyncio.to_thread(completed, *arguments, "-c", str(file), env={**os.environ, "NO_COLOR": "1"})
+    run.seen[" ".join(arguments)] = text = done.stdout + done.stderr
     assert "Traceback" not in text, text
     assert text
 

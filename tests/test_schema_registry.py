@@ -115,7 +115,7 @@ async def refused_start(document: dict[str, Any], folder: Path, **environment: s
     """Exit code and log of a process that does not start."""
     process = Connector(document, folder, environment=environment)
     await process.apply_topics()
-    await process.start(ready=False)
+    await process.start(ready=False, afresh=True)
     assert process.process is not None
     async with asyncio.timeout(30):
         return await process.process.wait(), process.log

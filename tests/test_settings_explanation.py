@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import yaml
 
 from connector.settings import explain, load, template
 from connector.settings.shape import leaves
+from tests.forked import completed
 
 SID = "AC" + "0" * 32
 ENVIRONMENT = {"TWILIO_ACCOUNT_SID": SID, "TWILIO_AUTH_TOKEN": "secret", "KAFKA_BOOTSTRAP_SERVERS": "broker:9092"}
@@ -76,14 +76,7 @@ def test_a_section_explains_all_its_keys_and_a_mistyped_key_suggests_others() ->
 
 
 def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - ourselves
-        [sys.executable, "-m", "connector", "config", *arguments],
-        cwd=folder,
-        env={"PATH": "/usr/bin", "PYTHONPATH": str(Path(__file__).parent.parent), "NO_COLOR": "1", **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return completed("config", *arguments, cwd=folder, env={"PATH": "/usr/bin", "NO_COLOR": "1", **environment})
 
 
 def test_config_init_writes_the_file_once(tmp_path: Path) -> None:

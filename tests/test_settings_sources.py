@@ -18,6 +18,7 @@ from connector.errors import ConfigurationError
 from connector.settings import Loaded, Settings, effective, load, load_with_origins, reread_secrets
 from connector.settings.environment import ALIASES
 from connector.settings.shape import leaves
+from tests.forked import completed
 
 SID = "AC" + "0123456789abcdef" * 2
 OTHER_SID = "AC" + "f" * 32
@@ -511,12 +512,15 @@ def test_what_cannot_be_read_again_leaves_the_settings_as_they_are(tmp_path: Pat
 # The command line.
 
 
+def _kept() -> dict[str, str]:
+    return {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+
+
 def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run Python in a process of its own."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     return subprocess.run(  # noqa: S603  # our own interpreter and code
         [sys.executable, *arguments],
-        env={**kept, "PYTHONPATH": str(Path(__file__).parents[1]), **environ},
+        env={**_kept(), "PYTHONPATH": str(Path(__file__).parents[1]), **environ},
         capture_output=True,
         text=True,
         timeout=30,
@@ -526,7 +530,7 @@ def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
 
 def config(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run `twilio-kafka config` as a user does."""
-    return run("-m", "connector", "config", *arguments, **environ)
+    return completed("config", *arguments, env={**_kept(), **environ})
 
 
 def test_check_says_that_a_configuration_is_valid(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ IN_USE = "Address already in use"
 
 async def refused(process: Connector, *options: str) -> str:
     """The one line that a start ends with; it exits with 69."""
-    await process.start(ready=False, options=options)
+    await process.start(ready=False, options=options, afresh=True)
     assert process.process is not None
     async with asyncio.timeout(60):
         assert await process.process.wait() == 69, process.log
