@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -18,6 +18,7 @@ from connector.executor.media import topic_store
 from connector.kafka import clients, topics
 from connector.kafka.ownership import Membership
 from connector.resources import COMMANDS
+from connector.resources.rows import Command
 from connector.settings import KafkaSettings
 from connector.simulator import OTHER_PHONE_NUMBER, PHONE_NUMBER, Simulator
 from connector.twilio.client import TwilioClient
@@ -53,6 +54,7 @@ class Executing:
     clients: dict[str, TwilioClient]
     producer: AIOKafkaProducer
     options: dict[str, Any]
+    commands: Mapping[str, Command]
     dedupe_window: timedelta = timedelta(hours=1)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     membership: Membership | None = None
@@ -82,7 +84,7 @@ class Executing:
         options = {**given, **self.options}
         group = f"{self.prefix}-command"
         self.process = ExecutorContext(
-            kafka=self.kafka, group=group, commands=COMMANDS, clients=self.clients, **options
+            kafka=self.kafka, group=group, commands=self.commands, clients=self.clients, **options
         )
         executor = Executor(self.process, max_in_flight=options["max_in_flight"], dedupe_window=self.dedupe_window)
         self.stopping = asyncio.Event()
@@ -189,17 +191,22 @@ async def executing(
     prefix: str,
     *,
     partitions: int = 1,
+    also: Iterable[str] = (),
     simulated: Mapping[str, Any] | None = None,
     dedupe_window: timedelta = timedelta(hours=1),
     **options: Any,
 ) -> AsyncIterator[Executing]:
-    """Topics, simulator and a running executor."""
+    """Topics, simulator and a running executor of `send-message` and the commands that are named.
+
+    All have more topics than most tests need, and a test's topics are much of what it costs.
+    """
     settings = kafka_settings(kafka, prefix, partitions=partitions)
-    await topics.apply(settings, topics.wanted(settings, events=[], commands=COMMANDS))
+    executed = {name: COMMANDS[name] for name in (SEND, *also)}
+    await topics.apply(settings, topics.wanted(settings, events=[], commands=executed))
     producer = AIOKafkaProducer(bootstrap_servers=kafka, enable_idempotence=True)
     async with Simulator(seed=1, settings=simulated or {}) as simulator, connected(simulator.url) as client:
         await producer.start()
-        running = Executing(settings, simulator, {"default": client}, producer, options, dedupe_window)
+        running = Executing(settings, simulator, {"default": client}, producer, options, executed, dedupe_window)
         try:
             yield await running.start()
         finally:

@@ -182,7 +182,7 @@ async def test_wrong_credentials_are_tried_again_before_it_is_said_so(kafka: str
 
 
 async def test_what_may_be_repeated_is_repeated_until_it_is_answered(kafka: str, prefix: str) -> None:
-    async with executing(kafka, prefix) as running:
+    async with executing(kafka, prefix, also=["get"]) as running:
         await running.send(message())
         sid = (await running.results(1))[0]["bundles"][0]["sid"]
         running.simulator.fault("error", "FetchMessage", times=2, status=503)
@@ -192,7 +192,7 @@ async def test_what_may_be_repeated_is_repeated_until_it_is_answered(kafka: str,
 
 
 async def test_deleting_what_is_being_sent_waits(kafka: str, prefix: str) -> None:
-    async with executing(kafka, prefix, simulated={"queue_delay": 0.8}) as running:
+    async with executing(kafka, prefix, also=["delete"], simulated={"queue_delay": 0.8}) as running:
         await running.send(message())
         sid = (await running.results(1))[0]["bundles"][0]["sid"]
         await running.send({"resource": "message", "sid": sid}, command="delete")
@@ -203,7 +203,7 @@ async def test_deleting_what_is_being_sent_waits(kafka: str, prefix: str) -> Non
 
 
 async def test_deleting_again_succeeds(kafka: str, prefix: str) -> None:
-    async with executing(kafka, prefix) as running:
+    async with executing(kafka, prefix, also=["delete"]) as running:
         await running.send(message())
         sid = (await running.results(1))[0]["bundles"][0]["sid"]
         await running.simulator.settle()
@@ -232,7 +232,7 @@ async def test_a_reply_goes_to_an_allowed_topic_as_well(kafka: str, prefix: str)
 
 
 async def test_the_pages_of_a_reply_without_a_key_lie_in_one_partition(kafka: str, prefix: str) -> None:
-    async with executing(kafka, prefix, reply_topics=[f"{prefix}-*"]) as running:
+    async with executing(kafka, prefix, also=["list"], reply_topics=[f"{prefix}-*"]) as running:
         topic = await running.create_topic("replies", partitions=8)
         running.simulator.fill("messages", count=1_000, body="x" * 1500)
         await running.send({"resource": "messages"}, command="list", key=None, reply_to=topic, id="listed")
@@ -274,7 +274,7 @@ async def test_an_address_of_ours_that_names_another_command_is_refused_wherever
         ("call-api", {"url": path, "query": {"a": [{"b": forged}]}, "strict": False}),
         ("call-api", {"url": f"{path}?{urlencode(form)}", "strict": False}),
     ]
-    async with executing(kafka, prefix, names_cause=ours) as running:
+    async with executing(kafka, prefix, also=["call-api", "place-call"], names_cause=ours) as running:
         for command, value in commands:
             await running.send(value, command=command)
         own = message(status_callback="https://hooks.example.com/callbacks/message-status?tag=1")
@@ -335,7 +335,7 @@ async def test_ids_are_bytes_and_the_last_one_counts(kafka: str, prefix: str) ->
 
 
 async def test_a_long_list_comes_in_pages_of_less_than_half_a_mebibyte(kafka: str, prefix: str) -> None:
-    async with executing(kafka, prefix) as running:
+    async with executing(kafka, prefix, also=["list"]) as running:
         running.simulator.fill("messages", count=2500, body="x" * 1500)
         await running.send({"resource": "messages", "limit": 2400}, command="list")
         records = await running.records("results.list", 8)
@@ -350,7 +350,7 @@ async def test_a_long_list_comes_in_pages_of_less_than_half_a_mebibyte(kafka: st
 async def test_lists_do_not_wait_for_themselves_when_twilio_allows_one_request_at_a_time(
     kafka: str, prefix: str
 ) -> None:
-    async with executing(kafka, prefix) as running:
+    async with executing(kafka, prefix, also=["list"]) as running:
         running.simulator.fill("messages", count=30)
         running.clients["default"]._concurrency.limit = 1
         for number in range(3):
@@ -360,7 +360,7 @@ async def test_lists_do_not_wait_for_themselves_when_twilio_allows_one_request_a
 
 
 async def test_an_answer_that_no_record_holds_is_left_out(kafka: str, prefix: str) -> None:
-    async with executing(kafka, prefix) as running:
+    async with executing(kafka, prefix, also=["call-api"]) as running:
         running.simulator.fill("messages", count=1000, body="x" * 1500)
         url = f"/2010-04-01/Accounts/{running.simulator.account_sid}/Messages.json"
         await running.send({"url": url, "method": "GET", "query": {"PageSize": "1000"}}, command="call-api")
@@ -371,7 +371,7 @@ async def test_an_answer_that_no_record_holds_is_left_out(kafka: str, prefix: st
 
 
 async def test_paced_commands_take_no_slots_from_the_others(kafka: str, prefix: str) -> None:
-    async with executing(kafka, prefix, max_in_flight=4) as running:
+    async with executing(kafka, prefix, also=["place-call"], max_in_flight=4) as running:
         client = running.clients["default"]
         client._pacing = type(client._pacing)(calls_per_second=0.25)
         for number in range(12):

@@ -132,7 +132,7 @@ async def test_reading_that_stays_unreadable_ends_with_its_reason_and_the_next_o
     kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch, logged: list[EventDict]
 ) -> None:
     monkeypatch.setattr(execution, "UNREADABLE_TRIES", 3)
-    async with executing(kafka, prefix) as running:
+    async with executing(kafka, prefix, also=["get"]) as running:
         await running.send(message("here"))
         sid = (await running.results(1))[0]["bundles"][0]["sid"]
         for number, body in enumerate(UNUSABLE.values()):
@@ -155,7 +155,7 @@ async def test_an_update_whose_answer_stays_unreadable_is_unknown(
     kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(execution, "UNREADABLE_TRIES", 2)
-    async with executing(kafka, prefix) as running:
+    async with executing(kafka, prefix, also=["update"]) as running:
         await running.send(message("here"))
         sid = (await running.results(1))[0]["bundles"][0]["sid"]
         await running.simulator.settle()
@@ -169,7 +169,7 @@ async def test_an_update_whose_answer_stays_unreadable_is_unknown(
 
 
 async def test_a_delete_that_is_answered_with_a_page_is_asked_for_again(kafka: str, prefix: str) -> None:
-    async with executing(kafka, prefix) as running:
+    async with executing(kafka, prefix, also=["delete"]) as running:
         await running.send(message("here"))
         sid = (await running.results(1))[0]["bundles"][0]["sid"]
         await running.simulator.settle()
@@ -181,7 +181,7 @@ async def test_a_delete_that_is_answered_with_a_page_is_asked_for_again(kafka: s
 
 
 async def test_an_update_that_is_refused_after_a_lost_answer_is_unknown(kafka: str, prefix: str) -> None:
-    async with executing(kafka, prefix) as running:
+    async with executing(kafka, prefix, also=["update"]) as running:
         await running.send(message("here"))
         sid = (await running.results(1))[0]["bundles"][0]["sid"]
         await running.simulator.settle()
@@ -196,7 +196,7 @@ async def test_a_download_that_always_breaks_off_ends_and_the_next_of_its_key_go
     kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(execution, "UNREADABLE_TRIES", 2)
-    async with executing(kafka, prefix) as running:
+    async with executing(kafka, prefix, also=["download-recording"]) as running:
         sid, other = running.simulator.fill("recordings", count=2, duration=20)
         running.simulator.fault("cut-answer", "FetchRecordingMedia", times=2)
         await running.send({"sid": sid}, command="download-recording", key="one", id="cut")
@@ -216,7 +216,7 @@ async def test_a_download_that_always_breaks_off_ends_and_the_next_of_its_key_go
 
 
 async def test_rows_of_a_list_that_do_not_fit_are_left_out_and_named(kafka: str, prefix: str) -> None:
-    async with executing(kafka, prefix) as running:
+    async with executing(kafka, prefix, also=["call-api", "list"]) as running:
         running.simulator.fill("messages", count=5, body="x")
         account = running.simulator.account_sid
         sids = [f"SM{number:f>32x}" for number in range(3)]
@@ -251,7 +251,7 @@ async def test_rows_of_a_list_that_do_not_fit_are_left_out_and_named(kafka: str,
 
 
 async def test_a_result_never_holds_our_credentials(kafka: str, prefix: str) -> None:
-    async with executing(kafka, prefix) as running:
+    async with executing(kafka, prefix, also=["call-api"]) as running:
         user, token = running.simulator.account_sid, running.simulator.auth_token
         basic = base64.b64encode(f"{user}:{token}".encode()).decode()
         echoes = {

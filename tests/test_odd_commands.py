@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from connector.resources import COMMANDS
 from tests.executing import executing, message
 from tests.odd_commands import odd_commands, produce
 from tests.running import read_all, values
@@ -14,7 +15,7 @@ async def test_each_odd_command_comes_to_one_result_and_none_harms_another(kafka
     table = odd_commands(prefix)
     sent: dict[tuple[str, int, int], str] = {}
     innocent = 0
-    async with executing(kafka, prefix) as running:
+    async with executing(kafka, prefix, also=COMMANDS) as running:
         await running.serving()
         for odd in table:
             for _ in range(NEIGHBOURS_EACH):

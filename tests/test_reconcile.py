@@ -69,7 +69,7 @@ async def test_what_was_executed_without_an_answer_is_found_and_adopted(kafka: s
 
 
 async def test_calls_and_numbers_are_looked_up_too(kafka: str, prefix: str) -> None:
-    async with executing(kafka, prefix) as running:
+    async with executing(kafka, prefix, also=["buy-phone-number", "place-call"]) as running:
         running.simulator.fault("lose-answer", "Create*", times=2)
         call = {"to": "+15550001111", "from": "+15551234567", "url": "https://example.com/"}
         await running.send(call, command="place-call")
@@ -119,7 +119,7 @@ async def test_what_is_found_is_not_sent_again_whatever_the_policy(kafka: str, p
 
 
 async def test_what_no_list_shows_is_unknown_at_once(kafka: str, prefix: str) -> None:
-    async with executing(kafka, prefix) as running:
+    async with executing(kafka, prefix, also=["call-api"]) as running:
         running.simulator.fault("lose-answer", "CreateMessage")
         sid = running.simulator.account_sid
         body = {"To": "+15557654321", "From": "+15551234567", "Body": "raw"}

@@ -88,7 +88,7 @@ async def test_a_reply_topic_that_takes_no_reply_costs_the_reply_alone(
 
 
 async def test_of_a_long_list_no_page_is_replied_with_where_the_first_is_refused(kafka: str, prefix: str) -> None:
-    async with executing(kafka, prefix, reply_topics=[f"{prefix}-*"]) as running:
+    async with executing(kafka, prefix, also=["list"], reply_topics=[f"{prefix}-*"]) as running:
         topic = await running.create_topic("replies", max_message_bytes="300000")
         running.simulator.fill("messages", count=3_000, body="x" * 1500)
         await running.send({"resource": "messages"}, command="list", reply_to=topic)
@@ -139,7 +139,7 @@ async def test_a_large_header_of_a_stranger_is_left_out_of_a_dead_letter_before_
 async def test_a_result_that_its_topic_does_not_take_is_reduced(
     kafka: str, prefix: str, logged: list[EventDict]
 ) -> None:
-    async with executing(kafka, prefix) as running:
+    async with executing(kafka, prefix, also=["list"]) as running:
         await running.configure_topic(running.topic("results.list"), max_message_bytes="8000")
         running.simulator.fill("messages", count=40, body="x" * 1500)
         await running.send({"resource": "messages"}, command="list", id="large")
@@ -154,7 +154,7 @@ async def test_a_result_that_its_topic_does_not_take_is_reduced(
 async def test_a_result_topic_that_takes_nothing_keeps_only_its_own_commands_waiting(
     kafka: str, prefix: str, logged: list[EventDict]
 ) -> None:
-    async with executing(kafka, prefix) as running:
+    async with executing(kafka, prefix, also=["list"]) as running:
         topic = running.topic("results.list")
         await running.configure_topic(topic, max_message_bytes="300")
         await running.send({"resource": "messages"}, command="list", id="waits")
@@ -174,7 +174,7 @@ async def test_a_mistake_of_our_own_ends_one_command(kafka: str, prefix: str) ->
     def broken(_call: Any) -> Any:
         raise ZeroDivisionError("a mistake")
 
-    async with executing(kafka, prefix, store=broken, **PATIENT) as running:
+    async with executing(kafka, prefix, also=["download-recording", "list"], store=broken, **PATIENT) as running:
         await in_flight(running)
         running.simulator.fill("recordings", count=1)
         await running.send({"resource": "recordings"}, command="list")
@@ -190,7 +190,7 @@ async def test_a_mistake_of_our_own_ends_one_command(kafka: str, prefix: str) ->
 async def test_keys_of_any_size_are_answered_and_a_record_of_results_stays_below_half_a_mebibyte(
     kafka: str, prefix: str
 ) -> None:
-    async with executing(kafka, prefix) as running:
+    async with executing(kafka, prefix, also=["list"]) as running:
         topic = running.topic("commands.list")
         running.simulator.fill("messages", count=100, body="x" * 1500)
         for key in (b"k" * 1_000, b"k" * 64_000, b"k" * 900_000):

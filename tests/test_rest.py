@@ -17,7 +17,6 @@ from connector.events import Record
 from connector.executor import repeats
 from connector.executor.command import command_of
 from connector.kafka import topics
-from connector.resources import COMMANDS
 from connector.state.journal import Entry
 from tests.executing import SEND, Executing, executing, message
 from tests.guarantees.without import taken_away
@@ -54,7 +53,7 @@ class Operator:
         """Delete topics and create them again."""
         await self.delete(*names)
         kafka = self._running.kafka
-        await topics.apply(kafka, topics.wanted(kafka, events=[], commands=COMMANDS))
+        await topics.apply(kafka, topics.wanted(kafka, events=[], commands=self._running.commands))
 
     async def set_offset(self, name: str, offset: int) -> None:
         """As with a tool for offsets."""
@@ -71,7 +70,7 @@ class Operator:
 @asynccontextmanager
 async def rested(kafka: str, prefix: str, *, executed: int = 5) -> AsyncIterator[tuple[Executing, Operator]]:
     """So many messages were sent, each with an id and a key of its own, and the connector was stopped in order."""
-    async with executing(kafka, prefix) as running:
+    async with executing(kafka, prefix, also=["list"]) as running:
         for number in range(executed):
             await running.send(message(f"before-{number}"), key=f"{number}", id=f"before-{number}")
         await running.results(executed)

@@ -101,7 +101,7 @@ def executed(simulator: Simulator, case: Case) -> int:
 
 
 async def test_each_of_them_does_what_its_name_says(kafka: str, prefix: str) -> None:
-    async with executing(kafka, prefix) as executor:
+    async with executing(kafka, prefix, also=COMMANDS) as executor:
         every = cases(executor.simulator)
         await sent(executor, every)
         found = await results_of(executor, every)
@@ -114,7 +114,7 @@ async def test_each_of_them_does_what_its_name_says(kafka: str, prefix: str) -> 
 
 
 async def test_a_lost_answer_comes_to_what_the_row_promises(kafka: str, prefix: str) -> None:
-    async with executing(kafka, prefix) as executor:
+    async with executing(kafka, prefix, also=COMMANDS) as executor:
         every = cases(executor.simulator)
         for case in every:
             match = {"Twiml": "<Response/>"} if case.command == "redirect-call" else {}
