@@ -5,6 +5,7 @@ broker, which is started once by the process that distributes the tests.
 """
 
 import asyncio
+import gc
 import itertools
 import os
 import threading
@@ -18,6 +19,7 @@ from confluent_kafka.admin import AdminClient
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
+from connector.__main__ import YOUNG_OBJECTS
 from connector.dev.broker import QUICK, Broker, archive_classes
 from connector.simulator import Simulator
 from connector.twilio.client import TwilioClient
@@ -36,6 +38,9 @@ hypothesis.settings.register_profile(
     print_blob=True,
 )
 hypothesis.settings.load_profile("untimed")
+
+# As in the connector: what stays is not searched for cycles again and again.
+gc.set_threshold(YOUNG_OBJECTS)
 
 _numbers = itertools.count(1)
 
@@ -111,6 +116,11 @@ def _kafka_address() -> str:
 def pytest_configure_node(node: Any) -> None:
     """Tell a worker of the parallel run where Kafka is."""
     node.workerinput["kafka"] = _kafka_address()
+
+
+def pytest_collection_finish() -> None:
+    """What is imported and collected stays."""
+    gc.freeze()
 
 
 def pytest_unconfigure() -> None:
