@@ -230,8 +230,9 @@ async def running(
         await asyncio.gather(*(process.kill() for process in processes if process.process is not None))
 
 
-async def read_all(kafka: str, topic: str) -> list[ConsumerRecord]:
-    """Every committed record of a topic, partition by partition."""
+@contextlib.asynccontextmanager
+async def _reading(kafka: str, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer at the topic's beginning."""
     consumer = AIOKafkaConsumer(
         topic,
         bootstrap_servers=kafka,
@@ -239,28 +240,44 @@ async def read_all(kafka: str, topic: str) -> list[ConsumerRecord]:
         enable_auto_commit=False,
         auto_offset_reset="earliest",
     )
-    found: list[ConsumerRecord] = []
     await consumer.start()
     try:
-        # Without a group it has all partitions at once.
-        ends = await consumer.end_offsets(sorted(consumer.assignment()))
-        while any([await consumer.position(place) < end for place, end in ends.items()]):
-            for records in (await consumer.getmany(timeout_ms=100)).values():
-                found += records
+        yield consumer
     finally:
         await consumer.stop()
+
+
+async def _read_on(consumer: AIOKafkaConsumer) -> list[ConsumerRecord]:
+    """What is committed and was not read yet."""
+    found: list[ConsumerRecord] = []
+    # Without a group it has all partitions at once.
+    ends = await consumer.end_offsets(sorted(consumer.assignment()))
+    while any([await consumer.position(place) < end for place, end in ends.items()]):
+        for records in (await consumer.getmany(timeout_ms=100)).values():
+            found += records
     return found
+
+
+async def read_all(kafka: str, topic: str) -> list[ConsumerRecord]:
+    """Every committed record of a topic, partition by partition."""
+    async with _reading(kafka, topic) as consumer:
+        return await _read_on(consumer)
 
 
 async def wait_for_records(
     kafka: str, topic: str, count: int, *, within: float = PATIENCE_SECONDS
 ) -> list[ConsumerRecord]:
-    """The records of a topic as soon as there are so many."""
+    """The records of a topic, partition by partition, as soon as there are so many."""
     async with asyncio.timeout(within):
         while True:
-            found = await read_all(kafka, topic)
+            async with _reading(kafka, topic) as consumer:
+                found = await _read_on(consumer)
+                # A topic that is not there yet is looked for again.
+                while len(found) < count and consumer.assignment():
+                    await asyncio.sleep(0.1)
+                    found += await _read_on(consumer)
             if len(found) >= count:
-                return found
+                return sorted(found, key=lambda record: record.partition)
             await asyncio.sleep(0.1)
 
 
