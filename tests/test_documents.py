@@ -1,6 +1,7 @@
 """The documents keep their word: snippets run, links lead somewhere, generated parts are current."""
 
 import ast
+import functools
 import json
 import re
 from collections.abc import Iterator
@@ -166,6 +167,7 @@ def test_the_tests_that_documents_name_exist(document: str) -> None:
     assert [f"{file}::{name}" for file, name in named if name not in _tests(ROOT / file)] == []
 
 
+@functools.cache
 def _tests(file: Path) -> set[str]:
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
     return {node.name for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, functions)}
