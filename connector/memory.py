@@ -11,9 +11,12 @@ import ctypes
 import gc
 import os
 import sys
+import time
 from pathlib import Path
 
 LOOK_SECONDS = 10.0
+# Times as long as a collection has taken until the next one: a page of a thousand rows at each poll is growth as well.
+REST = 2_000
 # Below this, the page faults of taking it again cost more than it is worth.
 GROWN_BYTES = 4 * 1024**2
 
@@ -29,12 +32,14 @@ async def give_back() -> None:
     if trim is None:
         return
     # At first what the start has needed.
-    least = 0
+    least, took = 0, 0.0
     while True:
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(max(LOOK_SECONDS, REST * took))
         if resident_bytes() > least + GROWN_BYTES:
             # What came before the start is frozen: some milliseconds.
+            began = time.thread_time()
             gc.collect()
+            took = time.thread_time() - began
             # Some milliseconds: in a thread, and ctypes lets go of the interpreter.
             await asyncio.to_thread(trim, 0)
             least = resident_bytes()

@@ -364,13 +364,16 @@ class Owner:
 
         Kafka may be slow with both; the group gets its commits all the same, and does not take the partition away.
         """
+        kept = -1
         while True:
             await self._rhythm.turn(quiet=QUIET_KEEP_SECONDS)
             await self._keep_journal_short()
             await self._find_lost()
-            if time.monotonic() - self._kept_at >= CHECKPOINT_SECONDS:
+            changes = self._rhythm.changes
+            if changes != kept and time.monotonic() - self._kept_at >= CHECKPOINT_SECONDS:
                 try:
                     await self._keep_checkpoint()
+                    kept = changes
                 except (Unwritable, Unacknowledged):
                     # The former one still holds: it tells less, and nothing wrong. All writes wait for each try.
                     self._kept_at = time.monotonic() + REFUSED_CHECKPOINT_SECONDS
