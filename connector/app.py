@@ -34,18 +34,16 @@ from connector.kafka.publisher import Publisher
 from connector.receiver.form import address, names_cause
 from connector.receiver.port import raise_file_limit
 from connector.receiver.receiver import Receiver
+from connector.receiver.refusals import UNKNOWN
 from connector.resources import CALLBACKS, COMMANDS
-from connector.resources.rows import Under, wire_value
 from connector.secrets import Secrets, keys_of
-from connector.settings import Connection, KafkaSettings, Loaded, Settings, WatchSettings, effective
+from connector.settings import Loaded, Settings, WatchSettings, effective
 from connector.state import checkpoints, journal
-from connector.twilio.client import TwilioClient, open_session
-from connector.twilio.pacing import WHOLE, Pacing, Share
+from connector.twilio.client import TwilioClient
+from connector.twilio.connecting import client_of, open_session
+from connector.twilio.pacing import WHOLE, Share
 from connector.watcher.cursor import Commit
-from connector.watcher.owner import WatchOwners
-from connector.watcher.parents import ChildSource
-from connector.watcher.reading import TwilioSource
-from connector.watcher.records import Publication
+from connector.watcher.owner import WatchOwners, watcher_of
 from connector.watcher.watcher import Watcher
 
 log = telemetry.logger(__name__)
@@ -54,32 +52,6 @@ log = telemetry.logger(__name__)
 DRAINING_SHARE, ANSWERING_SHARE = 0.6, 0.75
 # Without a callback for so long, the load balancer has stopped sending them here.
 QUIET_SECONDS = 1.0
-
-
-def client_of(
-    name: str,
-    connection: Connection,
-    session: aiohttp.ClientSession,
-    *,
-    workers: int = 1,
-    share: Callable[[], Share] = lambda: WHOLE,
-    on_unauthorized: Callable[[], object] | None = None,
-) -> TwilioClient:
-    """The client of a connection. Its concurrency is divided among the workers, its rates among the whole group."""
-    return TwilioClient(
-        name=name,
-        account_sid=connection.account_sid,
-        auth=connection.auth,
-        bases=connection.bases,
-        session=session,
-        max_concurrency=max(1, connection.max_concurrency // workers),
-        pacing=Pacing(
-            calls_per_second=connection.calls_per_second,
-            segments_per_second=connection.message_segments_per_second,
-            share=share,
-        ),
-        on_unauthorized=on_unauthorized,
-    )
 
 
 def callback_url(settings: Settings, kind: str, command: Command) -> str:
@@ -148,7 +120,13 @@ class App:
         raise_file_limit()
         await check_topics(self.settings, self.loaded)
         await register_schemas(self.settings)
-        baseline.begin(self.settings)
+        baseline.begin(
+            roles=self.settings.roles,
+            connections=self.settings.connections,
+            watches=[watch.name for watch in self.settings.watches],
+            callbacks=[*CALLBACKS, UNKNOWN],
+            commands=COMMANDS,
+        )
         kafka = self.settings.kafka
         async with contextlib.AsyncExitStack() as stack:
             session = await stack.enter_async_context(open_session())
@@ -313,36 +291,6 @@ def _watching(app: App) -> Membership:
         sized=[journal.topic_of(kafka)],
         stop_seconds=stop_seconds(settings),
     )
-
-
-def source_of(watch: WatchSettings, client: TwilioClient, parent: WatchSettings | None) -> TwilioSource:
-    """Where the rows of a watch come from."""
-    row, under = watch.row, watch.row.under
-    if parent is not None:
-        narrowed = tuple((parent.row.filters[name], wire_value(value)) for name, value in parent.filters.items())
-        under = Under(parent.row, queries=(narrowed,))
-    return TwilioSource(client, row) if under is None else ChildSource(client, row, under)
-
-
-def watcher_of(
-    watch: WatchSettings,
-    client: TwilioClient,
-    kafka: KafkaSettings,
-    commit: Commit,
-    *,
-    parent: WatchSettings | None = None,
-) -> Watcher:
-    """The engine of a watch, or of a back-fill."""
-    row = watch.row
-    publication = Publication(
-        name=watch.name,
-        watch=row,
-        account_sid=client.account_sid,
-        prefix=kafka.topic_prefix,
-        envelope=kafka.envelope,
-        changes=watch.emit == "changes",
-    )
-    return Watcher(watch, publication, source_of(watch, client, parent), commit)
 
 
 def _executing(app: App) -> Membership:

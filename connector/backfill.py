@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from connector.app import client_of, watcher_of
-from connector.catalog import watched_by
 from connector.errors import BadCredentials, ConfigurationError, InvalidRecord, Unavailable
 from connector.events import Record, now, timestamp
 from connector.kafka import topics
@@ -19,11 +17,13 @@ from connector.kafka.clients import administration
 from connector.kafka.transactions import Transactions
 from connector.resources import WATCHES
 from connector.settings import Settings, WatchSettings
-from connector.twilio.client import TwilioClient, open_session
+from connector.twilio.client import TwilioClient
+from connector.twilio.connecting import client_of, open_session
 from connector.watcher import catch_up
 from connector.watcher import cursor as cursors
 from connector.watcher import watcher as engine
 from connector.watcher.cursor import Cursor, whole
+from connector.watcher.owner import watcher_of
 from connector.watcher.status import Stretch, brief
 from connector.watcher.watcher import Watcher
 
@@ -119,7 +119,8 @@ class Backfill:
         async with administration(kafka) as admin:
             is_missing = any(difference.missing for difference in await topics.differences(admin, wanted))
         if is_missing:
-            watching = "" if row in watched_by(self.settings) else f"add `- resource: {row.resource}` to watches, and "
+            is_watched = row.is_standard or any(watch.row is row for watch in self.settings.watches)
+            watching = "" if is_watched else f"add `- resource: {row.resource}` to watches, and "
             raise ConfigurationError(
                 f"Topic {name} does not exist: {watching}create it with `twilio-kafka topics apply`."
             )

@@ -17,7 +17,8 @@ from connector.kafka.rights import Acl
 from connector.kafka.topics import Topic
 from connector.resources.rows import ACCOUNT, Request
 from connector.settings import Connection, Settings
-from connector.twilio.client import TwilioClient, open_session
+from connector.twilio.client import TwilioClient
+from connector.twilio.connecting import open_session
 from connector.twilio.delivery import Delivered, deliver_events
 
 State = Literal["ok", "warning", "failed", "skipped"]

@@ -8,14 +8,14 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from connector.app import client_of, source_of
 from connector.events import BEGINNING, timestamp
 from connector.resources.rows import Request, Watch
 from connector.settings import Connection, WatchSettings
-from connector.twilio.client import open_session
 from connector.twilio.clock import TwilioClock
+from connector.twilio.connecting import client_of, open_session
 from connector.twilio.paging import Page
 from connector.watcher import cursor as cursors
+from connector.watcher.parents import source_of
 from connector.watcher.reading import LARGEST_PAGE, Reader, TwilioSource
 from connector.watcher.records import Publication, created_times, identity
 

@@ -15,7 +15,6 @@ import pytest
 import yaml
 from aiohttp import web
 
-from connector.app import source_of
 from connector.errors import ConfigurationError
 from connector.kafka import topics
 from connector.resources import WATCHES
@@ -23,6 +22,7 @@ from connector.settings import Connection, WatchSettings, load
 from connector.settings.lists import FIXED_TOPICS
 from connector.simulator import ACCOUNT_SID, AUTH_TOKEN, Simulator
 from connector.trial import told, try_watch
+from connector.watcher.parents import source_of
 from connector.watcher.reading import TwilioSource
 from connector.watcher.status import Stretch
 from connector.watcher.watcher import Watcher

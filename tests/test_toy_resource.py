@@ -22,7 +22,8 @@ from connector.resources.rows import ACCOUNT, Command, Operation, Watch
 from connector.settings import KafkaSettings, WatchSettings
 from connector.settings.watches import FILTERS
 from connector.simulator import ACCOUNT_SID
-from connector.twilio.client import TwilioClient, open_session
+from connector.twilio.client import TwilioClient
+from connector.twilio.connecting import open_session
 from connector.watcher.cursor import Commit
 from connector.watcher.owner import WatchOwners
 from connector.watcher.reading import TwilioSource

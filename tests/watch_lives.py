@@ -8,7 +8,6 @@ from datetime import datetime
 from random import Random
 from typing import Any
 
-from connector.app import source_of
 from connector.errors import Unavailable
 from connector.events import Record
 from connector.resources.rows import Request, Watch
@@ -18,6 +17,7 @@ from connector.twilio.client import TwilioClient
 from connector.twilio.clock import TwilioClock
 from connector.twilio.paging import Page
 from connector.watcher.cursor import Cursor
+from connector.watcher.parents import source_of
 from connector.watcher.reading import TwilioSource
 from connector.watcher.records import Publication
 from connector.watcher.watcher import Watcher

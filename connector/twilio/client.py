@@ -15,7 +15,7 @@ from prometheus_client import Counter, Histogram
 from pydantic import SecretStr
 from yarl import URL
 
-from connector import __version__, tracing
+from connector import tracing
 from connector.errors import BadCredentials, NotExecuted, PerhapsExecuted, Refused, TwilioError, Unreadable
 from connector.events import boot_seconds
 from connector.resources.fields import parse_date
@@ -60,24 +60,8 @@ MAX_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 LARGEST_ANSWER_BYTES = 32 * 1024 * 1024
 LARGEST_EXPLANATION_BYTES = 64 * 1024
-# Signed addresses of media stores in Location are longer than aiohttp's 8 KiB.
-LARGEST_HEADER_BYTES = 32 * 1024
 
 log = logger(__name__)
-
-
-def open_session() -> aiohttp.ClientSession:
-    """The one session that all clients share: keeps connections alive, keeps no cookies, reads no environment.
-
-    Its pool is unbounded, because each client bounds its own concurrency.
-    """
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=30),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": f"twilio-kafka-connector/{__version__}"},
-        max_field_size=LARGEST_HEADER_BYTES,
-        max_line_size=LARGEST_HEADER_BYTES,
-    )
 
 
 class TwilioClient:

@@ -6,12 +6,15 @@ from collections.abc import Callable, Sequence
 from connector import telemetry
 from connector.errors import InvalidRecord
 from connector.kafka.ownership import Assignment
-from connector.settings import KafkaSettings
+from connector.settings import KafkaSettings, WatchSettings
 from connector.state import control
+from connector.twilio.client import TwilioClient
 from connector.watcher import cursor as cursors
 from connector.watcher import watcher as engine
 from connector.watcher.cursor import Commit, Cursor
 from connector.watcher.listener import Listener
+from connector.watcher.parents import source_of
+from connector.watcher.records import Publication
 from connector.watcher.watcher import Watcher
 
 log = telemetry.logger(__name__)
@@ -87,3 +90,24 @@ def _read(held: bytes | None) -> tuple[Cursor | None, InvalidRecord | None]:
         return (Cursor.from_json(held), None) if held is not None else (None, None)
     except InvalidRecord as error:
         return None, error
+
+
+def watcher_of(
+    watch: WatchSettings,
+    client: TwilioClient,
+    kafka: KafkaSettings,
+    commit: Commit,
+    *,
+    parent: WatchSettings | None = None,
+) -> Watcher:
+    """The engine of a watch, or of a back-fill."""
+    row = watch.row
+    publication = Publication(
+        name=watch.name,
+        watch=row,
+        account_sid=client.account_sid,
+        prefix=kafka.topic_prefix,
+        envelope=kafka.envelope,
+        changes=watch.emit == "changes",
+    )
+    return Watcher(watch, publication, source_of(watch, client, parent), commit)

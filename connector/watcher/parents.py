@@ -10,7 +10,8 @@ from typing import Any
 
 from connector.errors import Refused
 from connector.resources.fields import parse_time
-from connector.resources.rows import SINCE, Pairs, Request, Under, Watch
+from connector.resources.rows import SINCE, Pairs, Request, Under, Watch, wire_value
+from connector.settings import WatchSettings
 from connector.twilio.client import TwilioClient
 from connector.twilio.paging import Page, pages
 from connector.watcher.cursor import BEGINNING
@@ -144,3 +145,12 @@ async def _all_of(first: asyncio.Task[Page | None], walk: _Pages) -> _Pages:
         while page is not None:
             yield page
             page = await next_page(walk)
+
+
+def source_of(watch: WatchSettings, client: TwilioClient, parent: WatchSettings | None) -> TwilioSource:
+    """Where the rows of a watch come from."""
+    row, under = watch.row, watch.row.under
+    if parent is not None:
+        narrowed = tuple((parent.row.filters[name], wire_value(value)) for name, value in parent.filters.items())
+        under = Under(parent.row, queries=(narrowed,))
+    return TwilioSource(client, row) if under is None else ChildSource(client, row, under)
