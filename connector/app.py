@@ -16,7 +16,6 @@ from pathlib import Path
 
 import aiohttp
 
-from connector import baseline, memory, telemetry, tracing
 from connector.admin.security import Guard
 from connector.admin.server import AdminServer
 from connector.catalog import check_topics, command_schemas, flows_of, register_schemas
@@ -31,6 +30,7 @@ from connector.executor.media import object_store, topic_store
 from connector.kafka.diagnosis import Probe
 from connector.kafka.ownership import Membership
 from connector.kafka.publisher import Publisher
+from connector.process import memory
 from connector.receiver.form import address, names_cause
 from connector.receiver.port import raise_file_limit
 from connector.receiver.receiver import Receiver
@@ -39,6 +39,8 @@ from connector.resources import CALLBACKS, COMMANDS
 from connector.secrets import Secrets, keys_of
 from connector.settings import Loaded, Settings, WatchSettings, effective
 from connector.state import checkpoints, journal
+from connector.telemetry import baseline, metrics, tracing
+from connector.telemetry.logs import logger, unhandled
 from connector.twilio.client import TwilioClient
 from connector.twilio.connecting import client_of, open_session
 from connector.twilio.pacing import WHOLE, Share
@@ -46,7 +48,7 @@ from connector.watcher.cursor import Commit
 from connector.watcher.owner import WatchOwners, watcher_of
 from connector.watcher.watcher import Watcher
 
-log = telemetry.logger(__name__)
+log = logger(__name__)
 
 # Of the grace: after it nothing is in flight any more, or is left to the next owner; after it callbacks are refused.
 DRAINING_SHARE, ANSWERING_SHARE = 0.6, 0.75
@@ -168,7 +170,7 @@ class App:
         async with asyncio.TaskGroup() as tasks:
             probing = tasks.create_task(self.probe.run(), name="kafka-probe")
             reading = tasks.create_task(feed.run(), name="console-feed")
-            measuring = tasks.create_task(telemetry.measure_loop(), name="loop-lag")
+            measuring = tasks.create_task(metrics.measure_loop(), name="loop-lag")
             sampling = tasks.create_task(health.run(), name="console-health")
             trimming = tasks.create_task(memory.give_back(), name="memory")
             renewing = tasks.create_task(self.secrets.watch(), name="secret-files")
@@ -341,7 +343,7 @@ async def run_until_signalled(app: App) -> None:
     Raises what `App.run` raises.
     """
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(telemetry.unhandled)
+    loop.set_exception_handler(unhandled)
     running = asyncio.create_task(app.run(), name="app")
 
     def stop() -> None:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from connector import telemetry
 from connector.errors import TopicsUnfit, Unavailable
 from connector.kafka import diagnosis, rights, topics
 from connector.kafka.topics import Topic
@@ -12,11 +11,12 @@ from connector.resources import CALLBACKS, COMMANDS, WATCHES
 from connector.resources.rows import Watch
 from connector.schemas import registry
 from connector.settings import Loaded, Settings
+from connector.telemetry.logs import logger
 
 LISTED: Mapping[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object"}
 """What our schemas tell of a list by configuration."""
 
-log = telemetry.logger(__name__)
+log = logger(__name__)
 
 
 def watched_by(settings: Settings) -> list[Watch]:

@@ -6,13 +6,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
-from connector import telemetry
 from connector.errors import ConfigurationError
 from connector.kafka import credentials
 from connector.settings import Connection, Loaded, Settings, reread_secrets, secret_files
+from connector.telemetry.logs import logger
 from connector.twilio.signature import Keys
 
-log = telemetry.logger(__name__)
+log = logger(__name__)
 
 # How often secrets are re-read because one is refused, and how long what the former ones signed may be on its way:
 # Twilio gives a delivery up after 15 s.

@@ -13,7 +13,7 @@ from yarl import URL
 from connector.events import Record
 from connector.receiver.receiver import Receiver
 from connector.resources import CALLBACKS
-from connector.telemetry import REGISTRY
+from connector.telemetry.metrics import REGISTRY
 from connector.twilio.signature import Keys, compute
 
 PUBLIC = "https://hooks.example.com"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import aiohttp
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from connector.exposition import OPENMETRICS
+from connector.telemetry.exposition import OPENMETRICS
 from connector.twilio.signature import compute
 from tests.producing import Message
 from tests.running import Connector

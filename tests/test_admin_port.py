@@ -22,7 +22,7 @@ from connector.admin.port import read_body
 from connector.admin.security import Guard
 from connector.admin.server import AdminServer
 from connector.admin.sign_in import FAILURE_SECONDS, MOST_WAITING, Sessions
-from connector.telemetry import REGISTRY
+from connector.telemetry.metrics import REGISTRY
 from tests.examples import examples
 
 TOKEN = "a-token-of-the-console"

@@ -18,7 +18,7 @@ from connector.errors import InvalidRecord
 from connector.events import Position
 from connector.executor.command import command_of
 from connector.resources import COMMANDS
-from connector.timeline import MOST_ENTRIES, Entry
+from connector.timeline.model import MOST_ENTRIES, Entry
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 SID = "SM" + "0a" * 16

@@ -20,7 +20,6 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner, Result
 
-from connector import telemetry
 from connector.cli import app
 from connector.conditions import LETTER_FIELDS
 from connector.dead_letters.reading import Decisions, fields
@@ -29,6 +28,7 @@ from connector.errors import Rejected
 from connector.events import Record
 from connector.simulator import OTHER_PHONE_NUMBER, PHONE_NUMBER, Simulator
 from connector.state import control
+from connector.telemetry import logs
 from tests.forked import completed
 from tests.running import (
     Connector,
@@ -54,7 +54,7 @@ def message(**more: Any) -> dict[str, Any]:
 @pytest.fixture(autouse=True)
 def _log_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """`list` runs in this process: whose log is not to end in a stream that is closed after this test."""
-    monkeypatch.setattr(telemetry, "configure_logging", lambda **_: None)
+    monkeypatch.setattr(logs, "configure_logging", lambda **_: None)
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import orjson
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 
-from connector import telemetry
 from connector.kafka import clients
 from connector.receiver.form import names_cause
 from connector.simulator import OTHER_PHONE_NUMBER, PHONE_NUMBER
+from connector.telemetry import metrics
 from tests.executing import SEND, Executing, executing, message
 from tests.running import headers_of, until, wait_for_records
 
@@ -502,7 +502,7 @@ async def test_what_no_command_stands_for_is_not_behind_and_what_hangs_in_a_tran
     """Markers of transactions, ours among what is sent on, and a caller's transaction that does not end."""
 
     def behind() -> float:
-        (metric,) = telemetry.COMMAND_LAG.collect()
+        (metric,) = metrics.COMMAND_LAG.collect()
         return sum(sample.value for sample in metric.samples if sample.labels == {"command": SEND})
 
     async with executing(kafka, prefix) as running:

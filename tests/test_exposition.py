@@ -9,8 +9,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
-from connector import telemetry
-from connector.exposition import OPENMETRICS, TEXT, preferred, text
+from connector.telemetry import metrics
+from connector.telemetry.exposition import OPENMETRICS, TEXT, preferred, text
 from connector.workers.sums import classic, counted, summed
 
 PROMETHEUS = (
@@ -77,11 +77,11 @@ def test_what_ended_processes_counted_stays_and_their_gauges_go() -> None:
 
 async def test_a_loop_that_is_held_up_is_measured() -> None:
     def late() -> float:
-        return float(telemetry.LOOP_LAG._sum.get())
+        return float(metrics.LOOP_LAG._sum.get())
 
-    measuring = asyncio.create_task(telemetry.measure_loop())
+    measuring = asyncio.create_task(metrics.measure_loop())
     await asyncio.sleep(0)
-    held_until = asyncio.get_running_loop().time() + telemetry.LOOK_SECONDS + 0.2
+    held_until = asyncio.get_running_loop().time() + metrics.LOOK_SECONDS + 0.2
     while asyncio.get_running_loop().time() < held_until:
         pass
     before = late()

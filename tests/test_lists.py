@@ -21,10 +21,10 @@ from connector.resources import WATCHES
 from connector.settings import Connection, WatchSettings, load
 from connector.settings.lists import FIXED_TOPICS
 from connector.simulator import ACCOUNT_SID, AUTH_TOKEN, Simulator
-from connector.trial import told, try_watch
 from connector.watcher.parents import source_of
 from connector.watcher.reading import TwilioSource
 from connector.watcher.status import Stretch
+from connector.watcher.trial import told, try_watch
 from connector.watcher.watcher import Watcher
 from tests.forked import completed
 from tests.running import configuration, read_all, until, wait_for_records

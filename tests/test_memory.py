@@ -12,7 +12,7 @@ BURSTS = {
 }
 BURST = """
 import asyncio, gc, sys
-from connector import memory
+from connector.process import memory
 
 async def main():
     memory.LOOK_SECONDS = 0.2

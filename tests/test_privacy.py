@@ -354,9 +354,9 @@ def signatures(simulator: Simulator) -> list[str]:
 
 UNEXPECTED = f"""
 import asyncio, logging
-from connector import telemetry
+from connector.telemetry.logs import configure_logging, logger, unhandled
 
-telemetry.configure_logging(level="debug", style={{style!r}})
+configure_logging(level="debug", style={{style!r}})
 
 def fail():
     try:
@@ -365,14 +365,14 @@ def fail():
         raise KeyError("{CUSTOMER}") from error
 
 async def forget():
-    asyncio.get_running_loop().set_exception_handler(telemetry.unhandled)
+    asyncio.get_running_loop().set_exception_handler(unhandled)
     task = asyncio.create_task(asyncio.to_thread(fail), name="forgotten")
     await asyncio.wait({{{{task}}}})
 
 try:
     fail()
 except KeyError:
-    telemetry.logger("ours").exception("failed")
+    logger("ours").exception("failed")
     logging.getLogger("theirs").exception("failed as well")
 asyncio.run(forget())
 """

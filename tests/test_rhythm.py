@@ -8,7 +8,7 @@ import pytest
 
 from connector.executor import offsets
 from connector.executor.offsets import Committer, Rhythm
-from connector.rhythm import until_next
+from connector.process.rhythm import until_next
 
 NEVER = 3600.0
 AT_ONCE = 0.001

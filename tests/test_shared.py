@@ -7,9 +7,9 @@ import aiohttp
 import pytest
 from prometheus_client import Metric
 
-from connector import telemetry
 from connector.admin.server import AdminServer
 from connector.admin.shared import Shared
+from connector.telemetry import metrics
 
 CALLERS = 100
 
@@ -72,7 +72,7 @@ async def admin() -> AsyncIterator[str]:
 
 async def test_a_flood_of_scrapes_costs_a_few(admin: str) -> None:
     counting = Counting()
-    telemetry.REGISTRY.register(counting)
+    metrics.REGISTRY.register(counting)
     try:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=CALLERS)) as session:
 
@@ -85,5 +85,5 @@ async def test_a_flood_of_scrapes_costs_a_few(admin: str) -> None:
             before = counting.read
             assert set(await asyncio.gather(*(scrape() for _ in range(5 * CALLERS)))) == {200}
     finally:
-        telemetry.REGISTRY.unregister(counting)
+        metrics.REGISTRY.unregister(counting)
     assert 0 < counting.read - before < CALLERS

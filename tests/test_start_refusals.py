@@ -13,7 +13,7 @@ from connector.admin.server import AdminServer
 from connector.dev.broker import Broker
 from connector.errors import Unavailable
 from connector.executor.media import object_store
-from connector.needs import private_folder
+from connector.process.needs import private_folder
 from connector.simulator import Simulator
 from tests.running import Connector, configuration
 

@@ -212,10 +212,10 @@ def write_hostile_records(kafka: str, prefix: str) -> None:
 @pytest.mark.parametrize("style", ["console", "json"])
 def test_the_log_is_escaped(style: str) -> None:
     code = (
-        "import logging, sys; from connector import telemetry;"
-        f"telemetry.configure_logging(level='info', style={style!r});"
+        "import logging, sys; from connector.telemetry.logs import configure_logging, logger;"
+        f"configure_logging(level='info', style={style!r});"
         "text = sys.argv[1].encode(errors='surrogateescape').decode(errors='surrogatepass');"
-        "telemetry.logger('x').info('event', reason=text, id=text, listed=[text]);"
+        "logger('x').info('event', reason=text, id=text, listed=[text]);"
         "logging.getLogger('aiohttp').warning('%s', text)"
     )
     made = subprocess.run(  # noqa: S603 - our own code

@@ -16,7 +16,7 @@ from connector.console.timelines import Timelines
 from connector.dead_letters.reading import as_json, certain_failure, read
 from connector.errors import InvalidRecord
 from connector.events import Position
-from connector.timeline import Entry, Joiner, holds
+from connector.timeline.model import Entry, Joiner, holds
 
 SID = "SM" + "0a" * 16
 ACCOUNT = "AC" + "1" * 32

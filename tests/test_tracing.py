@@ -13,8 +13,8 @@ import aiohttp
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from connector import tracing
 from connector.simulator import Simulator
+from connector.telemetry import tracing
 from tests.producing import Message, produce
 from tests.running import Connector, configuration, headers_of, until, wait_for_records
 from tests.span_collector import Collector
@@ -169,7 +169,7 @@ def test_only_the_standard_variables_switch_tracing_on(environ: dict[str, str], 
 @pytest.mark.usefixtures("off")
 def test_without_the_extra_a_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
-    monkeypatch.delitem(sys.modules, "connector.spans", raising=False)
+    monkeypatch.delitem(sys.modules, "connector.telemetry.spans", raising=False)
     told: list[str] = []
     tracing.configure(told=told.append, environ={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"})
     assert not tracing.enabled

@@ -14,13 +14,14 @@ from typing import Any
 import orjson
 import pytest
 
-from connector import events, telemetry
+from connector import events
 from connector.errors import BadCredentials, NotExecuted, Refused, Superseded, Unavailable
 from connector.events import Record
 from connector.resources import WATCHES
 from connector.resources.rows import Request
 from connector.settings import WatchSettings
 from connector.simulator import Simulator
+from connector.telemetry import metrics
 from connector.twilio.paging import Page, WalkInterrupted
 from connector.watcher.advance import Found
 from connector.watcher.catch_up import backfill
@@ -473,10 +474,10 @@ async def test_the_metrics_of_a_watch_end_with_it() -> None:
     twilio, kafka = Twilio(message(1)), Kafka()
     async with running(watcher(twilio, kafka, name="ephemeral", start=NOW - timedelta(minutes=1))):
         await kafka.until(lambda: bool(kafka.sids))
-        shown = telemetry.exposition().decode()
+        shown = metrics.exposition().decode()
         assert 'watch_cursor_age_seconds{watch="ephemeral"}' in shown
         assert 'watch_lag_seconds{watch="ephemeral"}' in shown
-    gone = telemetry.exposition().decode()
+    gone = metrics.exposition().decode()
     assert 'watch_cursor_age_seconds{watch="ephemeral"}' not in gone
     assert 'watch_published_total{watch="ephemeral"} 1.0' in gone
 
@@ -583,7 +584,5 @@ async def crashing(watch: Watcher, cursor: Cursor | None) -> AsyncIterator[None]
 
 
 def polls(outcome: str) -> float:
-    value = telemetry.REGISTRY.get_sample_value(
-        "twilio_kafka_watch_polls_total", {"watch": "inbox", "outcome": outcome}
-    )
+    value = metrics.REGISTRY.get_sample_value("twilio_kafka_watch_polls_total", {"watch": "inbox", "outcome": outcome})
     return value or 0.0

@@ -14,8 +14,8 @@ import pytest
 from prometheus_client import ProcessCollector
 
 from connector.errors import ConfigurationError
-from connector.exposition import OPENMETRICS
 from connector.simulator import Simulator
+from connector.telemetry.exposition import OPENMETRICS
 from connector.twilio.signature import compute
 from tests.running import PATIENCE_SECONDS, Connector, configuration, read_all, until, wait_for_records
 

@@ -21,7 +21,7 @@ from yarl import URL
 from connector.resources.hosts import HOSTS
 from connector.resources.rows import ACCOUNT, Request
 from connector.simulator import ACCOUNT_SID, AUTH_TOKEN, OTHER_PHONE_NUMBER, PHONE_NUMBER, Simulator
-from connector.telemetry import REGISTRY
+from connector.telemetry.metrics import REGISTRY
 from connector.twilio.client import TwilioClient
 from connector.twilio.connecting import open_session
 

@@ -23,8 +23,9 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from connector import server_header
 from connector.errors import Unavailable
-from connector.needs import cannot_listen, reason
-from connector.telemetry import ADMIN_REFUSED, Sampled, logger
+from connector.process.needs import cannot_listen, reason
+from connector.telemetry.logs import Sampled, logger
+from connector.telemetry.metrics import ADMIN_REFUSED
 
 MOST_CONNECTIONS = 200
 MOST_AT_ONCE = 1_000

@@ -12,11 +12,12 @@ from typing import Protocol
 import orjson
 from aiohttp import web
 
-from connector import __version__, telemetry
+from connector import __version__
 from connector.admin.port import Runner
 from connector.admin.security import Guard
 from connector.admin.shared import Shared
-from connector.exposition import FORMATS, preferred
+from connector.telemetry import metrics
+from connector.telemetry.exposition import FORMATS, preferred
 
 Problems = Callable[[], Sequence[str]]
 
@@ -104,7 +105,7 @@ class AdminServer:
 
 async def _exposition(content_type: str) -> bytes:
     """Rendering takes milliseconds with many series: not on the loop that answers callbacks."""
-    return await asyncio.to_thread(telemetry.exposition, content_type)
+    return await asyncio.to_thread(metrics.exposition, content_type)
 
 
 def shared_expositions(render: Callable[[str], Awaitable[bytes]]) -> Mapping[str, Shared[bytes]]:

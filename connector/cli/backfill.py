@@ -14,8 +14,8 @@ from connector.terminal import console, visible
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from connector.backfill import Backfill
     from connector.settings import Settings
+    from connector.watcher.backfill import Backfill
     from connector.watcher.status import Stretch
 
 SHOW_SECONDS = 0.25
@@ -46,8 +46,8 @@ def backfill(
 
     Ctrl-C stops it after the present step (exit code 1); the same command goes on from there.
     """
-    from connector.backfill import Backfill
     from connector.settings import load
+    from connector.watcher.backfill import Backfill
 
     _check_resource(resource)
     settings: Settings = load(config)
@@ -62,7 +62,7 @@ async def _stretch(
     settings: "Settings", resource: str, connection: str, *, since: str, until: str | None, again: bool
 ) -> "Stretch":
     """What is asked for; of times that move with the clock, what an interrupted back-fill was asked for."""
-    from connector.backfill import latest_end, unfinished
+    from connector.watcher.backfill import latest_end, unfinished
     from connector.watcher.status import Stretch
 
     begin, latest = moment(since).replace(microsecond=0), latest_end(resource)

@@ -119,9 +119,9 @@ def run_async(main: Coroutine[Any, Any, Result], *, kafka: "KafkaSettings | None
     try:
         import asyncio
 
-        from connector import telemetry
+        from connector.telemetry.logs import configure_logging
 
-        telemetry.configure_logging(level="error")
+        configure_logging(level="error")
         return asyncio.run(main if kafka is None else _explaining(main, kafka))
     except asyncio.CancelledError:
         # Ctrl-C before the first step.

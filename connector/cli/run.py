@@ -35,12 +35,13 @@ def run(
     """Run the connector until SIGTERM or Ctrl-C; what is in flight is finished first."""
     import uvloop
 
-    from connector import telemetry, tracing
+    from connector.telemetry import tracing
+    from connector.telemetry.logs import logger
 
     _keep_private()
     loaded = _loaded(config)
     for note in loaded.notes:
-        telemetry.logger("connector").warning("configuration", note=note)
+        logger("connector").warning("configuration", note=note)
     place = None
     if workers > 1:
         from connector.workers.nursery import Nursery, begin
@@ -52,7 +53,7 @@ def run(
                 runner.run(supervise(loaded, part, workers))
             return
         place, loaded = part, _loaded(config)
-    tracing.configure(told=lambda sentence: telemetry.logger("connector").warning("tracing", note=sentence))
+    tracing.configure(told=lambda sentence: logger("connector").warning("tracing", note=sentence))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             runner.run(_serve(loaded, place))
@@ -62,11 +63,11 @@ def run(
 
 def _loaded(config: Path | None) -> "Loaded":
     """The configuration as it is now, and the log as it says."""
-    from connector import telemetry
     from connector.settings import load_with_origins
+    from connector.telemetry.logs import configure_logging
 
     loaded = load_with_origins(config)
-    telemetry.configure_logging(level=loaded.settings.log.level, style=loaded.settings.log.format)
+    configure_logging(level=loaded.settings.log.level, style=loaded.settings.log.format)
     return loaded
 
 
@@ -79,12 +80,12 @@ def _keep_private() -> None:
 
 
 async def _serve(loaded: "Loaded", place: "Place | None") -> None:
-    from connector import telemetry
     from connector.app import App, run_until_signalled
+    from connector.telemetry.logs import said_by
 
     # What is there now stays: collections leave it out.
     gc.freeze()
-    with telemetry.said_by(worker=place.number if place else None):
+    with said_by(worker=place.number if place else None):
         await run_until_signalled(App(loaded.settings, loaded, place))
 
 
@@ -125,7 +126,7 @@ def simulator(
     seed: Annotated[str | None, typer.Option(help="Makes SIDs and choices reproducible.")] = None,
 ) -> None:
     """Run the Twilio simulator alone: messages, calls, callbacks and faults, without an account."""
-    from connector.needs import cannot_listen
+    from connector.process.needs import cannot_listen
     from connector.simulator import Simulator
     from connector.simulator import run as run_simulator
 

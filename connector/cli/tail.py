@@ -31,7 +31,7 @@ from connector.terminal import console
 if TYPE_CHECKING:
     from connector.events import Received
     from connector.settings import KafkaSettings
-    from connector.timeline import Entry
+    from connector.timeline.model import Entry
 
     Selected = AsyncGenerator[tuple[Entry, Received], None]
 
@@ -116,7 +116,7 @@ async def _selected(
 ) -> "Selected":
     """The lines that fulfil the conditions, with their records."""
     from connector.kafka import reading
-    from connector.timeline import Joiner, Selection
+    from connector.timeline.model import Joiner, Selection
 
     joiner, selection = Joiner(kafka.topic_prefix, connections), Selection(conditions)
     names = [f"{kafka.topic_prefix}.{topic}" for topic in topics]
@@ -139,7 +139,7 @@ async def _last(source: "Selected", count: int) -> "Selected":
 
 
 async def _show(source: "Selected", output: Format, limit: int | None) -> None:
-    from connector.timeline_text import Lines
+    from connector.timeline.lines import Lines
 
     shown, lines, count = console(), Lines(), 0
     whole = not shown.is_terminal

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from connector.settings import Settings, WatchSettings
     from connector.state.control import Answer
-    from connector.trial import Trial
     from connector.watcher.status import Status
+    from connector.watcher.trial import Trial
 
 COUNTING_SECONDS = 20.0
 
@@ -189,7 +189,7 @@ def try_(
     from dataclasses import asdict
 
     from connector.settings import load
-    from connector.trial import told
+    from connector.watcher.trial import told
 
     settings: Settings = load(file)
     chosen = [item for item in settings.watches if (item.name == watch if watch else item.resource == "list")]
@@ -207,7 +207,7 @@ def try_(
 
 
 async def _tried(settings: "Settings", chosen: "Sequence[WatchSettings]") -> "list[Trial]":
-    from connector.trial import try_watch
+    from connector.watcher.trial import try_watch
 
     return [
         await try_watch(watch, settings.connections[watch.connection], parent=settings.parent_of(watch))

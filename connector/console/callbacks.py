@@ -16,7 +16,7 @@ from connector.kafka.reading import records_at
 from connector.receiver.receiver import Receiver
 from connector.receiver.recent import Explanation, RecentRequest
 from connector.resources import CALLBACKS
-from connector.timeline import Entry
+from connector.timeline.model import Entry
 from connector.twilio.delivery import deliver
 from connector.twilio.wire import SUCCESS
 

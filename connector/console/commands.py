@@ -12,7 +12,7 @@ from connector.console.context import ConsoleContext, Json, answering, as_json, 
 from connector.console.feed import Feed
 from connector.events import Position, Received, now, texts, timestamp
 from connector.kafka.reading import records_at
-from connector.timeline import Entry, Timeline
+from connector.timeline.model import Entry, Timeline
 
 BUNDLES = 3
 HEADERS = ("id", "ce_id", "correlation-id", "connection", "expires-at", "reply-to", "ce_type", "ce_time", "ce_watch")

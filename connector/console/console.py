@@ -21,7 +21,7 @@ from connector.console.searches import Searches
 from connector.console.sending import Sending
 from connector.console.watches import Watches
 from connector.events import now, timestamp
-from connector.rhythm import pause
+from connector.process.rhythm import pause
 from connector.settings import Row
 
 TICK_SECONDS = 1.0

@@ -11,7 +11,7 @@ from connector.conditions import ENTRY_FIELDS, Condition
 from connector.console.commands import entry_json
 from connector.console.context import ConsoleContext, Json, answering, limit_of, moment_of, ordered
 from connector.events import timestamp
-from connector.timeline import Entry, holds
+from connector.timeline.model import Entry, holds
 
 CHOICES = ("name", "state", "code", "connection")
 """Fields whose values the page offers."""

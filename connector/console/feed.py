@@ -13,7 +13,6 @@ from contextlib import aclosing
 from datetime import timedelta
 from typing import Any
 
-from connector import telemetry
 from connector.console.rates import Rates
 from connector.console.search import Search, Topics, parse
 from connector.console.timelines import Timelines
@@ -23,11 +22,12 @@ from connector.events import Position, Received, moment_of
 from connector.kafka.reading import Batch, Start, newest
 from connector.settings import KafkaSettings
 from connector.state import control, journal
-from connector.timeline import Entry, Joiner, Timeline
+from connector.telemetry.logs import logger
+from connector.timeline.model import Entry, Joiner, Timeline
 from connector.watcher import cursor as cursors
 from connector.watcher.status import Brief, brief
 
-log = telemetry.logger(__name__)
+log = logger(__name__)
 
 BACK = timedelta(minutes=5)
 PAST = Start(records=200, since=BACK)

@@ -15,8 +15,9 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import Counter, Gauge, Histogram
 
-from connector import events, telemetry
-from connector.rhythm import until_next
+from connector import events
+from connector.process.rhythm import until_next
+from connector.telemetry import metrics
 
 STEP_SECONDS = 10
 STEPS = 360
@@ -68,7 +69,7 @@ def quantile(share: float, before: Buckets, after: Buckets) -> float:
 def codes() -> dict[str, float]:
     """Requests that Twilio refused, by its error code, else by the HTTP status."""
     found: dict[str, float] = {}
-    for family in telemetry.TWILIO_REQUESTS.collect():
+    for family in metrics.TWILIO_REQUESTS.collect():
         for sample in family.samples:
             labels = sample.labels
             if sample.name.endswith("_total") and not labels["status"].startswith("2"):
@@ -92,14 +93,14 @@ def read() -> Reading:
     """The metrics now."""
     return Reading(
         counters={
-            "commands": total(telemetry.COMMANDS),
-            "callbacks": total(telemetry.CALLBACKS, lambda labels: labels["outcome"] == "stored"),
-            "watched": total(telemetry.WATCH_PUBLISHED),
-            "throttled": total(telemetry.TWILIO_THROTTLED),
-            "waiting": summed(telemetry.PACING_WAIT_SECONDS),
+            "commands": total(metrics.COMMANDS),
+            "callbacks": total(metrics.CALLBACKS, lambda labels: labels["outcome"] == "stored"),
+            "watched": total(metrics.WATCH_PUBLISHED),
+            "throttled": total(metrics.TWILIO_THROTTLED),
+            "waiting": summed(metrics.PACING_WAIT_SECONDS),
         },
-        gauges={"lag": total(telemetry.COMMAND_LAG), "limit": total(telemetry.TWILIO_CONCURRENCY_LIMIT)},
-        times={"command": buckets(telemetry.COMMAND_SECONDS), "callback": buckets(telemetry.CALLBACK_SECONDS)},
+        gauges={"lag": total(metrics.COMMAND_LAG), "limit": total(metrics.TWILIO_CONCURRENCY_LIMIT)},
+        times={"command": buckets(metrics.COMMAND_SECONDS), "callback": buckets(metrics.CALLBACK_SECONDS)},
         codes=codes(),
     )
 

@@ -21,7 +21,7 @@ from connector.events import Position, Received, now
 from connector.kafka.reading import records_at
 from connector.kafka.scanning import scan
 from connector.settings import KafkaSettings
-from connector.timeline import Entry, Joiner, holds
+from connector.timeline.model import Entry, Joiner, holds
 
 MOST_FOUND = 200
 """Entries of one search; it ends when it has found so many."""

@@ -15,7 +15,7 @@ from connector.console.search import Progress, Search
 from connector.console.streaming import streamed
 from connector.errors import ConnectorError
 from connector.events import timestamp
-from connector.timeline import Entry
+from connector.timeline.model import Entry
 
 MOST_SEARCHES = 4
 """At a time in one process; each viewer has one."""

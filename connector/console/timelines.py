@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from connector.timeline import Entry, Timeline
+from connector.timeline.model import Entry, Timeline
 
 TIMELINES = 3_000
 EVENTS = 3_000

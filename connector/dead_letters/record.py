@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from connector.bounds import MESSAGE_BYTES, WORD_BYTES, bounded
+from connector.errors import MESSAGE_BYTES, WORD_BYTES, bounded
 from connector.events import Record, now, timestamp
 
 TOPIC = "dead-letters"

@@ -19,7 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from connector.errors import Unavailable
-from connector.needs import writable_folder
+from connector.process.needs import writable_folder
 
 KAFKA = "org.apache.kafka:kafka_2.13:4.3.1"
 CLUSTER_ID = "dHdpbGlvLWthZmthLWRldg"

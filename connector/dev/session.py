@@ -15,7 +15,6 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from connector import telemetry
 from connector.app import App
 from connector.catalog import topics_of
 from connector.dev.broker import Broker, free_port
@@ -25,9 +24,10 @@ from connector.events import now
 from connector.kafka import reading, topics
 from connector.settings import Settings, load_with_origins
 from connector.simulator import Simulator
+from connector.telemetry.logs import configure_logging
 from connector.terminal import console, visible
-from connector.timeline import Joiner
-from connector.timeline_text import Lines
+from connector.timeline.lines import Lines
+from connector.timeline.model import Joiner
 
 SHOWN = (
     "commands",
@@ -48,7 +48,7 @@ PACE = {"queue_delay": 0.3, "send_delay": 0.6, "deliver_delay": 1.2, "price_dela
 
 async def run_session(*, kafka: str | None = None, data: Path | None = None, demo: bool = True) -> None:
     """Run everything until SIGINT or SIGTERM. Raises Unavailable when the broker cannot be had."""
-    telemetry.configure_logging(level="warning", style="console")
+    configure_logging(level="warning", style="console")
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

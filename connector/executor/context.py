@@ -6,7 +6,6 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 
-from connector import telemetry
 from connector.events import Envelope, now
 from connector.executor.command import FORWARDED, Command
 from connector.executor.execution import execute
@@ -16,10 +15,12 @@ from connector.kafka.ownership import Assignment
 from connector.resources import rows
 from connector.settings import KafkaSettings
 from connector.state.claims import Claims
+from connector.telemetry import metrics
+from connector.telemetry.logs import logger
 from connector.twilio.client import TwilioClient
 from connector.twilio.clock import TwilioClock
 
-log = telemetry.logger(__name__)
+log = logger(__name__)
 
 REQUEST_TIMEOUT = timedelta(seconds=10)
 LEARNING_SECONDS = 10.0
@@ -74,7 +75,7 @@ class ExecutorContext:
         self._misplaced: set[str] = set()
         self._own_clock = TwilioClock("")
         for topic, name in {**self.topics, f"{self.prefix}.{FORWARDED}": FORWARDED}.items():
-            telemetry.COMMAND_LAG.labels(name).set_function(partial(self._lag, topic))
+            metrics.COMMAND_LAG.labels(name).set_function(partial(self._lag, topic))
 
     # --- time -----------------------------------------------------------------------------------------------------
     def clock_of(self, command: Command) -> TwilioClock:

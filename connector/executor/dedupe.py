@@ -13,7 +13,6 @@ from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from connector import telemetry
 from connector.errors import Unavailable
 from connector.events import Position, now
 from connector.executor import repeats
@@ -22,8 +21,9 @@ from connector.kafka import reading
 from connector.settings import KafkaSettings
 from connector.state import journal
 from connector.state.journal import Digest, TopicOffset
+from connector.telemetry.logs import logger
 
-log = telemetry.logger(__name__)
+log = logger(__name__)
 
 # So many finished ids make a digest: a record of about 360 KB.
 DIGEST_IDS = 16_384

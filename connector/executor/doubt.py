@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from connector import telemetry
 from connector.errors import BadCredentials, Refused, TwilioError, Unavailable, Unreadable
 from connector.events import boot_seconds
 from connector.executor import outcome as outcomes
@@ -17,6 +16,8 @@ from connector.resources.fields import parse_time
 from connector.resources.rows import Operation, Parameters, Request
 from connector.state import journal
 from connector.state.claims import Seen
+from connector.telemetry import metrics
+from connector.telemetry.logs import logger
 from connector.twilio.client import TwilioClient
 from connector.twilio.clock import TwilioClock, elapsed
 from connector.twilio.paging import pages
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from connector.executor.execution import Execution
     from connector.executor.owner import Owner
 
-log = telemetry.logger(__name__)
+log = logger(__name__)
 
 # Clocks of Twilio and ours may differ by this, and Twilio's times are whole seconds.
 SKEW = timedelta(seconds=5)
@@ -188,7 +189,7 @@ async def resolve(execution: "Execution", job: Job, attempt: Doubt) -> Outcome |
     """Find out whether an attempt was executed; None: send again, because policy says so."""
     row, command, context = None, execution.command, execution.context
     if job.operation.reconciliation is not None:
-        with telemetry.COMMANDS_IN_DOUBT.track_inprogress():
+        with metrics.COMMANDS_IN_DOUBT.track_inprogress():
             async with context.claims.used():
                 row = await find(execution.owner, context, job, attempt)
     if row is not None:

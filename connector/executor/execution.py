@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 import orjson
 
-from connector import telemetry, tracing
 from connector.errors import (
     BadCredentials,
     NotExecuted,
@@ -62,12 +61,14 @@ from connector.executor.lanes import Leaving
 from connector.executor.outcome import Outcome
 from connector.executor.owner import Owner
 from connector.state import journal
+from connector.telemetry import metrics, tracing
+from connector.telemetry.logs import logger
 from connector.twilio.pacing import backoff_seconds
 
 if TYPE_CHECKING:
     from connector.executor.context import ExecutorContext
 
-log = telemetry.logger(__name__)
+log = logger(__name__)
 
 Found = TypeVar("Found")
 
@@ -169,7 +170,7 @@ class Execution:
         command, prefix = self.command, self.context.prefix
         error = Rejected(f"It was not sent on by the connector. Write commands to {prefix}.commands.….")
         log.error("forwarded command unreadable", position="/".join(map(str, command.position)))
-        telemetry.DEAD_LETTERS.labels("command").inc()
+        metrics.DEAD_LETTERS.labels("command").inc()
         await finishing.write_end(self, (), done(command, Outcome("rejected")), letter=error)
 
     # --- a predecessor's attempt ----------------------------------------------------------------------------------
@@ -315,11 +316,11 @@ class Execution:
                 if client is not None:
                     client.leave()
                 raise
-        telemetry.COMMANDS_IN_FLIGHT.inc()
+        metrics.COMMANDS_IN_FLIGHT.inc()
         try:
             yield
         finally:
-            telemetry.COMMANDS_IN_FLIGHT.dec()
+            metrics.COMMANDS_IN_FLIGHT.dec()
             slots.release()
             if client is not None:
                 client.leave()

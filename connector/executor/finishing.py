@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import orjson
 from prometheus_client import Counter, Histogram
 
-from connector import telemetry, tracing
 from connector.dead_letters.record import REPLAY_COUNT, dead_letter
 from connector.dead_letters.record import TOPIC as DEAD_LETTERS
 from connector.errors import Rejected, Unacknowledged, Unwritable
@@ -25,11 +24,13 @@ from connector.executor import outcome as outcomes
 from connector.executor.command import SPRING, TEXTS, Command, done
 from connector.executor.outcome import LARGEST_RECORD, RECORD_BYTES, Outcome, too_large
 from connector.state import journal
+from connector.telemetry import metrics, tracing
+from connector.telemetry.logs import logger
 
 if TYPE_CHECKING:
     from connector.executor.execution import Execution
 
-log = telemetry.logger(__name__)
+log = logger(__name__)
 
 # Between tries while a topic of ours takes nothing.
 PAUSE_SECONDS = 1.0
@@ -324,7 +325,7 @@ def _ahead(execution: "Execution") -> float | None:
 
 async def reject(execution: "Execution", error: Rejected) -> None:
     """Write the result of a command that is not to be sent, and its dead letter."""
-    telemetry.DEAD_LETTERS.labels("command").inc()
+    metrics.DEAD_LETTERS.labels("command").inc()
     await finish(execution, Outcome("rejected", error=outcomes.error_of(error)), letter=error)
 
 
@@ -392,9 +393,9 @@ async def _write(ending: Ending, write_records: Write) -> None:
 
 @lru_cache(maxsize=256)
 def _finished(command: str, outcome: str) -> Counter:
-    return telemetry.COMMANDS.labels(command, outcome)
+    return metrics.COMMANDS.labels(command, outcome)
 
 
 @lru_cache(maxsize=64)
 def _duration(command: str) -> Histogram:
-    return telemetry.COMMAND_SECONDS.labels(command)
+    return metrics.COMMAND_SECONDS.labels(command)

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import orjson
 from pydantic import ValidationError
 
-from connector import telemetry
 from connector.errors import ConnectorError, NotExecuted, Rejected, Unreadable
 from connector.events import Record
 from connector.executor import finishing
@@ -26,6 +25,7 @@ from connector.privacy import SID
 from connector.resources.models import Writer, texts
 from connector.resources.parameters import fill_callbacks, parse
 from connector.resources.rows import Bundle, Operation, Parameters, Request
+from connector.telemetry.logs import logger
 from connector.twilio.client import TwilioClient
 from connector.twilio.paging import Page, pages
 from connector.twilio.wire import Response, decode
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from connector.executor.context import ExecutorContext
     from connector.executor.execution import Execution
 
-log = telemetry.logger(__name__)
+log = logger(__name__)
 
 # An address with parameters has one of these, however it is escaped.
 PERHAPS_ADDRESS = re.compile(rb"[=%&\\]|[^\x00-\x7f]")

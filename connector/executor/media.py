@@ -15,7 +15,6 @@ from typing import IO, Any
 import orjson
 from yarl import URL
 
-from connector import telemetry
 from connector.errors import (
     ConfigurationError,
     NotExecuted,
@@ -30,11 +29,12 @@ from connector.events import Event, Record, encode, now, timestamp
 from connector.executor.job import Call, Store
 from connector.kafka import reading
 from connector.kafka.transactions import Transactions
-from connector.needs import writable_folder
+from connector.process.needs import writable_folder
 from connector.settings import KafkaSettings
+from connector.telemetry.logs import logger
 from connector.twilio.download import Download
 
-log = telemetry.logger(__name__)
+log = logger(__name__)
 
 TOPIC = "recording-media"
 CHUNK_BYTES = 512 * 1024

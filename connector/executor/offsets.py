@@ -16,7 +16,7 @@ from itertools import islice
 
 from connector.errors import Unavailable
 from connector.kafka.ownership import Assignment
-from connector.rhythm import until_next
+from connector.process.rhythm import until_next
 from connector.state.checkpoints import Commits
 from connector.state.journal import OffsetSet
 

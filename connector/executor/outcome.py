@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from connector.bounds import MESSAGE_BYTES, WORD_BYTES, bounded, listed
-from connector.errors import Rejected, TwilioError
+from connector.errors import MESSAGE_BYTES, WORD_BYTES, Rejected, TwilioError, bounded, listed
 
 OutcomeName = Literal["succeeded", "failed", "rejected", "expired", "duplicate", "unknown"]
 

@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
 
-from connector import telemetry
 from connector.errors import Unacknowledged, Unavailable, Unwritable
 from connector.events import Record, boot_seconds, now
 from connector.executor import offsets, restoring
@@ -31,8 +30,9 @@ from connector.settings import KafkaSettings
 from connector.state import checkpoints, journal
 from connector.state.checkpoints import Commits
 from connector.state.journal import TopicOffset
+from connector.telemetry.logs import logger
 
-log = telemetry.logger(__name__)
+log = logger(__name__)
 
 CHECKPOINT_SECONDS = 1.0
 REFUSED_CHECKPOINT_SECONDS = 60.0

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from connector import telemetry
 from connector.executor import offsets
 from connector.executor.command import FORWARDED
 from connector.executor.offsets import Commit, Progress
@@ -18,8 +17,9 @@ from connector.settings import KafkaSettings
 from connector.state import checkpoints, journal, topic_ids
 from connector.state.checkpoints import Checkpoint, Commits
 from connector.state.journal import EntryAndOffset, TopicOffset
+from connector.telemetry.logs import logger
 
-log = telemetry.logger(__name__)
+log = logger(__name__)
 
 Bounds = Mapping[str, tuple[int, int]]
 """For each topic the first offset of a partition and its end."""

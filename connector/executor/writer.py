@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
-from connector import telemetry
 from connector.errors import ConnectorError, Superseded, Unacknowledged, Unavailable, Unwritable
 from connector.events import Record
 from connector.kafka.ownership import RawRecord
 from connector.kafka.transactions import Transactions
+from connector.telemetry.logs import logger
 
-log = telemetry.logger(__name__)
+log = logger(__name__)
 
 # A transaction that begins while the markers of the one before are being written is put off by the broker; this pause
 # after each avoids that nearly always, and gathers more records.

@@ -18,15 +18,15 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.metadata import MetadataRequest
 
-from connector import telemetry
 from connector.errors import ConfigurationError, Unavailable
 from connector.kafka import aiokafka_internals, clients
 from connector.kafka.clients import administration
 from connector.kafka.credentials import TokenUnavailable
-from connector.rhythm import until_next
+from connector.process.rhythm import until_next
 from connector.settings import KafkaSettings
+from connector.telemetry.logs import logger
 
-log = telemetry.logger(__name__)
+log = logger(__name__)
 
 INTERVAL_SECONDS = 2.0
 PROBE_SECONDS = 3.0

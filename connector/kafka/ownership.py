@@ -15,16 +15,17 @@ from typing import Any, TypeAlias
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
-from connector import telemetry
 from connector.errors import ConnectorError, Superseded, Unavailable
 from connector.kafka import clients, failures, reading, topics
 from connector.kafka.clients import Offsets
 from connector.kafka.transactions import Transactions
 from connector.kafka.watchdog import Watchdog
-from connector.rhythm import pause, until_next
+from connector.process.rhythm import pause, until_next
 from connector.settings import KafkaSettings
+from connector.telemetry import metrics
+from connector.telemetry.logs import logger
 
-log = telemetry.logger(__name__)
+log = logger(__name__)
 
 REOPEN_SECONDS = 0.15
 LONGEST_REOPEN_SECONDS = 5.0
@@ -317,7 +318,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
         for partition in self._whole(assigned):
             assignment = self.assignments[partition] = Assignment(self, partition)
             self._tasks[partition] = asyncio.create_task(self._hold(assignment), name=f"{self.role}-owner-{partition}")
-        telemetry.OWNERS.labels(self.role).set(len(self.assignments))
+        metrics.OWNERS.labels(self.role).set(len(self.assignments))
 
     def _whole(self, assigned: Sequence[TopicPartition]) -> list[int]:
         """The partition numbers of which this process has every topic.
@@ -371,7 +372,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
             self.assignments.pop(partition, None)
             self._tasks.pop(partition, None)
             self.watchdog.ends_reading(partition)
-        telemetry.OWNERS.labels(self.role).set(len(self.assignments))
+        metrics.OWNERS.labels(self.role).set(len(self.assignments))
 
     async def _hold(self, assignment: Assignment) -> None:
         """Open, serve, close; again after a failure, as long as the partition is assigned."""

@@ -5,14 +5,14 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from connector import telemetry
 from connector.errors import Unavailable, Unwritable
 from connector.events import Record
 from connector.kafka import clients
 from connector.kafka.sending.sender import Sender
 from connector.settings import KafkaSettings
+from connector.telemetry.logs import logger
 
-log = telemetry.logger(__name__)
+log = logger(__name__)
 
 ACK_SECONDS = 5.0
 # What brokers take by default, less the headers and a margin. A refused batch would fail all who share it.

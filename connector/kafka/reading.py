@@ -21,7 +21,7 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError, OffsetOutOfRangeError
 from connector.errors import Unavailable
 from connector.events import Position, now
 from connector.kafka import aiokafka_internals, clients, failures
-from connector.rhythm import until_next
+from connector.process.rhythm import until_next
 from connector.settings import KafkaSettings
 
 POLL_MS = 200

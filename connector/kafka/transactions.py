@@ -9,12 +9,12 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from connector import telemetry
 from connector.errors import Unavailable
 from connector.events import Record
 from connector.kafka import clients, failures
 from connector.kafka.sending.sender import TRANSACTION_TIMEOUT_MS, Sender
 from connector.settings import KafkaSettings
+from connector.telemetry import metrics
 
 WRITE_SECONDS = 15.0
 # Brokers answer in milliseconds; a partition that has no leader, or too few replicas, does not.
@@ -76,7 +76,7 @@ class Transactions:
                 committing = time.monotonic()
                 await sender.commit()
         finished = time.monotonic()
-        telemetry.KAFKA_PRODUCE_SECONDS.observe(finished - started)
+        metrics.KAFKA_PRODUCE_SECONDS.observe(finished - started)
         self.usable = sender.has_epochs or finished - committing <= SLOW_COMMIT_SECONDS
         return offsets
 

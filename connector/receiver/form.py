@@ -17,12 +17,12 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from yarl import URL, query_to_pairs
 
-from connector import tracing
 from connector.errors import InvalidRecord
 from connector.events import JSON, Envelope, Event, Record, encode, now, timestamp
 from connector.resources.fields import Optional
 from connector.resources.models import is_plain, snake
 from connector.resources.rows import Callback
+from connector.telemetry import tracing
 
 Pairs = list[tuple[str, str]]
 Fields = dict[str, str]

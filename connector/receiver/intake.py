@@ -14,7 +14,7 @@ from connector.receiver.connection import SETTINGS_HEADER, SIGNATURE_HEADER, Req
 from connector.receiver.form import Encoder, Form, Pairs, parse
 from connector.receiver.refusals import IDEMPOTENCY_HEADER, Refusal, Reply, Unfit
 from connector.resources.rows import Callback
-from connector.telemetry import CALLBACKS
+from connector.telemetry.metrics import CALLBACKS
 from connector.twilio.signature import Keys, Verdict, body_hashes, verify
 
 FORM = "application/x-www-form-urlencoded"

@@ -10,10 +10,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from email.utils import formatdate
 
-from connector.needs import cannot_listen
+from connector.process.needs import cannot_listen
+from connector.process.rhythm import until_next
 from connector.receiver.connection import BUFFER_BYTES, LEAST_HEAD_BYTES, Connection, Request
 from connector.receiver.refusals import Refusal
-from connector.rhythm import until_next
 
 SWEEP_SECONDS = 1.0
 CLOSE_SECONDS = 6.0

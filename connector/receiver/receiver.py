@@ -16,7 +16,6 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 
-from connector import tracing
 from connector.errors import ConfigurationError, Unwritable
 from connector.events import Envelope, Record
 from connector.receiver.connection import Request
@@ -25,7 +24,8 @@ from connector.receiver.port import Port
 from connector.receiver.recent import Explanation, RecentRequest, RecentRequests, explanation
 from connector.receiver.refusals import UNKNOWN, Refusal, Refusals, Reply, Unfit
 from connector.resources.rows import Callback
-from connector.telemetry import CALLBACK_SECONDS, DEAD_LETTERS
+from connector.telemetry import tracing
+from connector.telemetry.metrics import CALLBACK_SECONDS, DEAD_LETTERS
 from connector.twilio.signature import Keys
 
 Publish = Callable[[Sequence[Record]], Awaitable[None]]

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from connector.dead_letters.record import dead_letter
 from connector.events import Record
-from connector.telemetry import CALLBACKS, logger
+from connector.telemetry.logs import logger
+from connector.telemetry.metrics import CALLBACKS
 
 if TYPE_CHECKING:
     from connector.receiver.connection import Request

@@ -10,8 +10,7 @@ import orjson
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from connector.bounds import bounded, listed
-from connector.errors import Rejected
+from connector.errors import Rejected, bounded, listed
 from connector.resources.models import Parameters, public_names, snake
 from connector.resources.models import listed as listed_names
 from connector.resources.rows import Command, Operation

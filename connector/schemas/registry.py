@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from connector import telemetry
 from connector.errors import ConfigurationError, Unavailable
 from connector.kafka.sending.batches import SCHEMA_HEADERS
 from connector.settings.kafka import RegistrySettings
+from connector.telemetry.logs import logger
 
-log = telemetry.logger(__name__)
+log = logger(__name__)
 
 EXTRA = (
     "kafka.schema_registry: needs the extra 'registry': pip install '.[registry]' where the source is, "

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from connector import telemetry
 from connector.events import Headers, Record
 from connector.kafka import reading
 from connector.settings import KafkaSettings
+from connector.telemetry.logs import logger
 
-log = telemetry.logger(__name__)
+log = logger(__name__)
 
 TOPIC = "checkpoints"
 KEY = b"commands"

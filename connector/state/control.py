@@ -16,14 +16,14 @@ from typing import Any, Literal, get_args
 import orjson
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
-from connector import telemetry
 from connector.errors import InvalidRecord, Unavailable
 from connector.events import Record, now, timestamp
 from connector.kafka import aiokafka_internals, clients, produce, reading
 from connector.kafka.reading import Start
 from connector.settings import KafkaSettings
+from connector.telemetry.logs import logger
 
-log = telemetry.logger(__name__)
+log = logger(__name__)
 
 TOPIC = "control"
 PARTITION = 0

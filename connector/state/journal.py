@@ -17,10 +17,10 @@ from typing import Literal, get_args
 import orjson
 from aiokafka import ConsumerRecord
 
-from connector import telemetry
 from connector.events import Headers, Record, timestamp
 from connector.kafka import reading
 from connector.settings import KafkaSettings
+from connector.telemetry.logs import logger
 
 CHUNK = 1024
 FULL = (1 << CHUNK) - 1
@@ -53,7 +53,7 @@ class OffsetSet:
                 yield from (offset for offset in span if offset not in self)
 
 
-log = telemetry.logger(__name__)
+log = logger(__name__)
 
 TOPIC = "journal"
 HEADERS: Headers = [("content-type", b"application/json")]

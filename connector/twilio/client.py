@@ -15,19 +15,19 @@ from prometheus_client import Counter, Histogram
 from pydantic import SecretStr
 from yarl import URL
 
-from connector import tracing
 from connector.errors import BadCredentials, NotExecuted, PerhapsExecuted, Refused, TwilioError, Unreadable
 from connector.events import boot_seconds
 from connector.resources.fields import parse_date
 from connector.resources.rows import ACCOUNT, Host, Request
-from connector.telemetry import (
+from connector.telemetry import tracing
+from connector.telemetry.logs import logger
+from connector.telemetry.metrics import (
     PACING_WAIT_SECONDS,
     TWILIO_ANSWERS,
     TWILIO_CONCURRENCY_LIMIT,
     TWILIO_REQUEST_SECONDS,
     TWILIO_REQUESTS,
     TWILIO_THROTTLED,
-    logger,
 )
 from connector.twilio.clock import APART_SECONDS, SAMPLE_SECONDS, TwilioClock
 from connector.twilio.download import Download

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from statistics import median
 
 from connector.events import boot_seconds
-from connector.telemetry import logger
+from connector.telemetry.logs import logger
 
 log = logger(__name__)
 

@@ -1,8 +1,12 @@
 """The watcher: polls Twilio's lists and publishes what is new, each row once and the oldest first.
 
     watcher     the engine of one watch: poll, publish and write the cursor in one transaction, wait
-    owner       the watches of one partition of the cursors
+    owner       the watches of one partition of the cursors; how a watcher is made
+    listener    requests to the watches here, as they come
     reading     Twilio's list: when to poll next, requests, walks, Twilio's time
+    parents     the same for lists under other rows
+    backfill    a stretch of the past, published in the foreground with a cursor of its own
+    trial       one poll that publishes nothing, and what it shows
     report      log lines and metrics
 The rest is pure:
     cursor      what has been published, as a value that survives in Kafka

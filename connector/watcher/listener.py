@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 
-from connector import telemetry
 from connector.errors import Unavailable
 from connector.settings import KafkaSettings
 from connector.state import control
+from connector.telemetry.logs import logger
 
-log = telemetry.logger(__name__)
+log = logger(__name__)
 
 AGAIN_SECONDS = 2.0
 # Owners that are opened at the same time begin with one reader.

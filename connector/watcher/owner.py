@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
-from connector import telemetry
 from connector.errors import InvalidRecord
 from connector.kafka.ownership import Assignment
 from connector.settings import KafkaSettings, WatchSettings
 from connector.state import control
+from connector.telemetry.logs import logger
 from connector.twilio.client import TwilioClient
 from connector.watcher import cursor as cursors
 from connector.watcher import watcher as engine
@@ -17,7 +17,7 @@ from connector.watcher.parents import source_of
 from connector.watcher.records import Publication
 from connector.watcher.watcher import Watcher
 
-log = telemetry.logger(__name__)
+log = logger(__name__)
 
 Build = Callable[[str, Commit], Watcher]
 

@@ -14,12 +14,13 @@ from typing import Any, TypeGuard
 import orjson
 from pydantic import ValidationError
 
-from connector import events, tracing
+from connector import events
 from connector.dead_letters.record import dead_letter
 from connector.errors import InvalidRecord
 from connector.resources.fields import parse_time
 from connector.resources.models import Writer
 from connector.resources.rows import Watch
+from connector.telemetry import tracing
 from connector.watcher.advance import LONGEST_SID, Found, Kind, Written
 
 LARGEST_ROW_BYTES = 1_000_000

@@ -5,17 +5,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-from connector import telemetry
 from connector.errors import ConnectorError, InvalidRecord, TwilioError
 from connector.events import now, timestamp
 from connector.state.control import Answer
+from connector.telemetry import metrics
+from connector.telemetry.logs import logger
 from connector.watcher.advance import Advance
 from connector.watcher.cursor import LONGEST_REASON, Cursor, Failing
 
 TELL_AGAIN_SECONDS = 60.0
 SUCCEEDED = frozenset({"published", "idle"})
 
-log = telemetry.logger(__name__)
+log = logger(__name__)
 
 # The watch of a name may end after its successor began, in the same process: only the present one has an age.
 _present: dict[str, "Report"] = {}
@@ -48,22 +49,22 @@ class Report:
         def cursor_age() -> float:
             return time.monotonic() - self.written_at + (inherited if self.written_at == began else 0.0)
 
-        telemetry.WATCH_CURSOR_AGE.labels(self.name).set_function(cursor_age)
-        telemetry.WATCH_PAUSED.labels(self.name).set_function(is_paused)
-        telemetry.WATCH_INTERVAL.labels(self.name).set(self._interval.total_seconds())
+        metrics.WATCH_CURSOR_AGE.labels(self.name).set_function(cursor_age)
+        metrics.WATCH_PAUSED.labels(self.name).set_function(is_paused)
+        metrics.WATCH_INTERVAL.labels(self.name).set(self._interval.total_seconds())
         try:
             yield
         finally:
             if _present.get(self.name) is self:
                 del _present[self.name]
-                telemetry.WATCH_CURSOR_AGE.remove(self.name)
-                telemetry.WATCH_LAG.remove(self.name)
-                telemetry.WATCH_PAUSED.remove(self.name)
-                telemetry.WATCH_INTERVAL.remove(self.name)
+                metrics.WATCH_CURSOR_AGE.remove(self.name)
+                metrics.WATCH_LAG.remove(self.name)
+                metrics.WATCH_PAUSED.remove(self.name)
+                metrics.WATCH_INTERVAL.remove(self.name)
 
     def counted(self, outcome: str) -> None:
         """One more poll; told after failures when it succeeded."""
-        telemetry.WATCH_POLLS.labels(self.name, outcome).inc()
+        metrics.WATCH_POLLS.labels(self.name, outcome).inc()
         if outcome in SUCCEEDED and self.failing is not None:
             self._log.info("polling works again", reason=self.failing.why, since=timestamp(self.failing.since))
             self.failing = None
@@ -71,9 +72,9 @@ class Report:
     def _published(self, step: Advance, dead_letters: int) -> None:
         """What has been published, by SIDs and counts."""
         events = len(step.fresh) - dead_letters
-        telemetry.WATCH_PUBLISHED.labels(self.name).inc(events)
+        metrics.WATCH_PUBLISHED.labels(self.name).inc(events)
         if dead_letters:
-            telemetry.DEAD_LETTERS.labels("watch").inc(dead_letters)
+            metrics.DEAD_LETTERS.labels("watch").inc(dead_letters)
         self._log.info(
             "published",
             events=events,
@@ -102,7 +103,7 @@ class Report:
         """What a step has published, how old the oldest record is that it has not, and what changes with it."""
         if step.fresh:
             self._published(step, dead_letters)
-        telemetry.WATCH_LAG.labels(self.name).set(max(0.0, lag.total_seconds()))
+        metrics.WATCH_LAG.labels(self.name).set(max(0.0, lag.total_seconds()))
         if before.catch_up is not None and step.cursor.catch_up is None:
             self._log.info("caught up", until=timestamp(step.cursor.since))
         self.condition("more records within the overlap than a cursor holds: it is shortened", holds=step.is_shrunk)

@@ -8,13 +8,13 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from connector import tracing
 from connector.errors import ConnectorError, InvalidRecord, Superseded, TwilioError, Unavailable, Unwritable
 from connector.events import Record
 from connector.kafka.transactions import Transactions
 from connector.settings import KafkaSettings
 from connector.settings.watches import WatchSettings
 from connector.state import control
+from connector.telemetry import tracing
 from connector.watcher import catch_up, following
 from connector.watcher import cursor as cursors
 from connector.watcher.advance import Advance, Found, Gathered, advance

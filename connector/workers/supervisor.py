@@ -16,23 +16,24 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
-from connector import telemetry
 from connector.admin.port import Runner
 from connector.admin.security import Guard
 from connector.admin.server import scraped, shared_expositions, verdict, version
 from connector.admin.shared import Shared
 from connector.catalog import check_topics
 from connector.errors import ConfigurationError, ConnectorError, Unavailable
-from connector.exposition import OPENMETRICS
-from connector.needs import cannot_listen, private_folder
-from connector.rhythm import pause
+from connector.process.needs import cannot_listen, private_folder
+from connector.process.rhythm import pause
 from connector.secrets import changes
 from connector.settings import Loaded, Settings, reread_secrets, secret_files
+from connector.telemetry import metrics
+from connector.telemetry.exposition import OPENMETRICS
+from connector.telemetry.logs import logger
 from connector.workers.nursery import UNKNOWN_CODE, Nursery, Process
 from connector.workers.relay import Worker
 from connector.workers.sums import classic, counted, summed
 
-log = telemetry.logger(__name__)
+log = logger(__name__)
 
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 30.0
@@ -317,7 +318,7 @@ async def supervise(loaded: Loaded, nursery: Nursery, count: int) -> None:
 
 def _of_supervisor() -> str:
     """What this process itself uses; its start is that of the whole."""
-    lines = telemetry.exposition(OPENMETRICS).decode().split("\n")
+    lines = metrics.exposition(OPENMETRICS).decode().split("\n")
     return "\n".join(
         line for line in lines if line.removeprefix("# HELP ").removeprefix("# TYPE ").startswith("process_")
     )

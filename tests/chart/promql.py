@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import promql_parser as promql
 
-from connector.telemetry import REGISTRY
+from connector.telemetry.metrics import REGISTRY
 
 OF_TARGETS = frozenset({"cluster", "namespace", "job", "release", "instance", "pod"})
 """Labels that the scrape adds, or Prometheus where it sends to another."""

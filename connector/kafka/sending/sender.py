@@ -25,7 +25,6 @@ from aiokafka.errors import (
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import AddPartitionsToTxnRequest, EndTxnRequest, InitProducerIdRequest
 
-from connector import telemetry
 from connector.errors import Unacknowledged, Unavailable
 from connector.events import Record
 from connector.kafka import aiokafka_internals, clients, failures
@@ -33,6 +32,7 @@ from connector.kafka.sending import requests
 from connector.kafka.sending.batches import Batch, Lane, Write
 from connector.kafka.sending.partitioner import partition_of
 from connector.settings import KafkaSettings
+from connector.telemetry import metrics
 
 TRANSACTION_TIMEOUT_MS = 20_000
 NO_TRANSACTION_MS = 2**31 - 1
@@ -298,7 +298,7 @@ class Sender:
             if code in (0, DuplicateSequenceNumber.errno):
                 opened = lane.acknowledge(offset)
                 if self.transactional_id is None:
-                    telemetry.KAFKA_PRODUCE_SECONDS.observe(time.monotonic() - opened)
+                    metrics.KAFKA_PRODUCE_SECONDS.observe(time.monotonic() - opened)
                 if lane.filling is not None or lane.full:
                     self._due[lane] = None
             else:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from prometheus_client import Counter
 
-from connector import telemetry
+from connector.telemetry import metrics
 
 POLLS = ("published", "idle", "failed", "superseded")
 ANSWERED = ("stored", "forbidden", "unsigned", "foreign", "invalid", "unavailable")
@@ -31,26 +31,26 @@ def begin(
     All are names; `callbacks` are the kinds that the port tells apart. Only what the roles do has series.
     """
     for role in roles:
-        telemetry.ROLE_INFO.labels(role).set(1)
+        metrics.ROLE_INFO.labels(role).set(1)
         if role in OWNING:
-            telemetry.OWNERS.labels(role).set(0)
+            metrics.OWNERS.labels(role).set(0)
         for counter, labels in _series(role, watches, callbacks, commands):
             counter.labels(*labels)
     for connection in connections:
         for outcome in REQUESTED:
-            telemetry.TWILIO_ANSWERS.labels(connection, outcome)
+            metrics.TWILIO_ANSWERS.labels(connection, outcome)
 
 
 def _series(
     role: str, watches: Iterable[str], callbacks: Iterable[str], commands: Iterable[str]
 ) -> Iterator[tuple[Counter, tuple[str, ...]]]:
-    yield telemetry.DEAD_LETTERS, (STAGES[role],)
+    yield metrics.DEAD_LETTERS, (STAGES[role],)
     match role:
         case "watch":
             for watch in watches:
-                yield telemetry.WATCH_PUBLISHED, (watch,)
-                yield from ((telemetry.WATCH_POLLS, (watch, outcome)) for outcome in POLLS)
+                yield metrics.WATCH_PUBLISHED, (watch,)
+                yield from ((metrics.WATCH_POLLS, (watch, outcome)) for outcome in POLLS)
         case "callbacks":
-            yield from ((telemetry.CALLBACKS, (kind, outcome)) for kind in callbacks for outcome in ANSWERED)
+            yield from ((metrics.CALLBACKS, (kind, outcome)) for kind in callbacks for outcome in ANSWERED)
         case "commands":
-            yield from ((telemetry.COMMANDS, (name, outcome)) for name in commands for outcome in FINISHED)
+            yield from ((metrics.COMMANDS, (name, outcome)) for name in commands for outcome in FINISHED)

@@ -7,7 +7,7 @@ from zlib import crc32
 from rich.text import Text
 
 from connector.terminal import visible
-from connector.timeline import BAD, GOOD, REMEMBERED, Entry
+from connector.timeline.model import BAD, GOOD, REMEMBERED, Entry
 
 COLOURS = (
     "cyan",

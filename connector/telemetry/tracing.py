@@ -14,7 +14,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
-    from connector.spans import Recorder
+    from connector.telemetry.spans import Recorder
 
 SHUTDOWN_SECONDS = 2.0
 TRACEPARENT = "traceparent"
@@ -119,7 +119,7 @@ def configure(*, told: Callable[[str], None], environ: Mapping[str, str] | None 
     if environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf") == "grpc":
         told("OTEL_EXPORTER_OTLP_PROTOCOL is grpc: spans are sent with http/protobuf, usually to port 4318.")
     try:
-        from connector.spans import Recorder  # noqa: PLC0415 - needs the extra
+        from connector.telemetry.spans import Recorder  # noqa: PLC0415 - needs the extra
     except ImportError:
         told("Spans are asked for (OTEL_…) and cannot be sent: install the extra, twilio-kafka-connector[otel].")
         return
