@@ -14,7 +14,8 @@ from connector.resources.rows import Watch
 from connector.watcher import catch_up, following
 from connector.watcher.advance import FOLLOWED_LIMIT, SEEN_LIMIT, Found, Gathered, advance
 from connector.watcher.cursor import DAY, NOT_PUBLISHED, Cursor, Seen, first
-from connector.watcher.walk import Bounds, Capacity, Present, Sweep, date_filters
+from connector.watcher.reading import date_filters
+from connector.watcher.walk import Bounds, Capacity, Present, Sweep
 from tests.examples import examples
 from tests.watch_model import CAPPED, EPOCH, FIXED, MOVING, PLAIN, PRECISE, Item, Listing, Process, at, publication
 

@@ -14,8 +14,9 @@ from connector.twilio.paging import Page
 from connector.watcher import catch_up, following
 from connector.watcher.advance import Advance, Found, Gathered, advance
 from connector.watcher.cursor import Cursor, first
+from connector.watcher.reading import date_filters
 from connector.watcher.records import Publication
-from connector.watcher.walk import Bounds, Capacity, Present, Sweep, date_filters
+from connector.watcher.walk import Bounds, Capacity, Present, Sweep
 
 EPOCH = datetime(2026, 3, 10, tzinfo=UTC)
 DAY_SECONDS = 86_400

@@ -43,14 +43,6 @@ def parse_time(text: str) -> datetime:
         raise ValueError("must lie between the years 1 and 9999") from error
 
 
-def parse_date(text: str | None) -> datetime | None:
-    """The moment of a Date header; None when there is none or it cannot be read."""
-    try:
-        return parse_time(text) if text else None
-    except (ValueError, TypeError, OverflowError):
-        return None
-
-
 def _parse_time(text: str) -> datetime:
     if usual := _RFC_2822.fullmatch(text):
         day, year, hour, minute, second = map(int, usual.group(1, 3, 4, 5, 6))

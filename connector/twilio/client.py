@@ -17,7 +17,6 @@ from yarl import URL
 
 from connector.errors import BadCredentials, NotExecuted, PerhapsExecuted, Refused, TwilioError, Unreadable
 from connector.events import boot_seconds
-from connector.resources.fields import parse_date
 from connector.resources.rows import ACCOUNT, Host, Request
 from connector.telemetry import tracing
 from connector.telemetry.logs import logger
@@ -29,7 +28,7 @@ from connector.telemetry.metrics import (
     TWILIO_REQUESTS,
     TWILIO_THROTTLED,
 )
-from connector.twilio.clock import APART_SECONDS, SAMPLE_SECONDS, TwilioClock
+from connector.twilio.clock import APART_SECONDS, SAMPLE_SECONDS, TwilioClock, parse_date
 from connector.twilio.download import Download
 from connector.twilio.pacing import Concurrency, Pacing, backoff_seconds
 from connector.twilio.wire import (

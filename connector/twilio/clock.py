@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from statistics import median
 
 from connector.events import boot_seconds
+from connector.resources.fields import parse_time
 from connector.telemetry.logs import logger
 
 log = logger(__name__)
@@ -125,3 +126,11 @@ class TwilioClock:
 def elapsed(since: datetime, present: datetime, *, error_seconds: float = NEAR_SECONDS) -> timedelta:
     """How long ago that was at least, by two readings of Twilio's clock."""
     return max(timedelta(0), present - since - timedelta(seconds=error_seconds))
+
+
+def parse_date(text: str | None) -> datetime | None:
+    """The moment of a Date header; None when there is none or it cannot be read."""
+    try:
+        return parse_time(text) if text else None
+    except (ValueError, TypeError, OverflowError):
+        return None

@@ -22,8 +22,8 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from connector.errors import BadCredentials, NotExecuted, PerhapsExecuted, Refused, Rejected, TwilioError, Unreadable
-from connector.resources.fields import parse_date
 from connector.resources.rows import Request
+from connector.twilio.clock import parse_date
 
 TOO_MANY_REQUESTS = 20429
 AUTHENTICATION = 20003

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from connector.errors import InvalidRecord
 from connector.resources.rows import Watch
 from connector.watcher import catch_up
-from connector.watcher.cursor import DAY, SECOND, CatchUp, Cursor, Position, Seen, whole
+from connector.watcher.cursor import DAY, SECOND, CatchUp, Cursor, Position, Seen
 
 SEEN_LIMIT = 10_000
 """Rows that a cursor remembers, where SIDs name them: they must fit into one record."""
@@ -148,7 +148,7 @@ def note(cursor: Cursor, fresh: Sequence[Found]) -> Cursor:
 
 
 def _live(cursor: Cursor, part: _Part, overlap: timedelta) -> Advance:
-    settled = whole(part.now - overlap)
+    settled = part.now - overlap
     target = max(cursor.since, settled)
     bound = part.oldest_unpublished or target
     since = max(cursor.since, min(target, bound))

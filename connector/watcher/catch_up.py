@@ -1,7 +1,7 @@
 """Catching up in windows of the sort time: when to, which window is next, and how large. Pure.
 
 A live poll walks the list from its top, so its cost grows with the time since the last one; a window costs what it
-holds.
+holds. `now` and `overlap` are in whole seconds, as the cursor's times are.
 """
 
 from dataclasses import replace
@@ -26,7 +26,7 @@ def is_due(cursor: Cursor, watch: Watch, *, now: datetime, overlap: timedelta) -
 
 def begin(cursor: Cursor, watch: Watch, *, now: datetime, overlap: timedelta) -> Cursor:
     """The cursor that catches up to the overlap before `now`, from where Twilio's retention begins at the earliest."""
-    until = whole(now - overlap)
+    until = now - overlap
     since = max(cursor.since, earliest(watch, now))
     if until <= since:
         return cursor
@@ -38,7 +38,7 @@ def begin(cursor: Cursor, watch: Watch, *, now: datetime, overlap: timedelta) ->
 
 def turned_back(cursor: Cursor, *, now: datetime, overlap: timedelta) -> Cursor:
     """The cursor that reads from the overlap before `now` where it was ahead of that, so that no more is skipped."""
-    bound = whole(now - overlap)
+    bound = now - overlap
     since, catch_up = min(cursor.since, bound), cursor.catch_up
     if catch_up is not None and catch_up.until > bound:
         is_over = catch_up.low >= bound
@@ -66,7 +66,7 @@ def earliest(watch: Watch, now: datetime, *, margin: timedelta = timedelta(0)) -
     if watch.retention is None:
         return BEGINNING
     moment = now - watch.retention + margin
-    return whole(moment) + timedelta(minutes=1) if watch.seconds else day_after(moment)
+    return moment + timedelta(minutes=1) if watch.seconds else day_after(moment)
 
 
 def next_window(catch_up: CatchUp, watch: Watch, *, rows: int) -> CatchUp:

@@ -9,15 +9,15 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
 from connector.errors import BadCredentials, TwilioError
-from connector.resources.rows import Request, Watch, wire_value
+from connector.resources.rows import Pairs, Request, Watch, wire_value
 from connector.settings.watches import WatchSettings
 from connector.twilio.client import TwilioClient
 from connector.twilio.clock import TwilioClock
 from connector.twilio.paging import Page, WalkInterrupted, pages
 from connector.watcher import catch_up
-from connector.watcher.cursor import Cursor, whole
+from connector.watcher.cursor import SECOND, Cursor, whole
 from connector.watcher.records import Publication, fields_of, identity
-from connector.watcher.walk import CAPACITY, Bounds, Capacity, Present, Row, Sweep, date_filters, plan
+from connector.watcher.walk import CAPACITY, Bounds, Capacity, Present, Row, Sweep, plan
 
 LARGEST_PAGE = 1000  # above it Twilio answers 20007
 SMALLEST_PAGE = 50
@@ -170,11 +170,10 @@ class Reader:
         if cursor.catch_up is None or cursor.catch_up.phase != "windows":
             return
         bounds = self._narrowed(plan(cursor, self._watch).bounds)
-        if bounds.is_empty:
-            return
-        request = self._request(bounds, page_size=self._page_size(cursor))
-        self._source.begin(cursor.since)
-        self._begun = self._begin(request)
+        if bounds is not None:
+            request = self._request(bounds, page_size=self._page_size(cursor))
+            self._source.begin(cursor.since)
+            self._begun = self._begin(request)
 
     def _begin(self, request: Request) -> _Begun:
         pages = self._source.pages(request)
@@ -198,16 +197,15 @@ class Reader:
         return await self._walk(cursor, stop)
 
     async def _walk(self, cursor: Cursor, stop: asyncio.Event) -> Sweep:
-        sweep = Sweep(cursor, self._publication, capacity=self._capacity)
         self._source.begin(cursor.since)
         page_size = self._page_size(cursor)
+        sweep = Sweep(cursor, self._publication, capacity=self._capacity)
         for query in sweep.queries():
             bounds = self._narrowed(query)
-            if bounds.is_empty:
-                continue
-            # A list that ends where the walk does: no page is fetched in vain.
-            request = self._request(bounds, page_size=page_size)
-            await self._read(sweep, request, stop, ahead=bounds.since is not None)
+            if bounds is not None:
+                # A list that ends where the walk does: no page is fetched in vain.
+                request = self._request(bounds, page_size=page_size)
+                await self._read(sweep, request, stop, ahead=bounds.since is not None)
         sweep.present = sweep.present or Present(self.now, self.now)
         self._is_busy, self.is_capped = sweep.pages > 1, sweep.is_capped
         if sweep.pages:
@@ -238,7 +236,7 @@ class Reader:
         self.odd_date = date - twilio if date is not None and abs(date - twilio) > APART else None
         if not clock.is_known and date is not None and abs(date - own) > APART:
             self.odd_date = date - own
-        return Present(min(own, twilio), max(own, twilio))
+        return Present(whole(min(own, twilio)), whole(max(own, twilio)))
 
     async def fetch(self, sids: list[str], *, name: str) -> dict[str, Row | None]:
         """Rows by SID as they are now; None for one that is gone, nothing for one of which Twilio does not tell."""
@@ -279,14 +277,37 @@ class Reader:
             operation=self._watch.operation,
         )
 
-    def _narrowed(self, bounds: Bounds) -> Bounds:
-        """The bounds of a window, within Twilio's retention and the dates that the settings give."""
+    def _narrowed(self, bounds: Bounds) -> Bounds | None:
+        """The bounds within Twilio's retention and the dates that the settings give; None when nothing is left."""
         low, high = (self._filters.get(name or "") for name in (self._watch.since, self._watch.before))
         since, before = bounds
         if since is not None:
             lows = [since, catch_up.earliest(self._watch, self.now, margin=self.margin)]
             since = max(*lows, low) if isinstance(low, datetime) else max(lows)
-        return Bounds(since, min(before, high) if before is not None and isinstance(high, datetime) else before)
+        if before is not None and isinstance(high, datetime):
+            before = min(before, high)
+        return None if since is not None and before is not None and since >= before else Bounds(since, before)
+
+
+def date_filters(watch: Watch, bounds: Bounds) -> Pairs:
+    """The wire filters that let at least the rows within the bounds through.
+
+    Twilio documents days only, and `X<` may or may not include the day itself: a bound inside a day is moved outwards.
+    Of a time, "after" may or may not include its own second.
+    """
+    since, before = bounds
+    pairs = []
+    if since is not None and watch.since is not None:
+        is_given = watch.since in watch.filters.values()
+        low = since - SECOND if (watch.midnights or watch.seconds) and not is_given else since
+        pairs.append((watch.since, _wire(watch, low if watch.seconds else catch_up.day_before(low))))
+    if before is not None and watch.before is not None:
+        pairs.append((watch.before, _wire(watch, before if watch.seconds else catch_up.day_after(before))))
+    return tuple(pairs)
+
+
+def _wire(watch: Watch, moment: datetime) -> str:
+    return wire_value(moment) if watch.seconds or watch.midnights else moment.date().isoformat()
 
 
 async def _ahead(begun: _Begun) -> AsyncGenerator[Page, None]:

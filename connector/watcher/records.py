@@ -58,12 +58,12 @@ class Publication:
         object.__setattr__(self, "writer", Writer.of(self.watch.bundle))
 
     def found(self, row: Any, sid: str, created: datetime, kind: Kind, *, versioned: bool = True) -> Found:
-        """The row as something to publish, with its version where that is asked for.
+        """The row as something to publish, with its version where that is asked for; `sid` is its `identity`.
 
         Whatever is odd about the row concerns this row alone: it becomes a dead letter.
         """
         try:
-            written = self._written(row, kind)
+            written = self._written(row, sid, kind)
         except InvalidRecord as problem:
             written = unfit(row, problem)
         except Exception as error:  # noqa: BLE001 - a row that breaks our code must not break its neighbours
@@ -105,11 +105,11 @@ class Publication:
             return False
         return not self.watch.is_final(row) or ("price" in self.watch.version and row.get("price") is None)
 
-    def _written(self, row: Any, kind: Kind) -> Written:
+    def _written(self, row: Any, sid: str, kind: Kind) -> Written:
         """The row as it is kept until it is published. Raises InvalidRecord when it cannot become an event."""
         if not isinstance(row, dict):
             raise InvalidRecord(f"Twilio's list shows something that is not a {self.watch.noun}: it is not an object.")
-        if identity(row, self.watch.key).startswith("?"):
+        if sid.startswith("?"):
             named = "SID" if self.watch.key == SID else " and ".join(self.watch.key)
             raise InvalidRecord(f"Twilio's {self.watch.noun} has no {named} that could name it.")
         self._check(row)

@@ -113,8 +113,8 @@ async def try_watch(watch: WatchSettings, connection: Connection, *, parent: Wat
 
 def _note_problems(trial: Trial, publication: Publication, rows: Sequence[Any]) -> None:
     """Which rows would become dead letters, by reason."""
-    found = (publication.found(row, "", BEGINNING, "created").row.problem for row in rows)
-    reasons = Counter(str(problem) for problem in found if problem is not None)
+    written = (publication.found(row, identity(row, publication.watch.key), BEGINNING, "created").row for row in rows)
+    reasons = Counter(str(row.problem) for row in written if row.problem is not None)
     trial.dead_letters = dict(reasons.most_common(MOST_TOLD))
 
 

@@ -1,7 +1,7 @@
 """A walk over Twilio's list: what to ask for, when to stop, and which rows are to be published. No I/O of its own.
 
 sweep = Sweep(cursor, publication)
-for bounds in sweep.queries():          # ask the list with `date_filters(bounds)`
+for bounds in sweep.queries():          # ask the list for what lies within them
     for page in …:
         if not sweep.read(page.rows, present, page.odd): break
 gathered = sweep.gathered()
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from connector.resources.rows import Pairs, Watch, wire_value
+from connector.resources.rows import Watch
 from connector.watcher import catch_up
 from connector.watcher.advance import Found, Gathered, position
-from connector.watcher.cursor import DAY, NOT_PUBLISHED, SECOND, CatchUp, Cursor, Position, Seen, whole
+from connector.watcher.cursor import DAY, NOT_PUBLISHED, SECOND, CatchUp, Cursor, Position, Seen
 from connector.watcher.records import Publication, identity
 
 Row = Mapping[str, Any]
@@ -95,7 +95,7 @@ CAPACITY = Capacity()
 
 
 class Present(NamedTuple):
-    """The present by the clocks that tell it, which may be apart."""
+    """The present by the clocks that tell it, which may be apart; in whole seconds."""
 
     earliest: datetime
     latest: datetime
@@ -113,11 +113,6 @@ class Bounds(NamedTuple):
 
     since: datetime | None = None
     before: datetime | None = None
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing can lie within them."""
-        return self.since is not None and self.before is not None and self.since >= self.before
 
 
 class Listed(NamedTuple):
@@ -180,27 +175,6 @@ def _floor(low: datetime, position: Position | None) -> datetime:
     return low if position is None else max(low, position[0] - SLACK)
 
 
-def date_filters(watch: Watch, bounds: Bounds) -> Pairs:
-    """The wire filters that let at least the rows within the bounds through.
-
-    Twilio documents days only, and `X<` may or may not include the day itself: a bound inside a day is moved outwards.
-    Of a time, "after" may or may not include its own second.
-    """
-    since, before = bounds
-    pairs = []
-    if since is not None and watch.since is not None:
-        is_given = watch.since in watch.filters.values()
-        low = since - SECOND if (watch.midnights or watch.seconds) and not is_given else since
-        pairs.append((watch.since, _wire(watch, low if watch.seconds else catch_up.day_before(low))))
-    if before is not None and watch.before is not None:
-        pairs.append((watch.before, _wire(watch, before if watch.seconds else catch_up.day_after(before))))
-    return tuple(pairs)
-
-
-def _wire(watch: Watch, moment: datetime) -> str:
-    return wire_value(moment) if watch.seconds or watch.midnights else moment.date().isoformat()
-
-
 class Sweep:
     """What one walk has found so far. `present` is that of its first page, at `began_at` (monotonic seconds).
 
@@ -242,7 +216,7 @@ class Sweep:
     @property
     def now(self) -> datetime:
         """Twilio's time when the walk began, as far as clocks and rows tell."""
-        return whole(self.present.at_least(self._newest) if self.present else self._cursor.polled_at)
+        return self.present.at_least(self._newest) if self.present else self._cursor.polled_at
 
     # --- which queries --------------------------------------------------------------------------------------------
     def queries(self) -> Iterator[Bounds]:

@@ -18,7 +18,7 @@ from connector.telemetry import tracing
 from connector.watcher import catch_up, following
 from connector.watcher import cursor as cursors
 from connector.watcher.advance import Advance, Found, Gathered, advance
-from connector.watcher.cursor import DAY, Commit, Cursor, Failing
+from connector.watcher.cursor import DAY, SECOND, Commit, Cursor, Failing
 from connector.watcher.reading import LARGEST_PAGE, Pace, Reader, Source, Stopped
 from connector.watcher.records import Publication, created_times, refused
 from connector.watcher.report import Report, reason_of
@@ -61,7 +61,9 @@ class Watcher:
         self._pace = Pace(settings.name, settings.interval)
         # A call appears in a list by status when it reaches that status, which may be long after its creation.
         comes_late = not settings.filters.keys().isdisjoint((watch.status, *watch.late_filters))
-        self._overlap = max(settings.overlap, watch.lateness, LONG_LIVED if comes_late else timedelta(0))
+        overlap = max(settings.overlap, watch.lateness, LONG_LIVED if comes_late else timedelta(0))
+        # In whole seconds, as all times of a cursor.
+        self._overlap = -(-overlap // SECOND) * SECOND
         self._limit = min(settings.limit, LARGEST_WRITE)
         # Set to interrupt a walk or a wait: at the end, and when something is asked for.
         self._attention = asyncio.Event()
@@ -349,10 +351,11 @@ class Watcher:
         records: list[Record] = []
         dead_letters = 0
         for start in range(0, len(fresh), ROWS_AT_A_STRETCH):
+            if start:
+                await asyncio.sleep(0)
             stretch, dead = self._publication.records(fresh[start : start + ROWS_AT_A_STRETCH])
             records += stretch
             dead_letters += dead
-            await asyncio.sleep(0)
         return records, dead_letters
 
     async def _write(self, records: Sequence[Record], cursor: Cursor | None) -> None:
