@@ -82,6 +82,7 @@ Price = Annotated[
     Field(description="A decimal number as text, usually negative: what the account was charged."),
 ]
 Text = str | None
+Switch = bool | None
 Optional = Annotated[str | None, BeforeValidator(_blank)]
 
 # --- what parameters accept --------------------------------------------------------------------------------------

@@ -4,10 +4,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from connector.resources.fields import Count, Optional, Text, Timestamp
+from connector.resources.fields import Count, Optional, Switch, Text, Timestamp
 from connector.resources.rows import Bundle, Watch
-
-Switch = bool | None
 
 
 class MessagingService(Bundle):

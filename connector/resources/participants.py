@@ -5,10 +5,8 @@ from typing import Annotated
 from pydantic import Field
 
 from connector.resources import conferences
-from connector.resources.fields import Count, Optional, Text, Timestamp
+from connector.resources.fields import Count, Optional, Switch, Text, Timestamp
 from connector.resources.rows import ACCOUNT, BOOLEANS, SINCE, Bundle, Under, Watch
-
-Switch = bool | None
 
 
 class Participant(Bundle):

@@ -91,7 +91,8 @@ class Backfill:
     async def _attempt(self, transactions: Transactions, stop: asyncio.Event, *, again: bool) -> None:
         """Fence a predecessor, read where it stood, and go on from there."""
         kafka = self.settings.kafka
-        await self._check_topic()
+        if self.cursor is None:
+            await self._check_topic()
         await transactions.open()
         name = self.stretch.name
         partition = cursors.partition_of(name, kafka.partitions)

@@ -30,7 +30,10 @@ class Listener:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def add(self, begins: Mapping[str, int]) -> None:
-        """Listen for these watches as well, for each from an offset on: read again from the earliest."""
+        """Listen for these watches as well, for each from an offset on: read again from the earliest that is passed."""
+        if self._begins and min(begins.values()) >= self._position:
+            self._begins.update(begins)
+            return
         for name, begin in self._begins.items():
             self._begins[name] = max(begin, self._position)
         self._begins.update(begins)
