@@ -146,11 +146,11 @@ class Reader:
 
     @property
     def now(self) -> datetime:
-        """Twilio's time: its last answer's, and our clock since."""
+        """Twilio's time in whole seconds: its last answer's, and our clock since."""
         if self._answered is None:
             return whole(self._source.clock.own())
         date, at = self._answered
-        return whole(date + timedelta(seconds=time.monotonic() - at))
+        return date + int(time.monotonic() - at) * SECOND
 
     async def top(self, rows: int, *, since: datetime | None = None) -> Page:
         """The first page of the list; `now` is Twilio's time from then on, and `present` tells what the clocks say.
