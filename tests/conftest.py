@@ -8,8 +8,6 @@ import asyncio
 import gc
 import itertools
 import os
-import shutil
-import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -22,10 +20,11 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from connector.__main__ import YOUNG_OBJECTS
-from connector.dev.broker import QUICK, Broker, archive_classes
+from connector.dev.broker import archive_classes
 from connector.simulator import Simulator
 from connector.twilio.client import TwilioClient
 from tests import forked
+from tests.brokers import QuickBroker
 from tests.callback_port import Port, opened
 from tests.examples import examples
 from tests.span_collector import Collector, collecting
@@ -44,8 +43,6 @@ hypothesis.settings.load_profile("untimed")
 # As in the connector: what stays is not searched for cycles again and again.
 gc.set_threshold(YOUNG_OBJECTS)
 
-MEMORY = Path("/dev/shm")  # noqa: S108 - a folder with a name of its own is made there
-ROOM = 2 * 1024**3
 _numbers = itertools.count(1)
 
 
@@ -56,8 +53,7 @@ class _Background:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="embedded-kafka", daemon=True)
         self._thread.start()
-        self._folder = tempfile.mkdtemp(prefix="twilio-kafka-", dir=_in_memory())
-        self.broker = Broker(jvm=QUICK, folder=Path(self._folder))
+        self.broker = QuickBroker()
         self._start = asyncio.run_coroutine_threadsafe(self._begin(), self._loop)
 
     async def _begin(self) -> None:
@@ -74,12 +70,6 @@ class _Background:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5)
         self._loop.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def _in_memory() -> Path | None:
-    """A file system in memory that has room: a test's hundred partitions cost a third there, and no wait for a disk."""
-    return MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM else None
 
 
 class _Container:

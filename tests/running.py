@@ -159,8 +159,8 @@ class Connector:
         arguments = ("run", "-c", str(self._file()), *options)
         env = {**clean_environment(), **self.environment, **(environment or {})}
         with (self.folder / f"{self.name}.log").open("ab") as log:
-            # Workers are forked from what was started.
-            if afresh or options:
+            # Workers are forked from what was started. Programs of ours measure what a user starts.
+            if afresh or options or "PYTEST_CURRENT_TEST" not in os.environ:
                 command = (sys.executable, "-m", module, *arguments)
                 self.process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log, env=env)
             else:

@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from connector.dev.broker import QUICK, Broker
+from connector.dev.broker import Broker
+from tests.brokers import QuickBroker
 
 USER, PASSWORD = "connector", "fictional-password-1"
 """May everything."""
@@ -169,8 +170,7 @@ class SecureKafka:
 
 def secure_broker(authority: Authority) -> Broker:
     """A broker, not started yet, whose certificates are of this authority."""
-    return Broker(
-        jvm=QUICK,
+    return QuickBroker(
         listeners=("SASL_SSL", "SASL_PLAINTEXT", "SSL"),
         properties=properties(authority),
         format_arguments=format_arguments(),

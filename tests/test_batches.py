@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from connector.dev.broker import QUICK, Broker
 from connector.errors import ConnectorError, Unavailable
 from connector.events import Record
 from connector.kafka import publisher as publishers
@@ -16,6 +15,7 @@ from connector.kafka.publisher import Publisher
 from connector.kafka.sending.partitioner import partition_of
 from connector.kafka.topics import Topic
 from connector.settings import KafkaSettings
+from tests.brokers import QuickBroker
 from tests.running import freeze, read_all
 
 PARTITIONS = 3
@@ -111,7 +111,7 @@ async def test_what_is_not_acknowledged_in_time_is_unavailable_and_what_has_not_
 ) -> None:
     assert publishers.ACK_SECONDS == 5
     monkeypatch.setattr(publishers, "ACK_SECONDS", 0.5)
-    broker = await Broker(jvm=QUICK).start()
+    broker = await QuickBroker().start()
     process = broker.nodes[0].process
     assert process is not None
     try:

@@ -8,11 +8,12 @@ import aiohttp
 import pytest
 from aiokafka import TopicPartition
 
-from connector.dev.broker import QUICK, Broker
+from connector.dev.broker import Broker
 from connector.kafka import clients, topics
 from connector.kafka.topics import Topic
 from connector.simulator import Simulator
 from connector.twilio.signature import compute
+from tests.brokers import QuickBroker
 from tests.executing import kafka_settings
 from tests.producing import Message, produce
 from tests.running import Connector, configuration, headers_of, read_all, running, until, values, wait_for_records
@@ -25,7 +26,7 @@ AWAY_SECONDS = 2.0
 @pytest.fixture
 async def broker() -> AsyncIterator[Broker]:
     """A broker that may be killed."""
-    broker = await Broker(jvm=QUICK).start()
+    broker = await QuickBroker().start()
     yield broker
     await broker.stop(gracefully=False)
 

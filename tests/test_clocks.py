@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.dev.broker import QUICK, Broker
 from connector.events import Position, Record, boot_seconds, now
 from connector.executor import doubt
 from connector.executor.command import Command, attempting, command_of, done
@@ -22,6 +21,7 @@ from connector.state import journal
 from connector.state.claims import Seen, View
 from connector.state.journal import Entry
 from connector.twilio.clock import TwilioClock
+from tests.brokers import QuickBroker
 from tests.executing import SEND, Executing, executing, message
 from tests.guarantees.without import taken_away
 from tests.running import until
@@ -264,7 +264,7 @@ EXPIRING = {
 
 async def test_an_owner_that_rests_until_kafka_has_forgotten_its_producer_goes_on() -> None:
     """As after a week without a command (transactional.id.expiration.ms), or a day (producer.id.expiration.ms)."""
-    broker = await Broker(jvm=QUICK, properties=EXPIRING).start()
+    broker = await QuickBroker(properties=EXPIRING).start()
     try:
         async with executing(broker.bootstrap_servers, "forgotten") as running:
             await running.send(message("before"), id="before")

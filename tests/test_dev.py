@@ -10,13 +10,14 @@ from rich.console import Console
 
 from connector.catalog import topics_of
 from connector.dev import broker, session
-from connector.dev.broker import QUICK, Broker, free_port
+from connector.dev.broker import Broker, free_port
 from connector.dev.demo import traffic
 from connector.errors import Unavailable
 from connector.events import Record
 from connector.kafka import produce, topics
 from connector.settings import load
 from connector.simulator import ACCOUNT_SID, AUTH_TOKEN, Simulator
+from tests.brokers import QuickBroker
 from tests.running import read_all, until, wait_for_records
 
 
@@ -70,7 +71,7 @@ async def test_traffic_is_shown_although_the_broker_does_not_know_its_topics_yet
 
 async def test_the_demo_goes_on_after_kafka_was_killed_on_the_same_data_and_address(prefix: str) -> None:
     said: list[str] = []
-    kafka = Broker(jvm=QUICK, progress=said.append)
+    kafka = QuickBroker(progress=said.append)
     await kafka.start()
     keeping = asyncio.create_task(kafka.keep_running())
     driving = None

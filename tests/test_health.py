@@ -11,12 +11,13 @@ import aiohttp
 import pytest
 
 from connector.app import App
-from connector.dev.broker import QUICK, Broker
+from connector.dev.broker import Broker
 from connector.kafka import ownership
 from connector.kafka.clients import Offsets
 from connector.kafka.ownership import Assignment, Membership
 from connector.settings import KafkaSettings, Settings, load
 from connector.simulator import Simulator
+from tests.brokers import QuickBroker
 from tests.producing import Message, produce
 from tests.running import Connector, configuration, running, until, wait_for_records
 
@@ -69,7 +70,7 @@ async def test_a_request_that_hangs_at_twilio_is_not_stuck(
 @pytest.fixture
 async def broker() -> AsyncIterator[Broker]:
     """A broker that may be frozen."""
-    broker = await Broker(jvm=QUICK).start()
+    broker = await QuickBroker().start()
     yield broker
     await broker.stop(gracefully=False)
 

@@ -6,12 +6,12 @@ import time
 
 import pytest
 
-from connector.dev.broker import QUICK, Broker
 from connector.errors import ConnectorError, Unavailable, Unwritable
 from connector.events import Record
 from connector.kafka import topics
 from connector.kafka.publisher import Publisher
 from connector.kafka.topics import Topic
+from tests.brokers import QuickBroker
 from tests.executing import kafka_settings
 from tests.running import freeze, read_all
 
@@ -31,7 +31,7 @@ async def _stored(publisher: Publisher, number: int, *, within: float = 30.0) ->
 
 
 async def test_what_was_acknowledged_is_there_though_the_broker_rests_and_the_client_is_rebuilt() -> None:
-    broker = await Broker(jvm=QUICK).start()
+    broker = await QuickBroker().start()
     settings = kafka_settings(broker.bootstrap_servers, "t")
     await topics.apply(settings, [Topic(TOPIC, 1, 1)])
     publisher = Publisher(settings)

@@ -35,7 +35,6 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.metadata import MetadataResponse_v5
 
-from connector.dev.broker import QUICK, Broker
 from connector.errors import ConnectorError, Superseded, Unavailable, Unwritable
 from connector.events import Record
 from connector.kafka import clients, topics
@@ -46,6 +45,7 @@ from connector.kafka.sending.sender import Sender
 from connector.kafka.topics import Topic
 from connector.kafka.transactions import Transactions
 from tests import kafka_proxy
+from tests.brokers import QuickBroker
 from tests.executing import kafka_settings
 from tests.kafka_proxy import END, IDENTITY, JOIN, METADATA, PRODUCE, VERSIONS, Proxy, proxied, refused
 from tests.running import read_all
@@ -324,7 +324,7 @@ async def test_the_transactions_of_a_broker_are_the_best_that_it_has(
 
 
 async def test_brokers_as_of_kafka_3_9_have_the_former_transactions() -> None:
-    broker = Broker(jvm=QUICK, format_arguments=["--release-version", "3.9-IV0"])
+    broker = QuickBroker(format_arguments=["--release-version", "3.9-IV0"])
     await broker.start()
     topic = "old.sent"
     try:
@@ -581,7 +581,7 @@ async def test_a_client_outlives_its_connections(kafka: str, proxy: Proxy, prefi
 # --- a cluster --------------------------------------------------------------------------------------------------------
 @pytest.mark.timeout(180)
 async def test_when_a_leader_dies_the_others_take_what_was_for_it() -> None:
-    broker = await Broker(nodes=3, jvm=QUICK).start()
+    broker = await QuickBroker(nodes=3).start()
     settings = kafka_settings(broker.bootstrap_servers, "c").model_copy(update={"replication_factor": 3})
     topic = "c.sent"
     try:

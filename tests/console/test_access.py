@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, expect
 
-from connector.dev.broker import QUICK, Broker
 from connector.simulator import Simulator
+from tests.brokers import QuickBroker
 from tests.console.conftest import OUT, WATCHES, Live, violations
 from tests.running import configuration, running
 
@@ -49,7 +49,7 @@ async def test_a_wrong_token_is_refused_and_the_right_one_opens_the_console_unti
 async def test_the_loss_of_the_broker_and_of_the_process_is_told_and_its_return_too(
     browser: Browser, tmp_path: Path
 ) -> None:
-    broker = await Broker(jvm=QUICK).start()
+    broker = await QuickBroker().start()
     try:
         async with Simulator() as simulator:
             kafka = broker.bootstrap_servers

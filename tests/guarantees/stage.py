@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from connector.dev.broker import QUICK, Broker
+from connector.dev.broker import Broker
 from connector.errors import Unavailable
 from connector.simulator import Simulator
+from tests.brokers import QuickBroker
 from tests.running import Connector, configuration
 
 # Short, so that a short run sees many take-overs; the broker's own default would not allow less.
@@ -108,7 +109,7 @@ async def stage(
     **sections: Any,
 ) -> AsyncIterator[Stage]:
     """A stage with everything running; `without` names a safeguard that the processes lack (see `without.py`)."""
-    broker = Broker(nodes=nodes, jvm=QUICK)
+    broker = QuickBroker(nodes=nodes)
     async with contextlib.AsyncExitStack() as stack:
         await broker.start()
         stack.push_async_callback(broker.stop, gracefully=False)
