@@ -1,5 +1,8 @@
 """An idempotent producer, transactional where it has an id, over the client's connections and metadata.
 
+One that writes beside transactions has the id for its epoch alone: the broker refuses it in each partition to which a
+successor of the same id has written.
+
 Each leader has one request on its way, with one batch of each of its partitions, while the next ones fill. So a batch
 that is sent again, after a refusal that passes or a connection that broke, is the next one that the broker expects of
 its partition, or the one that it has already. A refusal that does not pass ends the producer.
@@ -62,6 +65,7 @@ class Sender:
         kafka: KafkaSettings,
         *,
         transactional_id: str | None = None,
+        is_beside: bool = False,
         transaction_timeout_ms: int = TRANSACTION_TIMEOUT_MS,
         compresses: bool = True,
         batch_bytes: int = BATCH_BYTES,
@@ -72,12 +76,13 @@ class Sender:
         self.transactional_id = transactional_id
         self.has_epochs = False
         """Whether each transaction has an epoch of its own."""
+        self._is_transactional = transactional_id is not None and not is_beside
         self._timeout_ms = transaction_timeout_ms if transactional_id else NO_TRANSACTION_MS
         self._builder = partial(
             aiokafka_internals.BatchBuilder,
             2,
             aiokafka_internals.CODECS[kafka.compression if compresses else "none"],
-            transactional_id is not None,
+            self._is_transactional,
             producer_id=-1,
             producer_epoch=-1,
             base_sequence=0,
@@ -106,7 +111,7 @@ class Sender:
         await self.client.bootstrap()
         answer = await self._ask(InitProducerIdRequest(self.transactional_id, self._timeout_ms))
         self._identity = answer.producer_id, answer.producer_epoch
-        if self.transactional_id is not None:
+        if self._is_transactional:
             self.has_epochs = await self._agreed("transaction.version") >= TRANSACTION_VERSION
 
     async def _agreed(self, feature: str) -> int:
@@ -262,7 +267,7 @@ class Sender:
     async def _send(self, leader: int, part: Mapping[Lane, bytearray]) -> None:
         self._is_open = True
         try:
-            if self.transactional_id is not None and not self.has_epochs:
+            if self._is_transactional and not self.has_epochs:
                 await self._join()
             if self._over is None:
                 batches: dict[str, dict[int, bytearray]] = {}
@@ -287,7 +292,8 @@ class Sender:
         if self.has_epochs:
             return requests.Produce(str(self.transactional_id), clients.REQUEST_TIMEOUT_MS, batches)
         topics = [(topic, [*partitions.items()]) for topic, partitions in batches.items()]
-        return ProduceRequest(self.transactional_id, requests.ALL_REPLICAS, clients.REQUEST_TIMEOUT_MS, topics)
+        transactional_id = self.transactional_id if self._is_transactional else None
+        return ProduceRequest(transactional_id, requests.ALL_REPLICAS, clients.REQUEST_TIMEOUT_MS, topics)
 
     def _settle(self, lanes: Iterable[Lane], answer: Any) -> None:
         found = {(topic, row[0]): row[1:3] for topic, rows, *_ in answer.topics for row in rows}
@@ -297,7 +303,7 @@ class Sender:
                 return
             if code in (0, DuplicateSequenceNumber.errno):
                 opened = lane.acknowledge(offset)
-                if self.transactional_id is None:
+                if not self._is_transactional:
                     metrics.KAFKA_PRODUCE_SECONDS.observe(time.monotonic() - opened)
                 if lane.filling is not None or lane.full:
                     self._due[lane] = None
@@ -338,6 +344,16 @@ class Sender:
             # A copy that came late could end the next transaction.
             await self._ask(EndTxnRequest(self.transactional_id, *self._identity, commits), is_repeatable=False)
             self._joined.clear()
+
+    async def keep_id(self, topic: str, partition: int) -> None:
+        """Let the coordinator remember the id of a sender that writes beside transactions.
+
+        That takes a transaction now and then: this one has no records, and leaves its marker in the partition. Raises
+        what the client raises: the producer of a successor has fenced this one.
+        """
+        commits = True
+        await self._ask(AddPartitionsToTxnRequest(self.transactional_id, *self._identity, [(topic, [partition])]))
+        await self._ask(EndTxnRequest(self.transactional_id, *self._identity, commits))
 
     async def _join(self) -> None:
         """Let the partitions of all lanes join the transaction, those of other leaders too."""
