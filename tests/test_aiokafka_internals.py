@@ -19,7 +19,7 @@ from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
 import connector
-from connector.events import Record
+from connector.events import Record, boot_seconds
 from connector.kafka import aiokafka_internals as internals
 from connector.kafka import clients, header_names, topics
 from connector.kafka.produce import send
@@ -140,6 +140,22 @@ async def test_the_next_fetch_waits_as_long_as_it_is_told_to() -> None:
     internals.wait_for_records(consumer, 2_000)
     assert fetching._fetch_max_wait_ms == 2_000
     await fetching.close()
+    await consumer.stop()
+
+
+async def test_it_is_told_when_what_the_group_answers_was_sent(kafka: str, prefix: str) -> None:
+    settings = kafka_settings(kafka, prefix)
+    await topics.apply(settings, [Topic(f"{prefix}.one", 1, 1)])
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=kafka, group_id=prefix, session_timeout_ms=3_000, heartbeat_interval_ms=200
+    )
+    consumer.subscribe([f"{prefix}.one"])
+    known: list[float] = []
+    internals.note_known(consumer, known.append)
+    before = boot_seconds()
+    await consumer.start()
+    await until(lambda: len(known) >= 3)
+    assert before < known[0] < known[1] < known[2] < boot_seconds()
     await consumer.stop()
 
 

@@ -11,8 +11,8 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from connector.errors import Superseded, Unavailable
-from connector.events import Record
-from connector.kafka import produce, topics
+from connector.events import Record, boot_seconds
+from connector.kafka import clients, produce, topics
 from connector.kafka.clients import Offsets, offsets_in
 from connector.kafka.ownership import Assignment, Membership, RawRecord
 from connector.kafka.topics import Topic
@@ -339,3 +339,32 @@ async def test_what_others_write_to_the_topics_is_read_by_the_owner_of_the_parti
         await until(lambda: len(a.received) == len(b.received) == 2)
         assert {record.partition for record in a.received} == set(a.held)
     await producer.stop()
+
+
+async def test_there_is_no_successor_as_long_as_the_group_answers_and_a_session_more(settings: KafkaSettings) -> None:
+    owners, session = Owners("a", []), clients.session_seconds(settings)
+    async with member(settings, owners) as membership:
+        await until(_holds(owners, PARTITIONS))
+        assignment = owners.held[0]
+        # At once: that the group has assigned it shows it, before the first heartbeat.
+        assert boot_seconds() < assignment.known_until <= boot_seconds() + session
+        before = assignment.known_until
+        await until(lambda: assignment.known_until > before)
+        assert assignment.known_until <= boot_seconds() + session
+        assert Assignment(membership, 0).known_until == float("-inf")
+    assert assignment.known_until == float("-inf")
+
+
+async def test_a_member_that_the_group_asks_to_join_again_is_not_shown_to_be_known(settings: KafkaSettings) -> None:
+    """While it drains, its commits are accepted; the group goes on without it when that takes too long."""
+    first, second = Owners("a", [], drain_seconds=2.5), Owners("b", [])
+    async with member(settings, first):
+        await until(_holds(first, PARTITIONS))
+        assignment = first.held[0]
+        async with member(settings, second):
+            await until(assignment.leaving.is_set)
+            before = assignment.known_until
+            assert await assignment.commit({f"{settings.topic_prefix}.one": (0, "")})
+            await asyncio.sleep(1.5)
+            assert assignment.known_until == before
+            await until(lambda: len(first.held) == len(second.held) == PARTITIONS // 2)

@@ -130,3 +130,15 @@ def test_a_member_without_owners_that_read_has_nothing_to_prove(taken: list[floa
         watchdog.turns(now)
         watchdog.waits_for_owners(now)
         assert is_at_rest(watchdog, now)
+
+
+def test_no_successor_exists_for_a_session_after_what_was_sent_however_late_it_was_answered() -> None:
+    watchdog = watching()
+    assert watchdog.known_until < 0
+    watchdog.is_known(100.0)
+    watchdog.is_known(99.0)
+    assert watchdog.known_until == 100.0 + SESSION
+    # Commits show less, and another clock counts for them.
+    watchdog.is_accepted(0, 200.0)
+    watchdog.gains_partitions(200.0)
+    assert watchdog.known_until == 100.0 + SESSION

@@ -7,7 +7,7 @@ protocol's definitions (`aiokafka.protocol`), which no page documents either, ar
 import asyncio
 import ssl
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -17,9 +17,12 @@ from aiokafka.conn import create_conn
 from aiokafka.consumer import fetcher
 from aiokafka.errors import UnknownTopicOrPartitionError
 from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.protocol.group import HeartbeatRequest, SyncGroupRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder as BatchBuilder
 from aiokafka.record.default_records import _DefaultRecordBatchPy as BatchInPython
 from aiokafka.record.memory_records import MemoryRecords
+
+from connector.events import boot_seconds
 
 __all__ = ["BatchBuilder", "BatchInPython", "MemoryRecords", "PartitionRecords", "create_conn"]
 
@@ -124,6 +127,24 @@ def position(consumer: AIOKafkaConsumer, where: TopicPartition) -> int | None:
 def wait_for_records(consumer: AIOKafkaConsumer, milliseconds: int) -> None:
     """Let the broker wait so long for records from the next fetch on, before it answers that there are none."""
     consumer._fetcher._fetch_max_wait_ms = milliseconds
+
+
+def note_known(consumer: AIOKafkaConsumer, known: Callable[[float], None]) -> None:
+    """Tell when each request was sent whose answer shows that the group knows this member and is not rebalancing.
+
+    By the clock never set. An accepted commit does not show as much: the group may be about to go on without us.
+    """
+    connections = connections_of(consumer)
+    send = connections.send
+
+    async def send_and_note(node: int, request: Any, **options: Any) -> Any:
+        sent = boot_seconds()
+        response = await send(node, request, **options)
+        if isinstance(request, HeartbeatRequest | SyncGroupRequest) and not response.error_code:
+            known(sent)
+        return response
+
+    connections.send = send_and_note
 
 
 class _Session:

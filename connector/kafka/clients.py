@@ -8,16 +8,18 @@ from typing import Any, TypeVar
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from connector.errors import Unavailable
 from connector.kafka import aiokafka_internals, credentials, failures, header_names, sought
 from connector.settings import KafkaSettings
+from connector.telemetry.logs import logger
 
 REQUEST_TIMEOUT_MS = 5_000
 START_SECONDS = 30.0
 STOP_SECONDS = 2.0
+COMMIT_SECONDS = 5.0
 # A client that finds no broker would ask again at once, thousands of times a second where connections are refused.
 AWAY_SECONDS = 0.2
 # Of one partition in a fetch. What a paused partition still had in the client is thrown away and fetched again.
@@ -30,6 +32,8 @@ HEARTBEATS_IN_A_SESSION = 5
 LOOK_MS = 2_000
 
 header_names.install()
+
+log = logger(__name__)
 
 Offsets = Mapping[str, tuple[int, str]]
 """For each topic the offset to go on from, and metadata."""
@@ -208,14 +212,20 @@ def offsets_in(found: Mapping[TopicPartition, OffsetAndMetadata], wanted: Iterab
     return {where.topic: (held.offset, held.metadata or "") for where, held in found.items() if held.offset >= 0}
 
 
-async def commit(consumer: AIOKafkaConsumer, offsets: Mapping[int, Offsets]) -> None:
-    """Commit offsets of these partition numbers. Raises what the client raises."""
+async def commit(consumer: AIOKafkaConsumer, offsets: Mapping[int, Offsets]) -> bool:
+    """Commit offsets of these partition numbers; False when that was refused or not answered in time."""
     values = {
         TopicPartition(topic, partition): OffsetAndMetadata(*value)
         for partition, by_topic in offsets.items()
         for topic, value in by_topic.items()
     }
-    await consumer.commit(values)
+    try:
+        async with asyncio.timeout(COMMIT_SECONDS):
+            await consumer.commit(values)
+    except (KafkaError, IllegalStateError, TimeoutError) as error:
+        log.debug("commit refused", partitions=[*offsets], reason=f"{error!r:.120}")
+        return False
+    return True
 
 
 # --- whether a group knows us -----------------------------------------------------------------------------------------

@@ -13,13 +13,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import IllegalStateError, KafkaError
+from aiokafka.errors import KafkaError
 
 from connector.errors import ConnectorError, Superseded, Unavailable
-from connector.kafka import clients, failures, reading, topics
+from connector.kafka import aiokafka_internals, clients, failures, reading, topics
 from connector.kafka.clients import Offsets
 from connector.kafka.transactions import Transactions
-from connector.kafka.watchdog import Watchdog
+from connector.kafka.watchdog import NEVER, Watchdog
 from connector.process.rhythm import pause, until_next
 from connector.settings import KafkaSettings
 from connector.telemetry import metrics
@@ -31,7 +31,6 @@ REOPEN_SECONDS = 0.15
 LONGEST_REOPEN_SECONDS = 5.0
 # An owner that has served this long has recovered.
 STEADY_SECONDS = 10.0
-COMMIT_SECONDS = 5.0
 POLL_SECONDS = 1.0
 # Joining a group waits for the other members at the longest for a rebalance timeout.
 JOIN_MARGIN_SECONDS = 10.0
@@ -62,6 +61,12 @@ class Assignment:
     def held(self) -> bool:
         """Whether the group still gives this partition to this process, as far as it knows."""
         return self._membership.assignments.get(self.partition) is self and not self.leaving.is_set()
+
+    @property
+    def known_until(self) -> float:
+        """Until when there is no successor, by the clock never set."""
+        member = self._membership
+        return member.watchdog.known_until if member.assignments.get(self.partition) is self else NEVER
 
     @property
     def drain_seconds(self) -> float:
@@ -218,6 +223,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
         self._is_misfit, self._counts = False, {}
         consumer = clients.member(self.kafka, group=self.group, topics=self.topics, listener=self)
         self.consumer = consumer
+        aiokafka_internals.note_known(consumer, self.watchdog.is_known)
         try:
             self.watchdog.turns(time.monotonic())
             try:
@@ -408,14 +414,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped in
 
     async def commit(self, offsets: Mapping[int, Offsets]) -> bool:
         """Commit offsets of these partition numbers; False when that was refused or not answered in time."""
-        if (consumer := self.consumer) is None:
-            return False
-        try:
-            async with asyncio.timeout(COMMIT_SECONDS):
-                await clients.commit(consumer, offsets)
-        except (KafkaError, IllegalStateError, TimeoutError) as error:
-            log.debug("commit refused", role=self.role, partitions=[*offsets], reason=f"{error!r:.120}")
-            return False
-        for partition in offsets:
+        accepted = self.consumer is not None and await clients.commit(self.consumer, offsets)
+        for partition in offsets if accepted else ():
             self.watchdog.is_accepted(partition, time.monotonic())
-        return True
+        return accepted

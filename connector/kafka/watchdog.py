@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 # Session timeouts without an accepted commit, after which the client is rebuilt.
 STUCK_SESSIONS = 3
+NEVER = float("-inf")
 
 
 @dataclass
@@ -32,6 +33,12 @@ class Watchdog:
     """Partitions were taken away; None once others are assigned."""
     readers: dict[int, float] = field(init=False, default_factory=dict)
     """For each partition whose owner reads: its last accepted commit, or the moment when it began."""
+    known_until: float = field(init=False, default=NEVER)
+    """By the clock never set: until then the group has given nothing to others that was not given up.
+
+    It takes out a member of which it has not heard for a session timeout. It heard what it answered after that was
+    sent, and had not begun to rebalance then.
+    """
 
     def __post_init__(self) -> None:
         self.turned = self.known = self.healthy = self.started
@@ -76,6 +83,10 @@ class Watchdog:
     def waits_for_owners(self, now: float) -> None:
         """No owner reads: there are none, or they are being opened, which has deadlines of its own."""
         self.known = self.healthy = now
+
+    def is_known(self, sent: float) -> None:
+        """The group has answered a request of that time, by the clock never set, and is not rebalancing."""
+        self.known_until = max(self.known_until, sent + self.session)
 
     def is_accepted(self, partition: int, now: float) -> None:
         """The group has accepted a commit of this partition."""
