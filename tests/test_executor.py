@@ -11,9 +11,13 @@ import orjson
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 
+from connector.events import now
 from connector.kafka import clients
+from connector.kafka.ownership import Assignment
 from connector.receiver.form import names_cause
 from connector.simulator import OTHER_PHONE_NUMBER, PHONE_NUMBER
+from connector.state import journal
+from connector.state.attempts import Attempts
 from connector.telemetry import metrics
 from tests.executing import SEND, Executing, executing, message
 from tests.running import headers_of, until, wait_for_records
@@ -167,6 +171,50 @@ async def test_what_was_certainly_not_executed_is_tried_again(kafka: str, prefix
         (result,) = await running.results(1)
     assert (result["outcome"], result["attempts"]) == ("succeeded", 3)
     assert running.created() == ["Hello"]
+
+
+async def test_while_the_group_may_have_given_it_away_nothing_is_sent_nor_written_down(
+    kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with executing(kafka, prefix, also=["list"]) as running:
+        await running.send(message("before"))
+        await running.results(1)
+        monkeypatch.setattr(Assignment, "known_until", float("-inf"))
+        soon = now() + timedelta(seconds=6)
+        await running.send(message("late"), expires_at=soon.isoformat(), key="a")
+        await running.send(message("waits"), key="b")
+        await running.send({"resource": "messages", "limit": 1}, command="list", key="c")
+        await running.results(1, command="list")
+        assert [one["outcome"] for one in await running.results(2)] == ["succeeded", "expired"]
+        assert running.created() == ["before"]
+        entries = [journal.decode(one.value) for one in await running.records("journal", 5) if b"/" in one.key]
+        assert [one.state for one in entries] == ["attempting", "done", "done", "done"]
+        monkeypatch.undo()
+        await running.results(3)
+    assert running.created() == ["before", "waits"]
+
+
+async def test_an_attempt_that_was_written_down_when_the_group_last_knew_its_owner_is_given_back(
+    kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, write, forgotten = Assignment.known_until, Attempts.write, [float("-inf")]
+
+    async def written_late(self: Attempts, entry: journal.Entry) -> int:
+        offset = await write(self, entry)
+        if forgotten:
+            monkeypatch.setattr(Assignment, "known_until", forgotten.pop())
+            asyncio.get_running_loop().call_later(0.5, monkeypatch.setattr, Assignment, "known_until", known)
+        return offset
+
+    monkeypatch.setattr(Attempts, "write", written_late)
+    async with executing(kafka, prefix) as running:
+        await running.send(message())
+        (result,) = await running.results(1)
+        found = [journal.decode(one.value) for one in await running.records("journal", 5) if b"/" in one.key]
+    assert [one.state for one in found] == ["attempting", "withdrawn", "attempting", "done"]
+    assert (result["outcome"], result["attempts"]) == ("succeeded", 2)
+    assert running.created() == ["Hello"]
+    assert len(running.simulator.journal.of("CreateMessage")) == 1
 
 
 async def test_wrong_credentials_are_tried_again_before_it_is_said_so(kafka: str, prefix: str) -> None:

@@ -279,14 +279,18 @@ class Execution:
     async def attempt(self, job: Job) -> list[Outcome]:
         """Send once.
 
-        What changes something is written down and awaited first, so that a superseded owner sends nothing; the lease
-        check is the last statement before it.
+        What changes something is written down and awaited first: the broker refuses a superseded owner, and where it
+        has forgotten whom to refuse, the group does not know that one. Lease and membership are checked last.
         """
+        assignment, is_reading = self.owner.assignment, job.request.method == "GET"
+        while not is_reading and boot_seconds() >= assignment.known_until and not _is_expired(job):
+            # What could not be sent need not be written down.
+            await self.owner.wait(KAFKA_SECONDS)
         async with self._turn(job):
             if _is_expired(job):
                 return [self._expired()]
             self.count += 1
-            if job.request.method == "GET":
+            if is_reading:
                 # Reading does no harm twice: a drain does not wait for it.
                 with self.owner.waiting():
                     return await self._send(job)
@@ -298,8 +302,11 @@ class Execution:
             await self.owner.attempt(self.command, entry)
             if boot_seconds() - leased > LEASE.total_seconds():
                 raise NotExecuted("The attempt's lease ran out before it began.")
+            known_until = assignment.known_until
+            if boot_seconds() >= known_until:
+                raise NotExecuted("The group may have given its partition to another owner.")
             # Once more when it is connected, directly before the socket: later a successor may have concluded.
-            return await self._send(job, write_until=over)
+            return await self._send(job, write_until=min(over, known_until))
 
     @asynccontextmanager
     async def _turn(self, job: Job) -> AsyncIterator[None]:

@@ -1,7 +1,7 @@
 """The commands of one partition number, over all command topics, while this process holds it.
 
-Restore, then read; journal and results go through one writer; finished offsets are committed a few times a second with
-what a successor must know. On leaving: finish what is in flight, commit, return.
+Fence, restore, then read; attempts are written at once, results and their ends through one writer; finished offsets are
+committed a few times a second with what a successor must know. On leaving: finish what is in flight, commit, return.
 """
 
 import asyncio
@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Protocol
 
 from connector.errors import Unacknowledged, Unavailable, Unwritable
 from connector.events import Record, boot_seconds, now
@@ -28,6 +27,7 @@ from connector.kafka import reading
 from connector.kafka.ownership import Assignment, RawRecord
 from connector.settings import KafkaSettings
 from connector.state import checkpoints, journal
+from connector.state.attempts import Attempts
 from connector.state.checkpoints import Commits
 from connector.state.journal import TopicOffset
 from connector.telemetry.logs import logger
@@ -49,19 +49,13 @@ QUIET_KEEP_SECONDS = 5.0
 FAR_BACK = 100_000
 
 
-class Work(Protocol):
-    """Executes one command for an owner."""
-
-    async def __call__(self, owner: "Owner", command: Waiting) -> None:
-        """Return when the command's result is durable."""
-
-
 @dataclass
 class _Attempt:
     """An attempt that is not finished: its last journal entry and where that stands, or at least comes."""
 
     entry: journal.Entry
     offset: int
+    # The next entry of its command is on its way, and this one must not come after it.
     finishing: bool = False
 
 
@@ -78,16 +72,18 @@ class Owner:
         *,
         kafka: KafkaSettings,
         topics: Mapping[str, str],
-        work: Work,
+        work: Callable[["Owner", Waiting], Awaitable[None]],
         hold: int,
         dedupe_window: timedelta,
         present: Callable[[], datetime] = now,
         learn_time: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.assignment = assignment
-        # Predecessors were fenced before.
+        # When predecessors were fenced.
         self.began = boot_seconds()
-        self.media = MediaWriter(kafka, f"{assignment.transactions.transactional_id}-media")
+        identity = assignment.transactions.transactional_id
+        self.attempts = Attempts(kafka, f"{identity}-attempts", assignment.partition)
+        self.media = MediaWriter(kafka, f"{identity}-media")
         self._kafka = kafka
         self._topics = topics
         self._work = work
@@ -132,12 +128,12 @@ class Owner:
             for task in (leaving, restored, *tasks):
                 task.cancel()
             await asyncio.gather(leaving, restored, *tasks, return_exceptions=True)
-            await self.media.close()
+            await asyncio.gather(self.attempts.close(), self.media.close())
 
     def _start(self, restored: Restored) -> list["asyncio.Task[None]"]:
         """Begin to write, and then to read."""
-        since = partial(journal.since, self._kafka, self.assignment.partition)
         entries, partition = journal.topic_of(self._kafka), self.assignment.partition
+        since = self.attempts.since
         self._writer = Writer(
             self.assignment.transactions, journal=entries, end=restored.end, since=since, written=self._rhythm.changed
         )
@@ -195,7 +191,9 @@ class Owner:
             draining.cancel()
 
     async def _restore(self) -> Restored:
-        """Read what group, checkpoint and journal say."""
+        """Fence the predecessor, then read what group, checkpoint and journal say."""
+        await self.attempts.open()
+        self.began = boot_seconds()
         restored = await restoring.restore(self._kafka, self.assignment, self._topics)
         self._progress.update(restored.progress)
         self._attempts = {place: _Attempt(*attempt) for place, attempt in restored.attempts.items()}
@@ -307,21 +305,13 @@ class Owner:
         """Whether the command may have been executed, though nothing that is left says so."""
         return command.offset < self._checkpoint.doubtful.get(command.topic, 0)
 
-    def attempt(self, command: Command, entry: journal.Entry) -> Awaitable[int]:
+    async def attempt(self, command: Command, entry: journal.Entry) -> None:
         """Make the attempt durable. Raises Superseded when the partition has another owner: do not send."""
         # Until it is known where it stands: not before the present end. An earlier attempt of it stays open meanwhile.
-        self._attempts.setdefault(command.topic_offset, _Attempt(entry, self._writer.end))
-        return self._write_attempt(entry)
-
-    def _write_attempt(self, entry: journal.Entry) -> Awaitable[int]:
-        place = entry.topic_offset
-
-        def applied(offset: int) -> None:
-            if place in self._attempts:
-                self._attempts[place] = _Attempt(entry, offset)
-
-        record = journal.encode(self._kafka.topic_prefix, entry, partition=self.assignment.partition)
-        return self._writer.write([record], applied)
+        before = self._attempts.setdefault(command.topic_offset, _Attempt(entry, self._writer.end))
+        before.finishing = True
+        offset = await self.attempts.write(entry)
+        self._attempts[command.topic_offset] = _Attempt(entry, max(before.offset, offset))
 
     async def withdraw(self, command: Command) -> None:
         """Make it durable that the open attempt has certainly done nothing: the successor just tries again."""
@@ -330,12 +320,11 @@ class Owner:
             return
         attempt.finishing = True
         entry = replace(attempt.entry, state="withdrawn", at=now())
-        record = journal.encode(self._kafka.topic_prefix, entry, partition=self.assignment.partition)
 
         def applied(_offset: int) -> None:
             self._attempts.pop(command.topic_offset, None)
 
-        await self._writer.write([record], applied)
+        await self._writer.write([self._record(entry)], applied)
 
     def write(self, records: Sequence[Record]) -> Awaitable[int]:
         """Make records durable that end no command. Raises Superseded, Unwritable."""
@@ -355,8 +344,10 @@ class Owner:
 
         if command.topic_offset in self._attempts:
             self._attempts[command.topic_offset].finishing = True
-        last = journal.encode(self._kafka.topic_prefix, entry, partition=self.assignment.partition)
-        return self._writer.write([*records, last], applied)
+        return self._writer.write([*records, self._record(entry)], applied)
+
+    def _record(self, entry: journal.Entry) -> Record:
+        return journal.encode(self._kafka.topic_prefix, entry, partition=self.assignment.partition)
 
     # --- keeping --------------------------------------------------------------------------------------------------
     async def _keep_regularly(self) -> None:
@@ -368,6 +359,8 @@ class Owner:
         while True:
             await self._rhythm.turn(quiet=QUIET_KEEP_SECONDS)
             await self._keep_journal_short()
+            if (fence := await self.attempts.keep_regularly()) is not None:
+                self._writer.pass_over(fence)
             await self._find_lost()
             changes = self._rhythm.changes
             if changes != kept and time.monotonic() - self._kept_at >= CHECKPOINT_SECONDS:
@@ -384,8 +377,11 @@ class Owner:
         if digest is not None:
             await self._keep_digest(digest)
         far = self._writer.end - FAR_BACK
-        old = [attempt.entry for attempt in self._attempts.values() if attempt.offset < far and not attempt.finishing]
-        await asyncio.gather(*(self._write_attempt(entry) for entry in old))
+        for place in [*self._attempts]:
+            attempt = self._attempts.get(place)
+            if attempt is not None and attempt.offset < far and not attempt.finishing:
+                # In a transaction: so it comes before the end of its command.
+                attempt.offset = await self._writer.write([self._record(attempt.entry)])
 
     def _finished(self) -> Commits:
         """What is to be committed; nothing before a checkpoint has told what was found to be in doubt.
@@ -414,6 +410,8 @@ class Owner:
         if self._kept_at:
             with suppress(TimeoutError, Unwritable, Unacknowledged):
                 async with asyncio.timeout(LAST_CHECKPOINT_SECONDS):
+                    await self._keep_checkpoint(is_final=not self._attempts)
+                    # That was after the journal's last marker: the next start may be after its retention.
                     await self._keep_checkpoint(is_final=not self._attempts)
 
     def _known(self, former: Commits, *, limit: int) -> Commits:

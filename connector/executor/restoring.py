@@ -31,7 +31,10 @@ GAP = "The journal has lost entries, and no commit or checkpoint is as new as th
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What Kafka says of one partition number. `has_results`: something was executed here, some day."""
+    """What Kafka says of one partition number.
+
+    `has_results`: something was executed here, some day. `is_blank`: the journal holds nothing of it, only fences.
+    """
 
     journal: str
     group: Commits
@@ -39,6 +42,7 @@ class Found:
     bounds: Bounds
     ids: Mapping[str, str]
     has_results: bool
+    is_blank: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +91,8 @@ def has_lost_ids(found: Found) -> bool:
     """Whether the journal may have held more ids than it holds: its beginning is gone, or it is, or was, another."""
     first, last = found.bounds[found.journal]
     has_lost = found.checkpoint is not None and found.checkpoint.has_lost_ids
-    return has_lost or first > 0 or not _is_same(found, found.journal) or (last == 0 and found.has_results)
+    is_blank = last == 0 or found.is_blank
+    return has_lost or first > 0 or not _is_same(found, found.journal) or (is_blank and found.has_results)
 
 
 def _anew(found: Found, topic: str, known: _Known | None, reason: str) -> Beginning:
@@ -105,7 +110,7 @@ def _continued(found: Found, topic: str, known: _Known | None) -> Beginning:
     base = max(start, _offset_of_others(found, topic), known.base if known else 0)
     if known is None:
         low = first
-        is_whole = first == 0 and (last > 0 or not found.has_results)
+        is_whole = first == 0 and ((last > 0 and not found.is_blank) or not found.has_results)
         is_whole = is_whole and _is_same(found, found.journal)
     else:
         low, is_whole = _mark(found, topic, known)
@@ -193,7 +198,7 @@ class Restored:
 
 
 async def restore(kafka: KafkaSettings, assignment: Assignment, topics: Mapping[str, str]) -> Restored:
-    """Read everything; the fencing producer must be open. Raises Unavailable."""
+    """Read everything; the fencing producers must be open, and the fence written. Raises Unavailable."""
     partition = assignment.partition
     found = await _found(kafka, assignment, topics)
     begun = beginnings(found, topics)
@@ -230,6 +235,9 @@ async def _found(kafka: KafkaSettings, assignment: Assignment, topics: Mapping[s
     group = await assignment.committed()
     checkpoint = await checkpoints.restore(kafka, assignment.partition)
     bounds = await reading.bounds(kafka, [entries, *topics, *results], assignment.partition)
+    first, last = bounds[entries]
+    # Our own fence stands in it: that it has an end does not say that anything was written down.
+    is_blank = first == 0 and await journal.holds_only_fences(kafka, assignment.partition, start=first, end=last)
     return Found(
         journal=entries,
         group=group,
@@ -237,6 +245,7 @@ async def _found(kafka: KafkaSettings, assignment: Assignment, topics: Mapping[s
         bounds=bounds,
         ids=await topic_ids.topic_ids(kafka, [entries, *topics]),
         has_results=any(bounds[topic][1] > 0 for topic in results),
+        is_blank=is_blank,
     )
 
 

@@ -8,6 +8,7 @@ from connector.errors import ConnectorError, Superseded, Unacknowledged, Unavail
 from connector.events import Record
 from connector.kafka.ownership import RawRecord
 from connector.kafka.transactions import Transactions
+from connector.state import journal
 from connector.telemetry.logs import logger
 
 log = logger(__name__)
@@ -46,6 +47,8 @@ class Writer:
     are written again. Ours: they are durable. Anything else: another owner was at work, and this one ends. So results
     that are in memory outlive a broker that is away for a while, and nothing is in doubt because of it.
 
+    Attempts are written beside the transactions: those that lie between our entries say nothing of a write.
+
     Records that Kafka does not take, for whatever reason, fail the write that brought them and no other one. What only
     the journal does not take is written again as long as it takes: nothing can be done without it.
     """
@@ -60,6 +63,9 @@ class Writer:
         written: Callable[[], None] = lambda: None,
     ) -> None:
         self.end = end
+        """What is written next comes there or later; what was written before is applied."""
+        self._marked = end
+        self._is_idle = True
         self._written = written
         self._transactions = transactions
         self._journal = journal
@@ -82,8 +88,16 @@ class Writer:
         Kafka refuses them for what they are, or Unacknowledged, because it does not take them though it is there.
         """
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._is_idle = False
         self._queue.put_nowait(_Write(records, applied, done))
         return done
+
+    def pass_over(self, offset: int) -> None:
+        """A record of this owner stands there that concerns no command."""
+        # While something is on its way, that may stand before it.
+        if self._is_idle and offset >= self.end:
+            self.end = offset + 1
+            self._written()
 
     async def run(self) -> None:
         """Write until cancelled. Raises what ended it, after telling every writer."""
@@ -96,6 +110,7 @@ class Writer:
                 if not self._transactions.usable:
                     log.info("producer replaced", transactional_id=self._transactions.transactional_id)
                     await self._reopened(())
+                self._is_idle = self._queue.empty()
         except BaseException as error:
             self._fail(batch, error)
             raise
@@ -168,10 +183,11 @@ class Writer:
 
         Raises Superseded when another owner has written meanwhile. Waits for Kafka as long as it takes.
         """
-        found = await self._found_after_opening()
+        ours = [(record.key, record.value) for record in records if record.topic == self._journal]
+        written = await self._found_after_opening()
+        found = [item for item in written if (item.key, item.value) in ours or not journal.is_attempt(item)]
         if not found:
             return None
-        ours = [(record.key, record.value) for record in records if record.topic == self._journal]
         if [(item.key, item.value) for item in found] != ours:
             raise Superseded(f"Another owner has used {self._transactions.transactional_id} meanwhile.")
         offsets = iter([item.offset for item in found])
@@ -189,7 +205,9 @@ class Writer:
             pause = min(2 * pause, LONGEST_RETRY_SECONDS)
 
     def _apply(self, batch: Sequence[_Write], offsets: Sequence[int]) -> None:
-        position, before = 0, self.end
+        # The marker of the transaction before was written before this one could begin.
+        self.end = before = max(self.end, self._marked)
+        position = 0
         for write in batch:
             end = position + len(write.records)
             places = [
@@ -205,8 +223,9 @@ class Writer:
             if not write.done.done():
                 write.done.set_result(place)
             position = end
-        # Behind our last entry stands the marker that has committed it.
-        self.end += self.end > before
+        # Behind our last entry comes the marker that commits it: perhaps later than an attempt that is written now.
+        if self.end > before:
+            self._marked = self.end + 1
         self._written()
 
     def _note_failure(self, error: ConnectorError) -> None:

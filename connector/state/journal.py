@@ -2,14 +2,15 @@
 
 An entry is written and awaited before every create, and another together with the result, or when it is certain that
 nothing was done. A successor finds in it which commands are in doubt and which are finished. Now and then a digest
-lists the ids that were finished, so that a successor knows days of ids from a few records.
+lists the ids that were finished, so that a successor knows days of ids from a few records. Each owner begins with a
+fence: after it no predecessor's attempt comes.
 """
 
 import base64
 import struct
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal, get_args
@@ -58,6 +59,7 @@ log = logger(__name__)
 TOPIC = "journal"
 HEADERS: Headers = [("content-type", b"application/json")]
 DIGEST_KEY = b"ids"
+FENCE_KEY = b"fence"
 PAIR = struct.Struct("<QQ")
 
 StateName = Literal["attempting", "withdrawn", "done"]
@@ -219,6 +221,25 @@ def encode_digest(prefix: str, digest: Digest, *, partition: int) -> Record:
     return Record(f"{prefix}.{TOPIC}", DIGEST_KEY, orjson.dumps(value), HEADERS, partition=partition)
 
 
+def encode_fence(prefix: str, owner: str, *, partition: int) -> Record:
+    """The journal record of a fence; `owner` tells it apart from those of others."""
+    value = orjson.dumps({"state": "fence", "owner": owner})
+    return Record(f"{prefix}.{TOPIC}", FENCE_KEY, value, HEADERS, partition=partition)
+
+
+def is_fence(record: ConsumerRecord) -> bool:
+    """Whether a journal record is some owner's fence. It says nothing of commands."""
+    return bool(record.key == FENCE_KEY)
+
+
+def is_attempt(record: ConsumerRecord) -> bool:
+    """Whether a journal record is an attempt, as far as it can be read."""
+    try:
+        return decode(record.value).state == "attempting"
+    except ValueError:
+        return False
+
+
 def decode_digest(value: bytes | None) -> Digest:
     """The digest of a journal record. Raises ValueError."""
     try:
@@ -288,6 +309,15 @@ async def since(kafka: KafkaSettings, partition: int, start: int) -> list[Consum
     return [record async for batch in batches for record in batch]
 
 
+async def holds_only_fences(kafka: KafkaSettings, partition: int, *, start: int, end: int) -> bool:
+    """Whether no owner has written more than its fence between these offsets. Raises Unavailable."""
+    async with aclosing(reading.between(kafka, topic_of(kafka), partition, start=start, end=end)) as batches:
+        async for batch in batches:
+            if not all(map(is_fence, batch)):
+                return False
+    return True
+
+
 async def entries(
     kafka: KafkaSettings, partition: int, *, start: int, end: int
 ) -> AsyncGenerator[EntryAndOffset, None]:
@@ -300,7 +330,7 @@ async def entries(
 def decoded(batch: Iterable[ConsumerRecord]) -> Iterator[EntryAndOffset]:
     """The entries among these journal records, and their offsets. What no owner can have written is passed over."""
     for item in batch:
-        if item.key != DIGEST_KEY:
+        if item.key not in (DIGEST_KEY, FENCE_KEY):
             entry = _readable(item)
             if entry is not None:
                 yield entry, item.offset
@@ -335,7 +365,7 @@ async def entry_at(kafka: KafkaSettings, partition: int, offset: int) -> Entry |
     """The entry at an offset, None when it is gone. Raises Unavailable."""
     async with reading.seeking(kafka, topic_of(kafka), partition) as record_at:
         record = await record_at(offset)
-    return _readable(record) if record is not None and record.key != DIGEST_KEY else None
+    return _readable(record) if record is not None and record.key not in (DIGEST_KEY, FENCE_KEY) else None
 
 
 async def offset_of(kafka: KafkaSettings, partition: int, moment: datetime) -> int | None:

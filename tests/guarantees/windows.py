@@ -35,9 +35,9 @@ class Scene:
     second: Connector
     producer: AIOKafkaProducer
 
-    async def start(self, process: Connector, *, without: str = "", hold: str = "") -> None:
+    async def start(self, process: Connector, *, without: str = "", hold: str = "", ready: bool = True) -> None:
         """Start a process without a safeguard, or with a stop."""
-        await process.start(module=LAUNCHER, environment={"WITHOUT": without, "HOLD": hold})
+        await process.start(module=LAUNCHER, environment={"WITHOUT": without, "HOLD": hold}, ready=ready)
 
     async def send(self, command_id: str, *, key: str = "key", body: str = "") -> None:
         """Send a message whose body is the command's id, unless another is given."""

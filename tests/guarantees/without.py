@@ -1,8 +1,8 @@
 """`python -m tests.guarantees.without`: the connector without one of its safeguards, or with a stop at a step.
 
-WITHOUT names the safeguard that is taken away, HOLD the step at which the process stops itself (SIGSTOP), as
-`step:command id`. The product has no switches for either: functions of it are replaced before it runs.
-A test in whose own process the executor runs uses `taken_away`.
+WITHOUT names the safeguards that are taken away, with commas between them, HOLD the step at which the process stops
+itself (SIGSTOP), as `step:command id`. The product has no switches for either: functions of it are replaced before it
+runs. A test in whose own process the executor runs uses `taken_away`.
 """
 
 import asyncio
@@ -15,17 +15,19 @@ from typing import Any
 
 from connector.__main__ import main
 from connector.dead_letters.replay import Replayer
-from connector.events import Record
-from connector.executor import doubt, execution
+from connector.events import Record, boot_seconds
+from connector.executor import doubt, execution, owner, restoring
 from connector.executor.dedupe import Dedupe
 from connector.executor.execution import Execution
 from connector.executor.lanes import Lanes
 from connector.executor.owner import Owner
 from connector.kafka import clients
+from connector.kafka.ownership import Assignment
 from connector.kafka.publisher import Publisher
 from connector.kafka.sending.sender import Sender
 from connector.kafka.transactions import Transactions
-from connector.state import checkpoints, journal
+from connector.state import attempts, checkpoints, journal
+from connector.state.attempts import Attempts
 from connector.twilio.client import TwilioClient
 from connector.twilio.clock import TwilioClock
 from connector.watcher import cursor as cursors
@@ -33,7 +35,7 @@ from connector.watcher import watcher as engine
 
 
 def _fencing() -> None:
-    """Writes go through an ordinary idempotent producer: nobody is refused."""
+    """Writes go through ordinary idempotent producers: nobody is refused, whoever the group knows."""
 
     async def open_(self: Any) -> None:
         await self.close()
@@ -43,12 +45,88 @@ def _fencing() -> None:
     async def write(self: Any, records: Sequence[Record]) -> list[int]:
         return await self._sender.write(records)  # type: ignore[no-any-return]
 
+    async def open_attempts(self: Any) -> None:
+        self._sender = await clients.start(Sender(self._kafka))
+        self._keep_at = float("inf")
+
     _replace(Transactions, open=open_, write=write)
+    _replace(Attempts, open=open_attempts)
+    _proof()
+
+
+def _proof() -> None:
+    """What is written down is sent, whether the group knows the owner or not."""
+    _replace(Assignment, known_until=float("inf"))
+
+
+def _fence() -> None:
+    """An owner opens the id of its attempts, and writes no record before its first attempt."""
+    _replace(Attempts, open=_open_without_a_fence)
+
+
+def _fence_before_the_end() -> None:
+    """The end of the journal is looked up first, and what lies below it is read; then the fence is written."""
+    restore = restoring.restore
+    opened: dict[int, Any] = {}
+
+    async def open_(self: Any) -> None:
+        await _open_without_a_fence(self)
+        opened[self._partition] = self
+
+    async def then_fence(kafka: Any, assignment: Any, topics: Any) -> Any:
+        restored = await restore(kafka, assignment, topics)
+        late = opened[assignment.partition]
+        await late._write(late._fence)
+        return restored
+
+    _replace(Attempts, open=open_)
+    _replace(restoring, restore=then_fence)
+
+
+async def _open_without_a_fence(self: Any) -> None:
+    sender = Sender(self._kafka, transactional_id=self._transactional_id, is_beside=True)
+    self._sender = await clients.start(sender)
+    self._keep_at = boot_seconds() + attempts.KEEP_SECONDS
+
+
+def _kept_fence() -> None:
+    """Nothing is done so that the broker goes on remembering whom it refuses."""
+
+    async def nothing(_self: Any) -> None:
+        return
+
+    _replace(Attempts, keep_regularly=nothing)
+
+
+def _an_hour() -> None:
+    """No safeguard: what is due every hour is due every half second."""
+    _replace(attempts, KEEP_SECONDS=0.5)
+    _replace(owner, QUIET_KEEP_SECONDS=0.5)
+
+
+def _keeper() -> None:
+    """No safeguard: without it an owner that wakes up hears that it is superseded when it sends, and not before."""
+
+    async def keep_regularly(_self: Any) -> None:
+        await asyncio.Event().wait()
+
+    _replace(Owner, _keep_regularly=keep_regularly)
+
+
+def _foreign_fence() -> None:
+    """Another owner's fence in the journal says nothing."""
+
+    async def since(self: Any, start: int) -> Sequence[Any]:
+        records = await journal.since(self._kafka, self._partition, start)
+        return [record for record in records if not journal.is_fence(record)]
+
+    _replace(Attempts, since=since)
 
 
 def _lease() -> None:
-    """An attempt that was written down long ago is still sent."""
+    """An attempt that was written down long ago is still sent, whoever the group knows."""
     _replace(execution, LEASE=timedelta(days=1))
+    _proof()
 
 
 def _check_at_the_socket() -> None:
@@ -183,6 +261,13 @@ def _twilios_clock() -> None:
 
 SAFEGUARDS: Mapping[str, Callable[[], None]] = {
     "fencing": _fencing,
+    "proof": _proof,
+    "fence": _fence,
+    "fence before the end": _fence_before_the_end,
+    "kept fence": _kept_fence,
+    "an hour": _an_hour,
+    "keeper": _keeper,
+    "foreign fence": _foreign_fence,
     "lease": _lease,
     "check at the socket": _check_at_the_socket,
     "journal": _journal,
@@ -202,17 +287,21 @@ SAFEGUARDS: Mapping[str, Callable[[], None]] = {
 
 
 @contextmanager
-def taken_away(safeguard: str) -> Iterator[None]:
+def taken_away(safeguards: str) -> Iterator[None]:
     """In this process, for as long as the context lasts; nothing is taken away when it is empty."""
     before = len(_replaced)
     try:
-        if safeguard:
-            SAFEGUARDS[safeguard]()
+        _take_away(safeguards)
         yield
     finally:
         while len(_replaced) > before:
             owner, name, function = _replaced.pop()
             setattr(owner, name, function)
+
+
+def _take_away(safeguards: str) -> None:
+    for safeguard in safeguards.split(", ") if safeguards else ():
+        SAFEGUARDS[safeguard]()
 
 
 def _holding() -> None:
@@ -260,6 +349,18 @@ def _holding() -> None:
     _replace(engine, commit_to=held_commit_to)
 
 
+def _holding_at_the_end() -> None:
+    """Stop when the end of a partition's journal has been looked up, and nothing was read yet."""
+    found = restoring._found
+
+    async def held_found(kafka: Any, assignment: Any, topics: Any) -> Any:
+        known = await found(kafka, assignment, topics)
+        _stop_at("end", str(assignment.partition))
+        return known
+
+    _replace(restoring, _found=held_found)
+
+
 def _stop_at(step: str, command_id: str | bytes | None) -> None:
     which = command_id.decode() if isinstance(command_id, bytes) else command_id
     if os.environ.get("HOLD") == f"{step}:{which}":
@@ -280,6 +381,6 @@ def _replace(owner: object, **functions: Any) -> None:
 if __name__ == "__main__":
     if os.environ.get("HOLD"):
         _holding()
-    if os.environ.get("WITHOUT"):
-        SAFEGUARDS[os.environ["WITHOUT"]]()
+        _holding_at_the_end()
+    _take_away(os.environ.get("WITHOUT", ""))
     main()
