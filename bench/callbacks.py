@@ -82,10 +82,11 @@ def starters(servers: str, folder: Path, only: frozenset[str]) -> list[Callable[
     """Functions that start the targets; the first is the anchor of the ratios."""
     run = os.urandom(3).hex()
 
-    async def ours(name: str, workers: int) -> Target:
+    async def ours(name: str, workers: int, python: str = sys.executable) -> Target:
         connector = targets.Connector.of(
             name, servers, folder, prefix=f"{name}-{run}", workers=workers, roles=["callbacks"]
         )
+        connector.python = python
         await connector.apply_topics()
         program = connector.start()
         await program.listens(connector.ports["admin"])
@@ -109,6 +110,8 @@ def starters(servers: str, folder: Path, only: frozenset[str]) -> list[Callable[
     rows["baseline"] = lambda: other(
         "baseline", lambda given: targets.baseline("callbacks", "baseline", folder=folder, environment=given)
     )
+    if targets.FORMER:
+        rows["former"] = partial(ours, "former", 1, targets.FORMER)
     rows["ours"] = lambda: ours("ours", 1)
     rows["ours-2"] = lambda: ours("ours-2", 2)
     return [start for name, start in rows.items() if not only or name in only]

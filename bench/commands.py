@@ -72,7 +72,7 @@ class Begun:
 Begin = Callable[[Setting], "asyncio.Future[Begun] | object"]
 
 
-async def _ours(setting: Setting, *, workers: int = 1) -> Begun:
+async def _ours(setting: Setting, *, workers: int = 1, python: str = sys.executable) -> Begun:
     name = setting.run
     connector = targets.Connector.of(
         name,
@@ -84,6 +84,7 @@ async def _ours(setting: Setting, *, workers: int = 1) -> Begun:
         commands={"max_in_flight": setting.in_flight},
         callbacks={"public_url": None},
     ).connection(api_url=setting.api, monitor_url=setting.api)
+    connector.python = python
     await connector.apply_topics()
     commands, results = f"{name}.commands.send-message", f"{name}.results.send-message"
     return Begun(commands, results, connector.start)
@@ -127,6 +128,8 @@ def rows() -> dict[str, Callable[[Setting], object]]:
                     f"{peer.name}-commands{more}.yaml", folder=folder, environment=given
                 )
             )
+    if targets.FORMER:
+        found["former"] = partial(_ours, python=targets.FORMER)
     found |= {"ours": _ours, "ours-2": partial(_ours, workers=2)}
     return found
 

@@ -1,6 +1,7 @@
 """What is measured: the connector as a user runs it, the baselines, and peers where their binaries are given.
 
 RPCN_BIN and BENTO_BIN name the programs (any build with the http, pure and kafka components); `make peer` builds Bento.
+FORMER_PYTHON names an interpreter that has another version of the connector, which takes part as `former` then.
 """
 
 import os
@@ -22,6 +23,7 @@ from connector.kafka import topics
 from connector.settings import load
 
 HERE = Path(__file__).parent
+FORMER = os.environ.get("FORMER_PYTHON")
 # As the peers' own guides advise for throughput: their batching, and Go's collector less often.
 TUNED = {"BATCH_COUNT": "16", "BATCH_PERIOD": "1ms", "GOGC": "400", "MAX_BUFFERED": "32"}
 
@@ -70,6 +72,7 @@ class Connector:
     document: dict[str, Any]
     workers: int = 1
     ports: dict[str, int] = field(default_factory=dict)
+    python: str = sys.executable
 
     @classmethod
     def of(
@@ -125,7 +128,8 @@ class Connector:
     def start(self) -> Program:
         """Start it; its admin port listens when it is ready."""
         more = ["--workers", str(self.workers)] if self.workers > 1 else []
-        command = [sys.executable, "-m", "connector", "run", "-c", str(self.file), *more]
+        # What is installed there, whatever lies in this folder.
+        command = [self.python, "-P", "-m", "connector", "run", "-c", str(self.file), *more]
         return Program(self.name, command, folder=self.folder, environment={})
 
 

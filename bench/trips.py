@@ -36,7 +36,7 @@ from connector.twilio.signature import compute
 HOME = Path(connector.__file__).parent
 # What stands in for Twilio, what starts it, and what also the servers and readers of this program go through, is no
 # part of the trip.
-OUTSIDE = ("simulator/", "dev/", "server_header.py", "kafka/header_names.py")
+OUTSIDE = ("simulator/", "dev/", "server_header.py", "kafka/header_names.py", "kafka/sought.py")
 WARM_UP = 3
 INTERVAL = "6s"
 SETTLE_SECONDS, IDLE_SECONDS = 0.3, 2.5
