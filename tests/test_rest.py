@@ -160,6 +160,18 @@ async def test_where_nothing_tells_what_was_executed_creates_are_unknown_and_the
     assert "commands in doubt" in [line["event"] for line in logged]
 
 
+async def test_a_journal_that_holds_only_fences_is_not_taken_for_a_whole_one(kafka: str, prefix: str) -> None:
+    """Each start writes one, before it looks what there is."""
+    async with rested(kafka, prefix) as (running, operator):
+        await operator.forget_offsets()
+        await operator.create_anew("checkpoints", "journal")
+        await running.send(message("meanwhile"), id="meanwhile")
+        await running.start()
+        found = await outcomes(running, 6)
+    assert found == {**{known: ["succeeded"] for known in BEFORE}, "meanwhile": ["unknown"]}
+    assert running.created() == BEFORE
+
+
 @pytest.mark.parametrize("loss", ["emptied", "created anew"])
 async def test_an_id_of_the_window_is_known_though_the_journal_is_lost(kafka: str, prefix: str, loss: str) -> None:
     async with rested(kafka, prefix) as (running, operator):
