@@ -609,6 +609,10 @@ async def test_when_a_leader_dies_the_others_take_what_was_for_it() -> None:
         await transactions.close()
         await clients.end(sender)
         alive = ",".join(f"127.0.0.1:{node.port}" for node in broker.nodes if node.node_id != leader)
-        assert sorted(await stored(alive, topic)) == [*range(200), 1000, 1001, 1002]
+        # A commit is answered before its markers are written.
+        async with asyncio.timeout(60):
+            while len(found := await stored(alive, topic)) < 200 + PARTITIONS:  # noqa: ASYNC110 - the broker does it
+                await asyncio.sleep(0.1)
+        assert sorted(found) == [*range(200), 1000, 1001, 1002]
     finally:
         await broker.stop(gracefully=False)
