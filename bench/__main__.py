@@ -65,8 +65,10 @@ async def _callbacks(run: Run) -> str:
 async def _commands(run: Run) -> str:
     text = ""
     for latency in (20.0, 100.0):
-        count = 3_000 if run.quick else 10_000
-        chosen = commands.Options(rounds=run.rounds, commands=count, latency=latency, only=run.only)
+        count, warm_up = (3_000, 3_000) if run.quick else (10_000, 40_000)
+        chosen = commands.Options(
+            rounds=run.rounds, commands=count, warm_up=0 if text else warm_up, latency=latency, only=run.only
+        )
         table = commands.table(await commands.measure(run.servers, run.folder, chosen))
         text += (
             f"\n## Commands: {chosen.in_flight} in flight, API {latency:.0f} ms, {commands.KEYS} keys; "

@@ -6,7 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -25,14 +25,20 @@ _ID = re.compile(rb'"id":\s*"(b[0-9]+-[0-9]+)"')
 DEADLINE_SECONDS = 120.0
 # The load generator's own connections are idle before the steady part: its first commands wait for them.
 UNCOUNTED_SECONDS = 1.0
+WARM_UP_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How many and how often; the API's latency in milliseconds; `rate` commands/s for the steady part."""
+    """How many and how often; the API's latency in milliseconds; `rate` commands/s for the steady part.
+
+    `warm_up` commands of ours come first: the broker compiles its code for transactions until it has written some ten
+    thousand of them, on the cores that are measured, and answers five times as late meanwhile.
+    """
 
     rounds: int = 3
     commands: int = 10_000
+    warm_up: int = 0
     in_flight: int = 256
     latency: float = 20.0
     rate: float = 300.0
@@ -138,15 +144,19 @@ async def measure(servers: str, folder: Path, options: Options) -> list[Target]:
     """Alternate over the targets; each round has topics of its own, and the first is a warm-up that does not count."""
     found = [Target(name, begin) for name, begin in rows().items() if not options.only or name in options.only]
     port = free_port()
-    environment = {"PORT": str(port), "LATENCY_MS": str(options.latency)}
+    api, environment = f"http://127.0.0.1:{port}", {"PORT": str(port), "LATENCY_MS": str(options.latency)}
     stub = Program("stub", [sys.executable, "-m", "bench.stub"], folder=folder, environment=environment)
     try:
         await stub.listens(port)
         async with kafka.writer(servers) as producer:
+            if options.warm_up:
+                warming = replace(options, commands=options.warm_up, seconds=WARM_UP_SECONDS)
+                setting = Setting(servers, folder, f"warm-{os.urandom(3).hex()}", api, options.in_flight)
+                await _round(Target("warm-up", _ours), setting, producer, warming)
             for number in range(options.rounds + 1):
                 for target in found if number % 2 else found[::-1]:
                     run = f"{target.name}-{os.urandom(3).hex()}"
-                    setting = Setting(servers, folder, run, f"http://127.0.0.1:{port}", options.in_flight)
+                    setting = Setting(servers, folder, run, api, options.in_flight)
                     row = await _round(target, setting, producer, options)
                     if number:
                         target.rounds.append(row)
