@@ -423,7 +423,12 @@ def test_a_pipe_that_closes_ends_tail_without_a_word(kafka: str, prefix: str, tm
 def test_ctrl_c_ends_tail_with_0(kafka: str, prefix: str, tmp_path: Path) -> None:
     env = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **with_kafka(kafka, prefix)}
     twilio_kafka("topics", "apply", env=env, cwd=tmp_path)
-    process = subprocess.Popen([sys.executable, "-m", "connector", "tail"], env=env, cwd=tmp_path)
+    # Where the tests run in the background, their shell has it ignored, and what they start with them.
+    heeding = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        process = subprocess.Popen([sys.executable, "-m", "connector", "tail"], env=env, cwd=tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, heeding)
     deadline = time.monotonic() + 20
     tasks = Path(f"/proc/{process.pid}/net/tcp")
     while time.monotonic() < deadline and tasks.exists() and not _connected(process.pid):
