@@ -7,6 +7,7 @@ import asyncio
 import itertools
 import os
 import signal
+from email.utils import formatdate
 from typing import cast
 
 import orjson
@@ -66,6 +67,8 @@ class Connection(asyncio.Protocol):
         uri = f"/2010-04-01/Accounts/{ACCOUNT_SID}/Messages/{sid}.json"
         body = orjson.dumps({**MESSAGE, "sid": sid, "uri": uri})
         head = b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nTwilio-Concurrent-Requests: 1\r\n"
+        # From this the connector learns Twilio's time, which commands with an id of their own wait for at the start.
+        head += b"Date: %s\r\n" % formatdate(usegmt=True).encode()
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
 
