@@ -87,7 +87,7 @@ async def _watch(run: Run) -> str:
 
 
 async def _idle(run: Run) -> str:
-    chosen = idle.Options(rounds=run.rounds, seconds=5.0 if run.quick else 30.0, only=run.only)
+    chosen = idle.Options(rounds=run.rounds, seconds=5.0 if run.quick else 20.0, only=run.only)
     return f"\n## At rest\n{idle.table(await idle.measure(run.servers, run.folder, chosen))}\n"
 
 
@@ -127,8 +127,8 @@ PARTS: Mapping[str, Callable[[Run], Awaitable[str]]] = {
     "growth": _growth,
     "soak": _soak,
 }
-# Takes an hour: only when it is named.
-LONG_PARTS = ("soak",)
+# An hour and ten minutes: only when they are named.
+LONG_PARTS = ("soak", "search")
 
 
 def _header() -> str:
@@ -145,7 +145,9 @@ def _header() -> str:
 def main() -> None:
     """Read the options, measure, print and keep the report."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; without: all but soak, an hour")
+    parser.add_argument(
+        "parts", nargs="*", help=f"of {', '.join(PARTS)}; without: all but {' and '.join(LONG_PARTS)}, fifty minutes"
+    )
     parser.add_argument("--quick", action="store_true", help="few and short rounds, to see that everything runs")
     parser.add_argument(
         "--only", default="", help="these targets, separated by commas; of growth: rates, keys, watches"

@@ -46,8 +46,8 @@ class Options:
 
     rounds: int = 5
     seconds: float = 8.0
-    quiet_rounds: int = 3
-    quiet_seconds: float = 20.0
+    quiet_rounds: int = 2
+    quiet_seconds: float = 15.0
     only: frozenset[str] = frozenset()
 
 

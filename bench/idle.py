@@ -24,7 +24,7 @@ class Options:
     """How long and how often."""
 
     rounds: int = 3
-    seconds: float = 30.0
+    seconds: float = 20.0
     only: frozenset[str] = frozenset()
 
 
