@@ -6,10 +6,12 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
+from aiokafka import TopicPartition
 
 from connector.dev.broker import QUICK, Broker
 from connector.errors import Superseded, Unavailable
 from connector.events import Record
+from connector.executor import offsets
 from connector.executor.writer import Writer
 from connector.kafka import clients, reading, topics
 from connector.kafka.topics import Topic
@@ -20,10 +22,10 @@ from connector.state import checkpoints, journal
 from connector.state.attempts import Attempts
 from connector.state.claims import Claims
 from connector.state.journal import Entry
-from tests.executing import kafka_settings
+from tests.executing import SEND, executing, kafka_settings, message
 from tests.guarantees.without import taken_away
-from tests.kafka_proxy import END, JOIN, PRODUCE, proxied
-from tests.running import read_all
+from tests.kafka_proxy import END, JOIN, PRODUCE, Exchange, proxied
+from tests.running import read_all, until, values
 from tests.test_writer import Failing, step
 
 COMMANDS = "t.commands.send-message"
@@ -264,3 +266,42 @@ async def test_brokers_as_of_kafka_3_9_refuse_a_predecessor_as_well(monkeypatch:
         assert await _restored(settings) == {1, 2}
     finally:
         await broker.stop(gracefully=False)
+
+
+async def test_a_command_that_is_being_ended_while_another_one_is_attempted_gets_one_result(
+    kafka: str, prefix: str
+) -> None:
+    """Its end may stand before an attempt that is durable, and not be known yet when offsets are committed."""
+    async with proxied(kafka) as proxy, executing(proxy.address, prefix) as running:
+        await running.serving()
+        answers = asyncio.Event()
+
+        async def late(exchange: Exchange) -> None:
+            await exchange.ask()
+            await answers.wait()
+
+        proxy.plan(END, late)
+        await running.send({"to": "nobody"}, key="refused")
+        await running.results(1)
+        slow = running.simulator.fault("slow-answer", "CreateMessage", seconds=3.0, times=1)
+        await running.send(message("1"), key="sent")
+        await until(lambda: slow.hit > 0)
+        await running.send(message("2"), key="sent")
+        await _committed(running.kafka, SEND, end=3)
+        await running.break_off()
+        answers.set()
+        await running.start()
+        await running.results(3)
+    found = await read_all(kafka, f"{prefix}.results.{SEND}")
+    assert sorted(one["command"]["offset"] for one in values(found)) == [0, 1, 2]
+
+
+async def _committed(settings: KafkaSettings, command: str, *, end: int) -> None:
+    """Wait until the group knows of so many commands."""
+    topic, group = f"{settings.topic_prefix}.commands.{command}", f"{settings.topic_prefix}-command"
+    told = 0
+    while told < end:
+        held = await clients.committed(settings, group, [TopicPartition(topic, 0)])
+        commit = offsets.decode(*held[topic]) if topic in held else None
+        told = commit.end if commit else 0
+        await asyncio.sleep(0.05)

@@ -415,5 +415,6 @@ class Owner:
                     await self._keep_checkpoint(is_final=not self._attempts)
 
     def _known(self, former: Commits, *, limit: int) -> Commits:
-        low = min((attempt.offset for attempt in self._attempts.values()), default=self._writer.end)
+        # An attempt may stand behind the end of another command that is being written and is not known to be durable.
+        low = min([self._writer.end, *(attempt.offset for attempt in self._attempts.values())])
         return offsets.known(self._progress, former, low=low, digest=self.dedupe.digest_at, limit=limit)
