@@ -9,10 +9,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from statistics import median
 
 from connector.events import boot_seconds
-from connector.resources.fields import parse_time
 from connector.telemetry.logs import logger
 
 log = logger(__name__)
@@ -128,9 +129,10 @@ def elapsed(since: datetime, present: datetime, *, error_seconds: float = NEAR_S
     return max(timedelta(0), present - since - timedelta(seconds=error_seconds))
 
 
+@lru_cache(maxsize=64)
 def parse_date(text: str | None) -> datetime | None:
-    """The moment of a Date header; None when there is none or it cannot be read."""
+    """The moment of a Date header, UTC; None when there is none or it cannot be read. Answers of a second share it."""
     try:
-        return parse_time(text) if text else None
+        return parsedate_to_datetime(text).astimezone(UTC) if text else None
     except (ValueError, TypeError, OverflowError):
         return None
