@@ -117,6 +117,32 @@ async def test_nothing_of_a_large_file_is_visible_when_its_end_does_not_come(
     assert [value[0] for value in await _values(settings)] == list(range(7))
 
 
+async def test_a_writer_that_is_cancelled_stays_so_and_another_cancellation_is_a_failure(
+    settings: KafkaSettings, transactions: Transactions
+) -> None:
+    waits = asyncio.Event()
+
+    async def endless(*, is_cancelled_within: bool) -> AsyncIterator[Record]:
+        yield record(settings, b"1")
+        waits.set()
+        if is_cancelled_within:
+            raise asyncio.CancelledError
+        await asyncio.Event().wait()
+
+    with pytest.raises(Unavailable):
+        await transactions.write_all(endless(is_cancelled_within=True), seconds=10)
+    assert not transactions.usable
+    await transactions.open()
+    waits.clear()
+    writing = asyncio.create_task(transactions.write_all(endless(is_cancelled_within=False), seconds=10))
+    await waits.wait()
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    assert not transactions.usable
+    assert await _values(settings) == []
+
+
 async def test_a_record_without_key_and_value_is_written(settings: KafkaSettings, transactions: Transactions) -> None:
     await transactions.write([Record(f"{settings.topic_prefix}.one", None, None, [], partition=1)])
     assert await _values(settings) == [b""]

@@ -6,8 +6,9 @@ Opening ends the predecessor of the same id: the broker refuses its later writes
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from typing import NoReturn
 
 from connector.errors import Unavailable
 from connector.events import Record
@@ -67,14 +68,17 @@ class Transactions:
         Unavailable on any other failure (the write may have happened). After a slow commit it returns, and `usable` is
         False.
         """
-        started = time.monotonic()
-        with self._using() as sender:
+        sender, started = self._taken(), time.monotonic()
+        try:
             async with asyncio.timeout(WRITE_SECONDS):
                 offsets = await sender.write(records, seconds=ACK_SECONDS)
                 if min(offsets, default=0) < 0:
-                    raise Unavailable(f"Kafka does not tell where records of {self.transactional_id} are.")
+                    unknown = f"Kafka does not tell where records of {self.transactional_id} are."
+                    raise Unavailable(unknown)  # noqa: TRY301 - it ends the producer, as any failure does
                 committing = time.monotonic()
                 await sender.commit()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, this producer is of no more use
+            self._fail(sender, error)
         finished = time.monotonic()
         metrics.KAFKA_PRODUCE_SECONDS.observe(finished - started)
         self.usable = sender.has_epochs or finished - committing <= SLOW_COMMIT_SECONDS
@@ -85,7 +89,8 @@ class Transactions:
 
         Raises as `write` does, and whatever the iterator raises; nothing of it is visible then.
         """
-        with self._using() as sender:
+        sender = self._taken()
+        try:
             async with asyncio.timeout(seconds):
                 try:
                     count = await _send_all(sender, records)
@@ -93,23 +98,25 @@ class Transactions:
                 except BaseException:
                     await _abort(sender)
                     raise
+        except BaseException as error:  # noqa: BLE001 - whatever it is, this producer is of no more use
+            self._fail(sender, error)
         self.usable = True
         return count
 
-    @contextmanager
-    def _using(self) -> Iterator[Sender]:
-        """The producer, which is of no more use unless the write says otherwise."""
+    def _taken(self) -> Sender:
+        """The producer, which is of no more use unless the write says otherwise. Raises Unavailable."""
         sender = self._opened()
         if not self.usable:
             raise Unavailable(f"The producer {self.transactional_id} has been given up; open another.")
         self.usable = False
+        return sender
+
+    def _fail(self, sender: Sender, error: BaseException) -> NoReturn:
+        """End the producer whose write has failed, and raise what that means."""
         what = f"A transaction of {self.transactional_id} failed"
-        try:
-            with failures.writing(what):
-                yield sender
-        except BaseException:
-            sender.end(Unavailable(f"{what}."))
-            raise
+        sender.end(Unavailable(f"{what}."))
+        with failures.writing(what):
+            raise error
 
     def _opened(self) -> Sender:
         if self._sender is None:
