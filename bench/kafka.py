@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPa
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from connector.dev.broker import Broker
-from connector.kafka.sending import partitioner
+from connector.kafka.sending import batches
 
 # A topic that is new has no leaders for a moment, of which the client complains loudly.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
@@ -170,7 +170,7 @@ async def writer(servers: str) -> AsyncIterator[AIOKafkaProducer]:
 
 def partition_of(key: bytes, partitions: int = PARTITIONS) -> int:
     """Where the preparation puts a key: as Kafka's default partitioner does."""
-    return partitioner.partition_of(key, partitions)
+    return batches.partition_of(key, partitions)
 
 
 async def preload(producer: AIOKafkaProducer, topic: str, records: Sequence[tuple[bytes, bytes]]) -> None:

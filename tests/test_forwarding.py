@@ -32,7 +32,7 @@ from connector.executor.command import (
 )
 from connector.executor.outcome import Outcome
 from connector.kafka import transactions
-from connector.kafka.sending.partitioner import partition_of
+from connector.kafka.sending.batches import partition_of
 from connector.state import journal
 from tests.executing import SEND, Executing, executing, message
 from tests.guarantees.without import taken_away

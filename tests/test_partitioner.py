@@ -5,7 +5,7 @@ from aiokafka.partitioner import murmur2 as of_the_client
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from connector.kafka.sending.partitioner import murmur2, partition_of
+from connector.kafka.sending.batches import murmur2, partition_of
 
 
 @given(st.binary(max_size=300))

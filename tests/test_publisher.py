@@ -84,7 +84,7 @@ async def test_closing_waits_for_what_was_sent(kafka: str, prefix: str) -> None:
     await topics.apply(settings, [Topic(topic, 3, 1)])
     publisher = Publisher(settings)
     await publisher.open()
-    sending = [asyncio.create_task(publisher.publish([Record(topic, None, b"x")])) for _ in range(100)]
+    sending = [asyncio.ensure_future(publisher.publish([Record(topic, None, b"x")])) for _ in range(100)]
     await asyncio.gather(*sending)
     await publisher.close()
     assert len(await read_all(kafka, topic)) == 100

@@ -19,7 +19,7 @@ from connector.dead_letters.record import REPLAY_COUNT
 from connector.errors import Rejected
 from connector.events import Headers, Position, Record, by_name, moment_of, now, shown, text_of, texts
 from connector.kafka.ownership import RawRecord
-from connector.kafka.sending.partitioner import partition_of
+from connector.kafka.sending.batches import partition_of
 from connector.kafka.topics import FORWARDED_COMMANDS
 from connector.state.journal import Entry, StateName, TopicOffset
 

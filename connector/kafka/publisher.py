@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 from connector.errors import Unavailable, Unwritable
 from connector.events import Record
@@ -40,20 +41,26 @@ class Publisher:
         )
         self._sender = await clients.start(sender)
 
-    async def publish(self, records: Sequence[Record]) -> None:
-        """Return when every record is acknowledged.
+    def publish(self, records: Sequence[Record]) -> "asyncio.Future[Any]":
+        """Begin at once to store records; what is returned is done when every one is acknowledged.
 
-        Raises Unavailable after five seconds, or at once while there is no connection (the records may still arrive),
-        and Unwritable for a record that Kafka refuses for what it is.
+        It raises Unavailable after five seconds, or at once while there is no connection (the records may still
+        arrive), and Unwritable for a record that Kafka refuses for what it is.
         """
         if self._sender is None:
-            raise Unavailable("Kafka is not connected.")
+            return _failed(Unavailable("Kafka is not connected."))
         for record in records:
             if record.value is not None and len(record.value) > LARGEST_VALUE:
-                raise Unwritable(f"A value of {len(record.value)} bytes is too large for a record of Kafka's.")
+                told = f"A value of {len(record.value)} bytes is too large for a record of Kafka's."
+                return _failed(Unwritable(told))
+        is_answered = self._unanswered_since is None
+        stored = self._sender.put(records, seconds=ACK_SECONDS) if is_answered else None
+        return asyncio.ensure_future(self._publish(self._sender, records)) if stored is None else stored
+
+    async def _publish(self, sender: Sender, records: Sequence[Record]) -> None:
+        """Publish what has to wait for the number of a topic's partitions, or to tell that Kafka answers again."""
         try:
-            stored = await self._sender.enqueue(records, seconds=ACK_SECONDS)
-            await stored
+            await sender.write(records, seconds=ACK_SECONDS)
         except TimeoutError as error:
             raise Unavailable("Kafka does not tell the partitions of a topic.") from error
         except Unwritable as error:
@@ -103,3 +110,9 @@ class Publisher:
                 async with asyncio.timeout(ACK_SECONDS):
                     await sender.flush()
             await clients.end(sender)
+
+
+def _failed(error: Exception) -> "asyncio.Future[Any]":
+    future = asyncio.get_running_loop().create_future()
+    future.set_exception(error)
+    return future

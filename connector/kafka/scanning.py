@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from connector.errors import Unavailable
 from connector.kafka import aiokafka_internals, clients, failures
 from connector.kafka.reading import PROGRESS_SECONDS, Start, fetch, milliseconds, offsets_of, patiently
-from connector.kafka.sending.partitioner import partition_of
+from connector.kafka.sending.batches import partition_of
 from connector.settings import KafkaSettings
 
 # Of all partitions that are scanned, so much at a time, and then a pause several times as long as that took, within

@@ -26,7 +26,7 @@ from connector.events import Record
 from connector.executor import offsets
 from connector.executor.dedupe import Ids, number_of
 from connector.executor.offsets import Commit
-from connector.kafka.sending.partitioner import partition_of
+from connector.kafka.sending.batches import partition_of
 from connector.simulator import OTHER_PHONE_NUMBER, PHONE_NUMBER, Simulator
 from connector.state import journal
 from connector.state.journal import Entry

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from connector.dev.broker import QUICK, Broker
-from connector.kafka.sending.partitioner import partition_of
+from connector.kafka.sending.batches import partition_of
 from tests.guarantees.windows import SESSION_SECONDS, Scene, scene, stopped
 from tests.running import until
 

@@ -189,7 +189,7 @@ def _awaited_ack() -> None:
     tasks: set[asyncio.Task[None]] = set()
 
     async def without(self: Publisher, records: Sequence[Record]) -> None:
-        task = asyncio.create_task(publish(self, records))
+        task = asyncio.ensure_future(publish(self, records))
         tasks.add(task)
         task.add_done_callback(clients.mark_retrieved)
         task.add_done_callback(tasks.discard)

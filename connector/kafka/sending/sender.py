@@ -10,8 +10,7 @@ its partition, or the one that it has already. A refusal that does not pass ends
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from random import randrange
 from typing import Any
@@ -32,8 +31,7 @@ from connector.errors import Unacknowledged, Unavailable
 from connector.events import Record
 from connector.kafka import aiokafka_internals, clients, failures
 from connector.kafka.sending import requests
-from connector.kafka.sending.batches import Batch, Lane, Write
-from connector.kafka.sending.partitioner import partition_of
+from connector.kafka.sending.batches import Batch, Lane, Write, partition_of
 from connector.settings import KafkaSettings
 from connector.telemetry import metrics
 
@@ -44,6 +42,7 @@ BATCH_BYTES = 128 * 1024
 REQUEST_BYTES = 8 * 1024 * 1024
 # The number of a topic's partitions may change; the client, too, learns of it within minutes.
 COUNTED_SECONDS = 60.0
+UNCOUNTED = (0, 0.0)
 RETRY_SECONDS = 0.1
 # While the broker writes the markers of the transaction before: milliseconds, unless one of its neighbours is away.
 BUSY_SECONDS = 0.004
@@ -109,7 +108,7 @@ class Sender:
     async def start(self) -> None:
         """Connect, and fence the predecessor of a transactional id. Raises what the client raises."""
         await self.client.bootstrap()
-        answer = await self._ask(InitProducerIdRequest(self.transactional_id, self._timeout_ms))
+        answer = await self._ask(InitProducerIdRequest, self.transactional_id, self._timeout_ms)
         self._identity = answer.producer_id, answer.producer_epoch
         if self._is_transactional:
             self.has_epochs = await self._agreed("transaction.version") >= TRANSACTION_VERSION
@@ -158,58 +157,56 @@ class Sender:
 
     async def enqueue(self, records: Sequence[Record], *, seconds: float | None = None) -> "asyncio.Future[list[int]]":
         """Put the records into batches; what is returned has their offsets when all are acknowledged."""
-        places = await self._places(records, seconds)
-        write = Write(len(records))
-        if not records:
-            write.done.set_result([])
-        for index, (record, place) in enumerate(zip(records, places, strict=True)):
-            if self._over is not None:
-                raise self._over
-            lane = self._lanes.get(place)
-            if lane is None:
-                lane = self._lanes[place] = Lane(*place, self._builder)
-            try:
+        while (stored := self.put(records, seconds=seconds)) is None:
+            await self._count(records, seconds)
+        return stored
+
+    def put(self, records: Sequence[Record], *, seconds: float | None = None) -> "asyncio.Future[list[int]] | None":
+        """Put the records into batches; what is returned has their offsets when all are acknowledged, or the failure.
+
+        None, and nothing is put anywhere, when it is not known how many partitions a topic has.
+        """
+        write, lanes, is_due = Write(len(records)), [], False
+        if self._over is not None:
+            write.fail(self._over)
+            return write.done
+        now = self._loop.time()
+        try:
+            for record in records:
+                count, until = self._counts.get(record.topic, UNCOUNTED)
+                partition = record.partition
+                if until < now or (partition or 0) >= count:
+                    return None
+                if partition is None:
+                    key = record.key
+                    partition = randrange(count) if key is None else partition_of(key, count)  # noqa: S311 - spreading
+                place = record.topic, partition
+                lanes.append(self._lanes.get(place) or self._lanes.setdefault(place, Lane(*place, self._builder)))
+            for index, lane in enumerate(lanes):
+                record = records[index]
                 begun = lane.add(record, write, index)
-            except failures.CHECKS as error:
-                raise failures.of_record(record.topic, error) from error
-            if begun is not None and seconds is not None:
-                begun.deadline = self._loop.call_later(seconds, self._expire, lane, begun, seconds)
-            if lane.sending is None and not lane.rests:
-                # With all that comes in this turn of the loop.
-                self._make_due(lane)
-            if begun is not None and lane.full:
-                # A full batch travels while the next one fills.
-                await asyncio.sleep(0)
+                if begun is not None and seconds is not None:
+                    begun.deadline = self._loop.call_later(seconds, self._expire, lane, begun, seconds)
+                if lane.sending is None and not lane.rests:
+                    self._due[lane] = None
+                    is_due = True
+        except failures.CHECKS as error:
+            write.fail(failures.of_record(record.topic, error))
+        if is_due:
+            self._schedule()
         return write.done
 
-    async def _places(self, records: Sequence[Record], seconds: float | None) -> list[tuple[str, int]]:
-        now, places = self._loop.time(), []
+    async def _count(self, records: Iterable[Record], seconds: float | None) -> None:
         for record in records:
-            count, until = self._counts.get(record.topic, (0, 0.0))
-            if until < now or (record.partition or 0) >= count:
-                count = await self._count(record, seconds)
-            partition = record.partition
-            if partition is None and record.key is None:
-                partition = randrange(count)  # noqa: S311 - spreading
-            elif partition is None:
-                try:
-                    partition = partition_of(record.key, count)
-                except failures.CHECKS as error:
-                    raise failures.of_record(record.topic, error) from error
-            places.append((record.topic, partition))
-        return places
-
-    async def _count(self, record: Record, seconds: float | None) -> int:
-        topic = record.topic
-        try:
-            async with asyncio.timeout(seconds):
-                count = await aiokafka_internals.count_of(self.client, topic)
-        except (KafkaError, *failures.CHECKS) as error:
-            raise failures.of_record(topic, error) from error
-        if record.partition is not None and not 0 <= record.partition < count:
-            raise failures.of_record(topic, ValueError(f"there is no partition {record.partition}"))
-        self._counts[topic] = count, self._loop.time() + COUNTED_SECONDS
-        return count
+            topic = record.topic
+            try:
+                async with asyncio.timeout(seconds):
+                    count = await aiokafka_internals.count_of(self.client, topic)
+                if not 0 <= (record.partition or 0) < count:
+                    raise ValueError(f"there is no partition {record.partition or 0}")
+            except (KafkaError, *failures.CHECKS) as error:
+                raise failures.of_record(topic, error) from error
+            self._counts[topic] = count, self._loop.time() + COUNTED_SECONDS
 
     def _expire(self, lane: Lane, batch: Batch, seconds: float) -> None:
         lane.drop(batch)
@@ -221,9 +218,8 @@ class Sender:
         self._late()
 
     # --- what is sent ---------------------------------------------------------------------------------------------
-    def _make_due(self, lane: Lane) -> None:
-        """Send what the lane has when its turn comes."""
-        self._due[lane] = None
+    def _schedule(self) -> None:
+        """Send what is due, with all that comes in this turn of the loop."""
         if not self._is_scheduled:
             self._is_scheduled = True
             self._loop.call_soon(self._send_due)
@@ -231,26 +227,17 @@ class Sender:
     def _send_due(self) -> None:
         """One request for each leader that has none on its way."""
         self._is_scheduled = False
-        parts: dict[int, dict[Lane, bytearray]] = {}
-        size: Counter[int] = Counter()
         for lane in [*self._due]:
             leader = self.client.cluster.leader_for_partition(lane.place)
             if leader is None or leader < 0:
                 del self._due[lane]
                 if not lane.is_empty:
                     self._send_later(lane, RETRY_SECONDS, is_lost=True)
-            elif leader not in self._busy and size[leader] < REQUEST_BYTES:
-                del self._due[lane]
-                encoded = lane.encoded(*self._identity)
-                # There is nothing where its batch has expired.
-                if encoded is not None:
-                    size[leader] += len(encoded)
-                    parts.setdefault(leader, {})[lane] = encoded
-        for leader, part in parts.items():
-            self._busy.add(leader)
-            task = self._loop.create_task(self._send(leader, part), name=f"produce-{leader}")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            elif leader not in self._busy:
+                self._busy.add(leader)
+                task = self._loop.create_task(self._send(leader), name=f"produce-{leader}")
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
 
     def _send_later(self, lane: Lane, seconds: float, *, is_lost: bool) -> None:
         """Send what the lane has, perhaps to another leader."""
@@ -262,38 +249,52 @@ class Sender:
     def _send_again(self, lane: Lane) -> None:
         lane.rests = False
         if self._over is None:
-            self._make_due(lane)
+            self._due[lane] = None
+            self._schedule()
 
-    async def _send(self, leader: int, part: Mapping[Lane, bytearray]) -> None:
-        self._is_open = True
+    async def _send(self, leader: int) -> None:
+        lanes: Sequence[Lane] = ()
         try:
-            if self._is_transactional and not self.has_epochs:
-                await self._join()
-            if self._over is None:
-                batches: dict[str, dict[int, bytearray]] = {}
-                for lane, encoded in part.items():
-                    batches.setdefault(lane.place.topic, {})[lane.place.partition] = encoded
-                answer = await self.client.send(leader, self._request(batches))
-                self._settle(part, answer)
+            lanes, request = self._next(leader)
+            if lanes:
+                self._is_open = True
+                if self._is_transactional and not self.has_epochs:
+                    await self._join()
+            if lanes and self._over is None:
+                answer = await self.client.send(leader, request)
+                self._settle(lanes, answer)
                 if answer.throttle_time_ms:
                     # The broker reads nothing from us for so long.
                     await asyncio.sleep(answer.throttle_time_ms / 1000)
         except KafkaError as error:
-            for lane in part:
+            for lane in lanes:
                 self._refused(lane, error)
         except Exception as error:  # noqa: BLE001 - whatever it is, this producer is of no more use
             self._end_for(error)
         finally:
             self._busy.discard(leader)
-            for lane in [*self._due][:1]:
-                self._make_due(lane)
+            if self._due:
+                self._schedule()
 
-    def _request(self, batches: requests.Batches) -> Any:
+    def _next(self, leader: int) -> tuple[Sequence[Lane], Any]:
+        """The partitions of which something is due there, and the request that carries a batch of each."""
+        lanes: list[Lane] = []
+        batches: dict[str, dict[int, bytearray]] = {}
+        size = 0
+        for lane in [*self._due]:
+            if size < REQUEST_BYTES and self.client.cluster.leader_for_partition(lane.place) == leader:
+                del self._due[lane]
+                encoded = lane.encoded(*self._identity)
+                # There is nothing where its batch has expired.
+                if encoded is not None:
+                    size += len(encoded)
+                    lanes.append(lane)
+                    batches.setdefault(lane.place.topic, {})[lane.place.partition] = encoded
         if self.has_epochs:
-            return requests.Produce(str(self.transactional_id), clients.REQUEST_TIMEOUT_MS, batches)
+            return lanes, requests.Produce(str(self.transactional_id), clients.REQUEST_TIMEOUT_MS, batches)
         topics = [(topic, [*partitions.items()]) for topic, partitions in batches.items()]
         transactional_id = self.transactional_id if self._is_transactional else None
-        return ProduceRequest(transactional_id, requests.ALL_REPLICAS, clients.REQUEST_TIMEOUT_MS, topics)
+        return lanes, ProduceRequest(transactional_id, requests.ALL_REPLICAS, clients.REQUEST_TIMEOUT_MS, topics)
 
     def _settle(self, lanes: Iterable[Lane], answer: Any) -> None:
         found = {(topic, row[0]): row[1:3] for topic, rows, *_ in answer.topics for row in rows}
@@ -337,12 +338,12 @@ class Sender:
     async def _finish(self, *, commits: bool) -> None:
         self._is_open = False
         if self.has_epochs:
-            answer = await self._ask(requests.EndTransaction(self.transactional_id, *self._identity, commits=commits))
+            answer = await self._ask(requests.EndTransaction, self.transactional_id, *self._identity, commits)
             self._identity = answer.producer_id, answer.producer_epoch
             self._lanes.clear()
         else:
             # A copy that came late could end the next transaction.
-            await self._ask(EndTxnRequest(self.transactional_id, *self._identity, commits), is_repeatable=False)
+            await self._ask(EndTxnRequest, self.transactional_id, *self._identity, commits, is_repeatable=False)
             self._joined.clear()
 
     async def keep_id(self, topic: str, partition: int) -> None:
@@ -352,8 +353,8 @@ class Sender:
         what the client raises: the producer of a successor has fenced this one.
         """
         commits = True
-        await self._ask(AddPartitionsToTxnRequest(self.transactional_id, *self._identity, [(topic, [partition])]))
-        await self._ask(EndTxnRequest(self.transactional_id, *self._identity, commits))
+        await self._ask(AddPartitionsToTxnRequest, self.transactional_id, *self._identity, [(topic, [partition])])
+        await self._ask(EndTxnRequest, self.transactional_id, *self._identity, commits)
 
     async def _join(self) -> None:
         """Let the partitions of all lanes join the transaction, those of other leaders too."""
@@ -363,10 +364,10 @@ class Sender:
                 topics: dict[str, list[int]] = {}
                 for lane in new:
                     topics.setdefault(lane.place.topic, []).append(lane.place.partition)
-                await self._ask(AddPartitionsToTxnRequest(self.transactional_id, *self._identity, [*topics.items()]))
+                await self._ask(AddPartitionsToTxnRequest, self.transactional_id, *self._identity, [*topics.items()])
                 self._joined |= new
 
-    async def _ask(self, request: Any, *, is_repeatable: bool = True) -> Any:
+    async def _ask(self, request: Callable[..., Any], *given: Any, is_repeatable: bool = True) -> Any:
         """The answer of the coordinator, or of any broker where there is no transaction, after what passes.
 
         Raises what the client raises, Unwritable with the topic when one is refused.
@@ -377,7 +378,7 @@ class Sender:
             try:
                 if self._coordinator is None:
                     self._coordinator = await self._found_coordinator()
-                answer = await self.client.send(self._coordinator, request)
+                answer = await self.client.send(self._coordinator, request(*given))
             except KafkaError as error:
                 if not error.retriable or not is_repeatable:
                     raise
