@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from connector.errors import BadCredentials, NotExecuted, PerhapsExecuted, Refused, TwilioError, Unreadable
+from connector.events import boot_seconds
 from connector.resources.rows import ACCOUNT, Request
 from connector.simulator import ACCOUNT_SID, API_KEY, API_SECRET, AUTH_TOKEN, PHONE_NUMBER, Simulator
 from connector.telemetry import baseline
@@ -63,6 +64,21 @@ async def test_an_answer_that_is_no_json_is_in_doubt() -> None:
         response = await client.send(SEND)
         with pytest.raises(PerhapsExecuted, match="not JSON"):
             response.json()
+
+
+@pytest.mark.parametrize("request_", [SEND, Request("POST", "/v1/Tokens"), Request("DELETE", "/v1/Keys/SK1")])
+async def test_what_is_too_late_at_the_socket_is_not_written_whether_it_has_a_body_or_not(request_: Request) -> None:
+    seen: list[tuple[str, str | None]] = []
+
+    async def handler(request: web.BaseRequest) -> web.Response:
+        seen.append((request.method, request.headers.get("Content-Type")))
+        return web.json_response({"sid": "SM1"})
+
+    async with serving(handler) as base, connected(base) as client:
+        with pytest.raises(NotExecuted):
+            await client.send(request_, write_until=boot_seconds())
+        await client.send(request_, write_until=boot_seconds() + DEADLINE_SECONDS)
+    assert seen == [(request_.method, "application/x-www-form-urlencoded" if request_ is SEND else None)]
 
 
 async def test_a_redirect_of_an_api_call_is_not_followed() -> None:

@@ -264,7 +264,9 @@ class TwilioClient:
             outgoing.method,
             outgoing.url,
             headers=outgoing.headers,
-            data=body if body is None or write_until is None else _Guarded(body, write_until),
+            data=body if write_until is None else _Guarded(body or b"", write_until),
+            # An empty body has no type.
+            skip_auto_headers=("Content-Type",),
             timeout=timeout,
             allow_redirects=False,
         )
