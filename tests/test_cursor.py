@@ -509,16 +509,10 @@ def test_a_start_beyond_the_retention_is_moved_up() -> None:
     assert begun.since == catch_up.earliest(watch, NOW)
 
 
-@pytest.mark.parametrize(
-    ("back", "watch", "due"),
-    [(timedelta(hours=23), MOVING, False), (timedelta(hours=25), MOVING, True), (timedelta(days=90), PLAIN, False)],
-)
-def test_only_a_watch_that_is_far_back_and_has_filters_catches_up(back: timedelta, watch: Watch, due: bool) -> None:  # noqa: FBT001 - parametrised
-    assert catch_up.is_due(live(since=NOW - LONG - back), watch, now=NOW, overlap=LONG) is due
-
-
-def test_a_long_overlap_is_no_reason_to_catch_up() -> None:
-    assert not catch_up.is_due(live(since=NOW - 30 * DAY), MOVING, now=NOW, overlap=30 * DAY)
+def test_a_list_without_date_filters_cannot_catch_up() -> None:
+    cursor = live(since=NOW - 90 * DAY)
+    assert catch_up.begin(cursor, MOVING, now=NOW, overlap=LONG).catch_up is not None
+    assert catch_up.begin(cursor, PLAIN, now=NOW, overlap=LONG) is cursor
 
 
 def test_windows_grow_over_empty_time_and_end_at_midnight() -> None:

@@ -48,6 +48,23 @@ from tests.watching import (
     watcher,
 )
 
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("back", "overlap", "is_far"),
+    [(24 * HOUR, HOUR, False), (26 * HOUR, HOUR, True), (7 * DAY + 23 * HOUR, 7 * DAY, False)],
+)
+async def test_a_watch_that_is_more_than_a_day_beyond_its_overlap_back_catches_up_in_windows(
+    back: timedelta,
+    overlap: timedelta,
+    is_far: bool,  # noqa: FBT001 - parametrised
+) -> None:
+    twilio, kafka = Twilio(), Kafka()
+    async with running(watcher(twilio, kafka, overlap=overlap), first(NOW - back, since=NOW - back)):
+        await wait_for(lambda: len(twilio.requests) > 1)
+    assert any(name.startswith("DateSent") for name, _ in twilio.requests[1].query) is is_far
+
 
 async def test_the_first_start_writes_a_cursor_and_publishes_nothing_older() -> None:
     twilio, kafka = Twilio(message(1), message(2, NOW - timedelta(hours=1))), Kafka()

@@ -225,7 +225,7 @@ class Process:
         watch = self.listing.watch
         overlap = timedelta(seconds=self.overlap)
         now = self.present(at(int(self.listing.now))).earliest
-        if catch_up.is_due(cursor, watch, now=now, overlap=overlap):
+        if cursor.catch_up is None and now - overlap - cursor.since > catch_up.AFTER:
             cursor = catch_up.begin(cursor, watch, now=now, overlap=overlap)
             self.cursor, self.written = cursor, cursor.to_json()
         while True:

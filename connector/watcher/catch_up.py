@@ -18,17 +18,14 @@ FEW_ROWS = 500
 """A window with fewer rows is followed by a larger one."""
 
 
-def is_due(cursor: Cursor, watch: Watch, *, now: datetime, overlap: timedelta) -> bool:
-    """Whether a live watch is so far back that it should catch up. A list without date filters cannot."""
-    has_filters = watch.since is not None and watch.before is not None
-    return has_filters and cursor.catch_up is None and now - overlap - cursor.since > AFTER
-
-
 def begin(cursor: Cursor, watch: Watch, *, now: datetime, overlap: timedelta) -> Cursor:
-    """The cursor that catches up to the overlap before `now`, from where Twilio's retention begins at the earliest."""
+    """The cursor that catches up to the overlap before `now`, from where Twilio's retention begins at the earliest.
+
+    A list without date filters cannot: its cursor stays as it is.
+    """
     until = now - overlap
     since = max(cursor.since, earliest(watch, now))
-    if until <= since:
+    if not _has_filters(watch) or until <= since:
         return cursor
     seen = {sid: seen for sid, seen in cursor.seen.items() if seen.created >= since}
     high = _end(since, DAY, until, watch)
@@ -54,9 +51,8 @@ def backfill(watch: Watch, *, since: datetime, until: datetime, now: datetime) -
     A list without date filters is one window, since each window would walk it from its top.
     """
     since = max(whole(since), earliest(watch, now))
-    has_filters = watch.since is not None and watch.before is not None
-    size = DAY if has_filters else until - since
-    high = _end(since, size, until, watch) if has_filters else until
+    size = DAY if _has_filters(watch) else until - since
+    high = _end(since, size, until, watch) if _has_filters(watch) else until
     catch_up = CatchUp(phase="windows", until=until, low=since, high=high, size=size)
     return replace(first(now, since=since), catch_up=catch_up)
 
@@ -93,6 +89,10 @@ def day_before(moment: datetime) -> datetime:
 def day_after(moment: datetime) -> datetime:
     """The midnight at or after the moment."""
     return day_before(moment + DAY - SECOND)
+
+
+def _has_filters(watch: Watch) -> bool:
+    return watch.since is not None and watch.before is not None
 
 
 def _end(low: datetime, size: timedelta, until: datetime, watch: Watch) -> datetime:

@@ -266,7 +266,7 @@ class Watcher:
         """What is to be published next, and the cursor with which it was found: the rest of a walk, or a new walk."""
         if self._rest is not None:
             return cursor, self._rest
-        cursor = await self._catching_up_if_due(cursor)
+        cursor = await self._catching_up_if_far_back(cursor)
         while True:
             sweep = await self._reader.walk(cursor, self._attention)
             if sweep.is_behind:
@@ -282,10 +282,10 @@ class Watcher:
                 return cursor, gathered
             cursor = replace(cursor, catch_up=smaller)
 
-    async def _catching_up_if_due(self, cursor: Cursor) -> Cursor:
+    async def _catching_up_if_far_back(self, cursor: Cursor) -> Cursor:
         """The cursor, which begins to catch up when it is far back; that is written, so that it begins once."""
         now = self._reader.now
-        if not catch_up.is_due(cursor, self._watch, now=now, overlap=self._overlap):
+        if cursor.catch_up is not None or now - self._overlap - cursor.since <= catch_up.AFTER:
             return cursor
         begun = catch_up.begin(cursor, self._watch, now=now, overlap=self._overlap)
         if begun is not cursor:
