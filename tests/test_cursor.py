@@ -317,7 +317,7 @@ def test_the_last_version_is_published_however_late_it_comes(history: History) -
     published = versions(process)
     for item in process.listing.items:
         if item.sid in published and item.deleted is None:
-            final = MOVING.fingerprint(process.listing.row(item))
+            final = publication(MOVING).fingerprint(process.listing.row(item))
             assert published[item.sid][-1].endswith(final), item
 
 
@@ -577,7 +577,7 @@ def test_a_followed_row_is_let_go_when_it_is_final_and_priced_or_gone() -> None:
     created = NOW - timedelta(hours=1)
     unpriced = row("TY1", created, status="done", price=None)
     priced = row("TY2", created, status="done", price="-0.1")
-    fingerprints = {"TY1": MOVING.fingerprint(unpriced), "TY2": "old", "TY3": "old", "TY4": "old"}
+    fingerprints = {"TY1": publication(MOVING).fingerprint(unpriced), "TY2": "old", "TY3": "old", "TY4": "old"}
     followed = {sid: Seen(created, fingerprint, is_open=True) for sid, fingerprint in fingerprints.items()}
     step = following.settle(
         live(followed=followed), {"TY1": unpriced, "TY2": priced, "TY3": None}, publication(MOVING, changes=True)
@@ -598,10 +598,10 @@ def test_a_followed_row_that_moves_to_the_top_of_the_list_is_updated_from_there(
 
 def test_a_row_published_before_changes_were_asked_for_is_updated_when_it_changes() -> None:
     waiting, done = row("TY1", NOW, status="waiting"), row("TY1", NOW, status="done")
-    published = Seen(NOW, MOVING.fingerprint(waiting))
+    published = Seen(NOW, publication(MOVING).fingerprint(waiting))
     assert sids(sweep_of(live(seen={"TY1": published}), [waiting], changes=True).gathered()) == []
     (found,) = sweep_of(live(seen={"TY1": published}), [done], changes=True).gathered().found
-    assert (found.sid, found.kind, found.fingerprint) == ("TY1", "updated", MOVING.fingerprint(done))
+    assert (found.sid, found.kind, found.fingerprint) == ("TY1", "updated", publication(MOVING).fingerprint(done))
 
 
 def test_of_a_row_in_an_unknown_version_the_present_one_is_remembered_and_a_later_one_published() -> None:
@@ -641,5 +641,5 @@ def test_when_changes_are_asked_for_what_is_within_the_overlap_is_published_up_t
     published = versions(process)
     for item in process.listing.items:
         if item.sid in remembered and item.deleted is None:
-            final = MOVING.fingerprint(process.listing.row(item))
+            final = publication(MOVING).fingerprint(process.listing.row(item))
             assert published[item.sid][-1].endswith(final), item

@@ -392,7 +392,7 @@ async def test_a_changed_row_is_published_as_an_update_with_its_version_in_the_i
         await kafka.until(lambda: len(kafka.sids) == 1)
         twilio.rows[0] = message(1, date_updated=format_datetime(NOW + timedelta(seconds=9)))
         await kafka.until(lambda: len(kafka.sids) == 2)
-    fingerprint = WATCHES["messages"].fingerprint(twilio.rows[0])
+    fingerprint = publication(WatchSettings(resource="messages")).fingerprint(twilio.rows[0])
     event = events.decode(kafka.records[1].value, kafka.records[1].headers)
     assert (event.id, event.type) == (f"{sid(1)}@{fingerprint}", "twilio.message.updated.v1")
     assert event.time == NOW + timedelta(seconds=9)

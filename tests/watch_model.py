@@ -15,7 +15,7 @@ from connector.watcher import catch_up, following
 from connector.watcher.advance import Advance, Found, Gathered, advance
 from connector.watcher.cursor import Cursor, first
 from connector.watcher.reading import date_filters
-from connector.watcher.records import Publication
+from connector.watcher.records import Publication, created_times
 from connector.watcher.walk import Bounds, Capacity, Present, Sweep
 
 EPOCH = datetime(2026, 3, 10, tzinfo=UTC)
@@ -216,8 +216,8 @@ class Process:
         if self.cursor is None:
             page = next(self.listing.pages(Bounds(), 1000))
             now = self.present(page.date or EPOCH).earliest
-            present = [(row["sid"], self.listing.watch.created_at(row)) for row in page.rows]
-            self.cursor = first(now, since=self.start, present=() if self.start else present)
+            present = () if self.start else created_times(page.rows, self.listing.watch)
+            self.cursor = first(now, since=self.start, present=present)
             self.written = self.cursor.to_json()
         return self.cursor
 

@@ -153,25 +153,9 @@ class Watch:
         created = f"twilio.{self.noun}.created.v1"
         return (created, f"twilio.{self.noun}.updated.v1") if self.version else (created,)
 
-    def created_at(self, row: Mapping[str, Any]) -> datetime:
-        """When Twilio created the row. Raises ValueError or KeyError when the row does not say."""
-        return self.time(row[self.created])
-
-    def dated(self, row: Any) -> datetime | None:
-        """When the row says that it was created, in whole seconds; None when it does not, whatever it is."""
-        try:
-            return self.time(row[self.created]).replace(microsecond=0)
-        except (LookupError, ValueError, TypeError, AttributeError, OverflowError):
-            return None
-
     def sorted_at(self, row: Mapping[str, Any]) -> datetime:
         """The time by which Twilio sorts the row."""
         return next(self.time(row[name]) for name in (*self.sorted_by, self.created) if row.get(name))
-
-    def fingerprint(self, row: Mapping[str, Any]) -> str:
-        """Eight hexadecimal digits that change when the row's version changes."""
-        state = orjson.dumps([row.get(name) for name in self.version])
-        return hashlib.blake2s(state, digest_size=4).hexdigest()
 
     def is_final(self, row: Mapping[str, Any]) -> bool:
         """Whether Twilio will not change the row any more, as far as its status says."""

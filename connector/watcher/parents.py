@@ -16,7 +16,7 @@ from connector.twilio.client import TwilioClient
 from connector.twilio.paging import Page, pages
 from connector.watcher.cursor import BEGINNING
 from connector.watcher.reading import NOT_FOUND, TwilioSource, next_page
-from connector.watcher.records import identity
+from connector.watcher.records import dated, identity
 from connector.watcher.walk import SLACK
 
 PLACE = "{parent}"
@@ -133,7 +133,7 @@ class ChildSource(TwilioSource):
     def _ended(self, row: Mapping[str, Any]) -> datetime:
         """When the row became final at the latest; where it does not say, it may be now."""
         try:
-            return max(parse_time(row["date_updated"]), self._under.row.dated(row) or self._since)
+            return max(parse_time(row["date_updated"]), dated(row, self._under.row) or self._since)
         except (LookupError, TypeError, ValueError, AttributeError):
             return self._since
 

@@ -62,6 +62,7 @@ class Publication:
 
         Whatever is odd about the row concerns this row alone: it becomes a dead letter.
         """
+        fingerprint = self.fingerprint(row) if versioned else ""
         try:
             written = self._written(row, sid, kind)
         except InvalidRecord as problem:
@@ -70,7 +71,6 @@ class Publication:
             written = unfit(
                 row, InvalidRecord(f"Twilio's {self.watch.noun} cannot be written ({type(error).__name__}).")
             )
-        fingerprint = self.fingerprint(row) if versioned else ""
         return Found(created, sid, kind, fingerprint, self.changes and self.is_open(row), written)
 
     def check_first(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -84,18 +84,19 @@ class Publication:
         if all(identity(row, watch.key).startswith("?") for row in rows):
             named = " and ".join(watch.key)
             raise InvalidRecord(f"None of the {len(rows)} rows on Twilio's first page has {named}: correct `key`.")
-        if all(watch.dated(row) is None for row in rows):
+        if all(dated(row, watch) is None for row in rows):
             found = (
                 f"None of the {len(rows)} rows on Twilio's first page has a time in {watch.created} that can be read"
             )
             raise InvalidRecord(f"{found}: correct `created` or `created_format`.")
 
     def fingerprint(self, row: Any) -> str:
-        """Changes when the row's version changes."""
+        """Eight hexadecimal digits that change when the row's version changes; of an odd row, with its content."""
         try:
-            return self.watch.fingerprint(row)
+            version = orjson.dumps([row.get(name) for name in self.watch.version])
         except (AttributeError, TypeError):
-            return digest(row)
+            version = as_json(row)
+        return hashlib.blake2s(version, digest_size=4).hexdigest()
 
     def is_open(self, row: Any) -> bool:
         """Whether the row may still change: it is not final, or its price has not arrived."""
@@ -121,15 +122,15 @@ class Publication:
         if len(data) > LARGEST_ROW_BYTES:
             raise InvalidRecord(f"Twilio's {self.watch.noun} is larger than a record may be: fetch it by its SID.")
         account = row.get("account_sid") or ""
-        if account and not is_sid(account):
-            raise InvalidRecord(f"Twilio's {self.watch.noun} has an account_sid that names no account.")
         foreign = "" if account == self.account_sid else account
+        if foreign and not is_sid(foreign):
+            raise InvalidRecord(f"Twilio's {self.watch.noun} has an account_sid that names no account.")
         return Written(data, foreign, _updated_at(row) if kind == "updated" else None)
 
     def _check(self, row: Mapping[str, Any]) -> None:
         """What the list's own row demands. Raises InvalidRecord."""
         watch = self.watch
-        if watch.needs_time and watch.dated(row) is None:
+        if watch.needs_time and dated(row, watch) is None:
             raise InvalidRecord(f"Twilio's {watch.noun} has no time in {watch.created} that can be read.")
         problem = watch.check(row) if watch.check is not None else None
         if problem is not None:
@@ -179,14 +180,22 @@ class Publication:
 def identity(row: Any, key: tuple[str, ...] = SID) -> str:
     """What names the row: its SID, or the fields of the key; a row without them is known by its content."""
     if key != SID:
-        return _composed(row, key) or "?" + digest(row, size=16)
+        return _composed(row, key) or "?" + _digest(row)
     sid = row.get("sid") if isinstance(row, dict) else None
-    return sid if is_sid(sid) else "?" + digest(row, size=16)
+    return sid if is_sid(sid) else "?" + _digest(row)
+
+
+def dated(row: Any, watch: Watch) -> datetime | None:
+    """When the row says that it was created, in whole seconds; None when it does not, whatever it is."""
+    try:
+        return watch.time(row[watch.created]).replace(microsecond=0)
+    except (LookupError, ValueError, TypeError, AttributeError, OverflowError):
+        return None
 
 
 def created_times(rows: Iterable[Mapping[str, Any]], watch: Watch) -> Iterable[tuple[str, datetime]]:
     """SID and creation time of the rows that tell both."""
-    return [(identity(row, watch.key), created) for row in rows if (created := watch.dated(row)) is not None]
+    return [(identity(row, watch.key), created) for row in rows if (created := dated(row, watch)) is not None]
 
 
 def _composed(row: Any, key: tuple[str, ...]) -> str | None:
@@ -206,9 +215,9 @@ def is_sid(sid: object) -> TypeGuard[str]:
     return isinstance(sid, str) and sid.isalnum() and sid.isascii() and len(sid) <= LONGEST_SID
 
 
-def digest(row: Any, *, size: int = 4) -> str:
+def _digest(row: Any) -> str:
     """What tells a row's content from another's, in hexadecimal."""
-    return hashlib.blake2s(as_json(row), digest_size=size).hexdigest()
+    return hashlib.blake2s(as_json(row), digest_size=16).hexdigest()
 
 
 def unfit(row: Any, problem: InvalidRecord) -> Written:

@@ -17,7 +17,7 @@ from connector.resources.rows import Watch
 from connector.watcher import catch_up
 from connector.watcher.advance import Found, Gathered, position
 from connector.watcher.cursor import DAY, NOT_PUBLISHED, SECOND, CatchUp, Cursor, Position, Seen
-from connector.watcher.records import Publication, identity
+from connector.watcher.records import Publication, dated, identity
 
 Row = Mapping[str, Any]
 
@@ -261,7 +261,7 @@ class Sweep:
             self.present, self.began_at = present, time.monotonic()
         self.pages += 1
         shown = (*rows, *odd)
-        sids, dates = [identity(row, self._watch.key) for row in shown], [*map(self._watch.dated, shown)]
+        sids, dates = [identity(row, self._watch.key) for row in shown], [dated(row, self._watch) for row in shown]
         listed = [*map(Listed, shown, sids, dates)]
         self._neighbour = self._neighbour or next(filter(None, dates), None)
         for item in listed:
