@@ -15,7 +15,7 @@ from connector.watcher import catch_up, following
 from connector.watcher.advance import FOLLOWED_LIMIT, SEEN_LIMIT, Found, Gathered, advance
 from connector.watcher.cursor import DAY, NOT_PUBLISHED, Cursor, Seen, first
 from connector.watcher.reading import date_filters
-from connector.watcher.walk import Bounds, Capacity, Present, Sweep
+from connector.watcher.walk import BELOW_FLOOR, Bounds, Capacity, Present, Sweep
 from tests.examples import examples
 from tests.watch_model import CAPPED, EPOCH, FIXED, MOVING, PLAIN, PRECISE, Item, Listing, Process, at, publication
 
@@ -594,6 +594,21 @@ def test_a_followed_row_that_moves_to_the_top_of_the_list_is_updated_from_there(
     step = advance(cursor, gathered, watch=MOVING, overlap=LONG, limit=10)
     assert step.cursor.followed == {}
     assert step.cursor.since == cursor.since
+
+
+def test_a_walk_ends_within_a_page_whose_last_rows_are_old() -> None:
+    known = {f"TY{number}": Seen(NOW - timedelta(seconds=number), "") for number in range(100)}
+    window = [row(sid, seen.created) for sid, seen in known.items()]
+    old = [row(f"TY{number}", NOW - DAY - timedelta(seconds=number)) for number in range(100, 200)]
+    late = row("TY999", NOW)
+    assert not goes_on(live(seen=known), [*window, *old[:BELOW_FLOOR]])
+    # A few old rows among those of the window do not end it, nor does a young one among the old.
+    assert goes_on(live(seen=known), [*window, *old[: BELOW_FLOOR - 1]])
+    assert goes_on(live(seen=known), [*window, *old, late])
+
+
+def goes_on(cursor: Cursor, rows: list[dict[str, Any]]) -> bool:
+    return Sweep(cursor, publication(MOVING)).read(rows, Present(NOW, NOW))
 
 
 def test_a_row_published_before_changes_were_asked_for_is_updated_when_it_changes() -> None:

@@ -132,7 +132,7 @@ class ListSettings(Section):
     )
     order: Literal["any", "newest-first"] = Field(
         default="any",
-        description="list: `newest-first` ends a poll at the first page that is old throughout; `any` reads all pages.",
+        description="list: `newest-first` ends a poll where a page's last 50 rows are old; `any` reads all pages.",
     )
     page_size: int = Field(
         default=1000, ge=1, le=1000, description="list: the most rows of a page that Twilio's documentation allows."

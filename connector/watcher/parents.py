@@ -17,7 +17,7 @@ from connector.twilio.paging import Page, pages
 from connector.watcher.cursor import BEGINNING
 from connector.watcher.reading import NOT_FOUND, TwilioSource, next_page
 from connector.watcher.records import dated, identity
-from connector.watcher.walk import SLACK
+from connector.watcher.walk import BELOW_FLOOR, SLACK
 
 PLACE = "{parent}"
 AFTER_THE_END = timedelta(seconds=5)
@@ -119,9 +119,9 @@ class ChildSource(TwilioSource):
 
     @staticmethod
     def _is_below(rows: list[dict[str, Any]], watch: Watch, floor: datetime) -> bool:
-        """Whether a page is older than that throughout, so that those after it are as well."""
+        """Whether a page ends with rows that are older than that, so that those after it are as well."""
         try:
-            return bool(rows) and all([watch.sorted_at(row) < floor for row in rows])  # noqa: C419 - it may raise StopIteration
+            return bool(rows) and all([watch.sorted_at(row) < floor for row in rows[-BELOW_FLOOR:]])  # noqa: C419 - it may raise StopIteration
         except (LookupError, TypeError, ValueError, AttributeError, StopIteration):
             return False
 

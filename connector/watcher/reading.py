@@ -17,10 +17,10 @@ from connector.twilio.paging import Page, WalkInterrupted, pages
 from connector.watcher import catch_up
 from connector.watcher.cursor import SECOND, Cursor, whole
 from connector.watcher.records import Publication, fields_of, identity
-from connector.watcher.walk import CAPACITY, Bounds, Capacity, Present, Row, Sweep, plan
+from connector.watcher.walk import BELOW_FLOOR, CAPACITY, Bounds, Capacity, Present, Row, Sweep, plan
 
 LARGEST_PAGE = 1000  # above it Twilio answers 20007
-SMALLEST_PAGE = 50
+NEW_ROWS = 50  # that may have come since the last poll, of a watch at rest
 LONG_AGO = timedelta(minutes=5)
 APART = timedelta(seconds=60)
 """How far the date of an answer may be from the time that is expected, without a word."""
@@ -261,10 +261,13 @@ class Reader:
             answers[sid] = row
 
     def _page_size(self, cursor: Cursor) -> int:
-        """Enough for the window in one page, so that the walk is a snapshot, and not much more."""
+        """Enough for the window in one page, so that the walk is a snapshot, and not much more.
+
+        That is: what is known, some new rows, and below them as many as end a walk.
+        """
         if self._is_busy or cursor.catch_up is not None or self.now - cursor.polled_at > LONG_AGO:
             return LARGEST_PAGE
-        return min(len(cursor.seen) + SMALLEST_PAGE, LARGEST_PAGE)
+        return min(len(cursor.seen) + NEW_ROWS + BELOW_FLOOR, LARGEST_PAGE)
 
     def _request(self, bounds: Bounds, *, page_size: int) -> Request:
         window = date_filters(self._watch, bounds)

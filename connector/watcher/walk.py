@@ -23,6 +23,7 @@ Row = Mapping[str, Any]
 
 SURPLUS = 1.25
 """How far beyond the capacity rows pile up before the newest are dropped, so that sorting is seldom."""
+BELOW_FLOOR = 50  # rows at the end of a page, or the whole page
 SLACK = timedelta(minutes=1)
 """A row may sort a little before the time of its creation; and how far a second look at the top goes back."""
 _UNREADABLE = (LookupError, ValueError, TypeError, AttributeError, OverflowError, StopIteration)
@@ -127,7 +128,8 @@ class Listed(NamedTuple):
 class Walk:
     """Which part of the list is read, and which rows of it are wanted.
 
-    The walk ends at the first page that is older than `floor` throughout. `wants(created, sid, order)` decides
+    The walk ends where the last rows of a page are older than `floor`, enough of them that a row out of order does not
+    end it (`BELOW_FLOOR`). `wants(created, sid, order)` decides
     membership, whatever the server's filters let through; `order` is the sort time, None for a row without one of its
     own and where `is_ordered` says that it does not matter.
     """
@@ -274,7 +276,7 @@ class Sweep:
             self._last = ordered[-1]
             self._rows_of_query += len(rows)
             is_too_much = self._stops_when_cut and self._oldest.is_over
-            is_below = self._watch.newest_first and all(self._is_below_floor(item) for item in ordered)
+            is_below = self._watch.newest_first and all(map(self._is_below_floor, ordered[-BELOW_FLOOR:]))
             self._has_ended = is_too_much or is_below
         return not self._has_ended
 
