@@ -5,13 +5,16 @@ from datetime import UTC, datetime, timedelta
 
 import orjson
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import RecordsToDelete
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connector.errors import Unavailable
 from connector.events import Position, Record
 from connector.executor.command import partition_of_id
 from connector.executor.dedupe import MAX_IDS, Ids, number_of
-from connector.kafka import reading, topics
+from connector.kafka import clients, reading, topics
 from connector.kafka.transactions import Transactions
 from connector.settings import KafkaSettings
 from connector.state import journal
@@ -214,6 +217,19 @@ async def test_restoring_reads_from_the_low_water_mark_to_the_end(settings: Kafk
     # A marker follows each transaction.
     assert end == offsets[3] + 2
     assert (await journal.restore(settings, 1, low=0, end=0)).records == 0
+
+
+async def test_restoring_from_where_entries_were_deleted_just_now_does_not_pass_over_them(
+    settings: KafkaSettings,
+) -> None:
+    """Between the moment when the journal's beginning was asked for, and the one when it is read."""
+    *_, last = await _write(settings, entry(offset=0), entry("done", 0), entry(offset=1))
+    place = TopicPartition(journal.topic_of(settings), 0)
+    async with clients.administration(settings) as admin:
+        await admin.delete_records({place: RecordsToDelete(before_offset=last)})
+    with pytest.raises(Unavailable):
+        await journal.restore(settings, 0, low=0, end=last + 1)
+    assert (await journal.restore(settings, 0, low=last, end=last + 1)).records == 1
 
 
 async def test_what_was_written_since_is_found(settings: KafkaSettings) -> None:

@@ -215,17 +215,18 @@ async def end_of(kafka: KafkaSettings, topic: str, partition: int) -> int:
 
 
 async def between(
-    kafka: KafkaSettings, topic: str, partition: int, *, start: int = 0, end: int
+    kafka: KafkaSettings, topic: str, partition: int, *, start: int = 0, end: int, is_whole: bool = False
 ) -> AsyncGenerator[list[ConsumerRecord], None]:
     """The committed records of [start, end), in batches.
 
     The end is a high watermark, taken after the fencing producer has been opened: an open transaction below it is
-    waited for, as long as there is progress.
+    waited for, as long as there is progress. Raises Unavailable; where it must be `is_whole`, also when records from
+    the start on are gone, as after their retention.
     """
     if start >= end:
         return
     wanted = TopicPartition(topic, partition)
-    async with clients.reading(kafka) as consumer:
+    async with clients.reading(kafka, auto_offset_reset="none" if is_whole else "earliest") as consumer:
         consumer.assign([wanted])
         consumer.seek(wanted, start)
         position = start

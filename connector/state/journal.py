@@ -294,11 +294,14 @@ async def restore(
 ) -> State:
     """Read from `low` to `end`, the high watermark; `lows` are those of the topics, which their commits name.
 
-    The fencing producer must have been open before the watermark was read. Raises Unavailable.
+    The fencing producer must have been open before the watermark was read. Raises Unavailable, also when entries are
+    deleted meanwhile: whoever looks again sees that they are gone.
     """
     state = State(lows or {})
-    async for entry, offset in entries(kafka, partition, start=low, end=end):
-        state.note(entry, offset)
+    batches = reading.between(kafka, topic_of(kafka), partition, start=low, end=end, is_whole=True)
+    async for batch in batches:
+        for entry, offset in decoded(batch):
+            state.note(entry, offset)
     return state
 
 
