@@ -5,7 +5,7 @@ import html
 import re
 import time
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -23,6 +23,7 @@ from connector.resources.fields import Optional
 from connector.resources.models import is_plain, snake
 from connector.resources.rows import Callback
 from connector.telemetry import tracing
+from connector.twilio.signature import Distinct
 
 Pairs = list[tuple[str, str]]
 Fields = dict[str, str]
@@ -79,16 +80,18 @@ class Form(NamedTuple):
     """A form, read once: what decides (account, signature, command) and what is stored come from the same values.
 
     `pairs` are its fields as they came, `fields` the same by our names: fewer when a field came more than once.
+    `distinct` are those that are signed, and that identify the callback.
     """
 
     pairs: Pairs
     fields: Fields
+    distinct: Distinct
 
     @classmethod
     def of(cls, pairs: Pairs) -> "Form":
         """The form of decoded fields."""
         names = NAMES
-        return cls(pairs, {names[name]: value for name, value in pairs})
+        return cls(pairs, {names[name]: value for name, value in pairs}, Distinct(pairs))
 
     @property
     def accounts(self) -> Sequence[str | None]:
@@ -172,7 +175,7 @@ class Encoder:
         key: bytes = document[row.key].encode()
         headers: list[Header] = [
             _SPECVERSION,
-            ("ce_id", identity(row.kind, given.pairs).encode()),
+            ("ce_id", identity(row.kind, given.distinct).encode()),
             ("ce_source", f"/twilio/{document.get('account_sid') or '-'}/{row.resource}".encode()),
             self.kind,
             ("ce_subject", key),
@@ -245,7 +248,7 @@ def event(row: Callback, given: Form, *, recorded: datetime, query: str = "", to
     if not subject or REPLACEMENT in subject:
         raise InvalidRecord(f"The form does not fit {row.kind}: {row.key} is empty or not text.")
     return Event(
-        id=identity(row.kind, given.pairs),
+        id=identity(row.kind, given.distinct),
         source=f"/twilio/{fields.get('account_sid') or '-'}/{row.resource}",
         type=row.event_type,
         subject=subject,
@@ -261,9 +264,9 @@ def usable_token(token: str | None) -> str | None:
     return token if token and len(token) <= LONGEST_TOKEN and token.isascii() and token.isprintable() else None
 
 
-def identity(kind: str, pairs: Iterable[tuple[str, str]]) -> str:
+def identity(kind: str, fields: Distinct) -> str:
     """A hash of kind and signed fields: equal for repeated deliveries of one callback, and for nothing else."""
-    return hashlib.blake2b(orjson.dumps([kind, sorted(set(pairs))]), digest_size=16).hexdigest()
+    return hashlib.blake2b(orjson.dumps([kind, fields]), digest_size=16).hexdigest()
 
 
 def address(

@@ -101,7 +101,7 @@ class Intake:
         given = Form.of(parse(content))
         is_query = request.method == "GET"
         for account in given.accounts:
-            self._check(route, request, account, [] if is_query else given.pairs)
+            self._check(route, request, account, [] if is_query else given.distinct)
         try:
             given.refuse_ambiguous()
             given = given.without_ours() if is_query else given

@@ -39,6 +39,15 @@ _ESCAPED_MARKS = tuple((f"%{ord(mark):{case}}", mark) for mark in "!'()*~" for c
 _MARKS = tuple(tuple((mark, f"%{ord(mark):02X}") for mark in marks) for marks in ("!'()*", "!'()~", "!'()*~"))
 
 
+class Distinct(list[tuple[str, str]]):
+    """Each field once, in code point order: as fields are signed. Sorted when it is made, and not again."""
+
+    __slots__ = ()
+
+    def __init__(self, params: Pairs) -> None:
+        super().__init__(sorted(set(params)))
+
+
 def compute(url: str, params: Pairs, token: str) -> str:
     """The HMAC-SHA1 signature of a callback, base64. `params`: the decoded fields of a form; none for GET or JSON."""
     return Secret(token, "sha1").sign(signed_string(url, params)).decode()
@@ -55,7 +64,7 @@ def signed_string(url: str, params: Pairs) -> str:
 
 
 def _joined(params: Pairs) -> str:
-    return "".join([name + value for name, value in sorted(set(params))])
+    return "".join([name + value for name, value in (params if type(params) is Distinct else Distinct(params))])
 
 
 def _encoded(text: str) -> bytes:
