@@ -1,6 +1,7 @@
 """The publisher: a return means stored, anything else means perhaps; it outlives its broker and its client."""
 
 import asyncio
+import os
 import signal
 import time
 
@@ -76,6 +77,26 @@ async def test_a_record_that_is_too_large_disturbs_nobody(kafka: str, prefix: st
     assert publisher._sender is before
     await publisher.close()
     assert [record.value for record in await read_all(kafka, topic)] == [b"next"]
+
+
+async def test_a_topic_that_takes_less_than_a_batch_gets_its_records_after_some_refusals(
+    kafka: str, prefix: str
+) -> None:
+    settings, topic = kafka_settings(kafka, prefix), f"{prefix}.events"
+    await topics.apply(settings, [Topic(topic, 1, 1, {"max.message.bytes": "20000"})])
+    publisher = Publisher(settings)
+    await publisher.open()
+    left = [Record(topic, b"key", os.urandom(1000)) for _ in range(60)]
+    try:
+        async with asyncio.timeout(30):
+            while left:
+                answers = await asyncio.gather(
+                    *(publisher.publish([record]) for record in left), return_exceptions=True
+                )
+                left = [record for record, answer in zip(left, answers, strict=True) if isinstance(answer, Exception)]
+                await asyncio.sleep(0.1)
+    finally:
+        await publisher.close()
 
 
 async def test_closing_waits_for_what_was_sent(kafka: str, prefix: str) -> None:

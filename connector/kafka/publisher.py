@@ -9,7 +9,7 @@ from typing import Any
 from connector.errors import Unavailable, Unwritable
 from connector.events import Record
 from connector.kafka import clients
-from connector.kafka.sending.sender import Sender
+from connector.kafka.sending.sender import BATCH_BYTES, Sender
 from connector.settings import KafkaSettings
 from connector.telemetry.logs import logger
 
@@ -18,6 +18,8 @@ log = logger(__name__)
 ACK_SECONDS = 5.0
 # What brokers take by default, less the headers and a margin. A refused batch would fail all who share it.
 LARGEST_VALUE = 1_000_000
+# A topic may take less than a batch: after each refusal fewer records share one.
+LEAST_BATCH_BYTES = 1024
 # How long unanswered writes are tolerated before the client is rebuilt; a broker that comes back is found sooner.
 REBUILD_SECONDS = 30.0
 RETRY_SECONDS = 0.5
@@ -31,11 +33,13 @@ class Publisher:
         self._sender: Sender | None = None
         self._building: asyncio.Task[None] | None = None
         self._unanswered_since: float | None = None
+        self._batch_bytes = BATCH_BYTES
 
     async def open(self) -> None:
         """Connect. Raises Unavailable when no broker answers."""
         sender = Sender(
             self._kafka,
+            batch_bytes=self._batch_bytes,
             late=lambda: self._note_unanswered(sender),
             failed=lambda error: self._give_up(sender, error),
         )
@@ -83,6 +87,8 @@ class Publisher:
 
     def _give_up(self, sender: Sender, error: Exception) -> Unavailable:
         """What the broker refuses for good ends its producer: another one has another id, and sequences of its own."""
+        if isinstance(error, Unwritable) and not error.is_of_topic:
+            self._batch_bytes = max(LEAST_BATCH_BYTES, self._batch_bytes // 2)
         self._rebuild(sender)
         return Unavailable(f"Kafka refused records: {error!r:.200}")
 
