@@ -1,6 +1,7 @@
 """Twilio's clock is believed when enough of its answers agree, however wrong ours is, and no single answer moves it."""
 
 import asyncio
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -15,7 +16,14 @@ from connector.errors import Refused
 from connector.resources.rows import Request
 from connector.simulator import Simulator
 from connector.twilio.client import LEARNING_FAILURES
-from connector.twilio.clock import APART_SECONDS, CHANGED_SECONDS, NEAR_SECONDS, TOLERATED_SECONDS, TwilioClock
+from connector.twilio.clock import (
+    APART_SECONDS,
+    CHANGED_SECONDS,
+    NEAR_SECONDS,
+    TOLERATED_SECONDS,
+    TwilioClock,
+    parse_date,
+)
 from tests.twilio_servers import answering, connected
 
 TRUE = datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp()
@@ -192,3 +200,16 @@ async def test_a_twilio_that_cannot_be_reached_does_not_hold_the_start(simulator
         assert not client.clock.is_known
     # aiohttp asks once more where a connection was lost.
     assert LEARNING_FAILURES <= struck.hit <= 2 * LEARNING_FAILURES
+
+
+@pytest.mark.parametrize("text", ["Tue, 24 Nov 2026 12:00:37 -0000", "2026-11-24T12:00:37"])
+def test_a_date_without_a_zone_is_not_read_in_the_zone_of_the_machine(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        assert parse_date(text) == datetime(2026, 11, 24, 12, 0, 37, tzinfo=UTC)
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -131,8 +131,15 @@ def elapsed(since: datetime, present: datetime, *, error_seconds: float = NEAR_S
 
 @lru_cache(maxsize=64)
 def parse_date(text: str | None) -> datetime | None:
-    """The moment of a Date header, UTC; None when there is none or it cannot be read. Answers of a second share it."""
+    """The moment that a header names, as HTTP or ISO 8601 write it, UTC; None when there is none or it cannot be read.
+
+    Answers of a second share it.
+    """
+    if not text:
+        return None
     try:
-        return parsedate_to_datetime(text).astimezone(UTC) if text else None
+        moment = datetime.fromisoformat(text) if text[0].isdigit() else parsedate_to_datetime(text)
+        # The zone -0000 is none to Python, which would take the machine's.
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, TypeError, OverflowError):
         return None
