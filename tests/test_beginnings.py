@@ -58,8 +58,12 @@ FENCED = {TOPIC: (0, 10), JOURNAL: (0, 3)}
         pytest.param({}, 0, 0, id="no offsets, a whole journal"),
         pytest.param({"bounds": EMPTIED}, 0, 10, id="no offsets, a journal that was emptied"),
         pytest.param({"bounds": RECREATED}, 0, 10, id="no offsets, another journal, but results"),
-        pytest.param({"bounds": FENCED, "is_blank": True}, 0, 10, id="no offsets, a journal of fences, but results"),
-        pytest.param({"bounds": FENCED, "is_blank": True, "has_results": False}, 0, 0, id="first start, with fences"),
+        pytest.param(
+            {"bounds": FENCED, "has_only_fences": True}, 0, 10, id="no offsets, a journal of fences, but results"
+        ),
+        pytest.param(
+            {"bounds": FENCED, "has_only_fences": True, "has_results": False}, 0, 0, id="first start, with fences"
+        ),
         pytest.param({"bounds": EMPTIED, "group": commits(4, low=20)}, 4, 0, id="an emptied journal said nothing more"),
         pytest.param({"bounds": EMPTIED, "group": commits(4, low=12)}, 4, 10, id="a journal that lost entries"),
         pytest.param({"bounds": RECREATED, "group": commits(4, low=12)}, 4, 10, id="a journal cut off at its end"),

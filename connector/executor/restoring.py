@@ -33,7 +33,7 @@ GAP = "The journal has lost entries, and no commit or checkpoint is as new as th
 class Found:
     """What Kafka says of one partition number.
 
-    `has_results`: something was executed here, some day. `is_blank`: the journal holds nothing of it, only fences.
+    `has_results`: something was executed here, some day. `has_only_fences`: of it the journal holds nothing else.
     """
 
     journal: str
@@ -42,7 +42,12 @@ class Found:
     bounds: Bounds
     ids: Mapping[str, str]
     has_results: bool
-    is_blank: bool = False
+    has_only_fences: bool = False
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether the journal says nothing of what was executed."""
+        return self.bounds[self.journal][1] == 0 or self.has_only_fences
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +94,9 @@ def _beginning(found: Found, topic: str) -> Beginning:
 
 def has_lost_ids(found: Found) -> bool:
     """Whether the journal may have held more ids than it holds: its beginning is gone, or it is, or was, another."""
-    first, last = found.bounds[found.journal]
+    first, _ = found.bounds[found.journal]
     has_lost = found.checkpoint is not None and found.checkpoint.has_lost_ids
-    is_blank = last == 0 or found.is_blank
-    return has_lost or first > 0 or not _is_same(found, found.journal) or (is_blank and found.has_results)
+    return has_lost or first > 0 or not _is_same(found, found.journal) or (found.is_blank and found.has_results)
 
 
 def _anew(found: Found, topic: str, known: _Known | None, reason: str) -> Beginning:
@@ -105,12 +109,12 @@ def _anew(found: Found, topic: str, known: _Known | None, reason: str) -> Beginn
 
 def _continued(found: Found, topic: str, known: _Known | None) -> Beginning:
     start, end = found.bounds[topic]
-    first, last = found.bounds[found.journal]
+    first, _ = found.bounds[found.journal]
     # An offset that an operator has set is where to go on at the earliest.
     base = max(start, _offset_of_others(found, topic), known.base if known else 0)
     if known is None:
         low = first
-        is_whole = first == 0 and ((last > 0 and not found.is_blank) or not found.has_results)
+        is_whole = first == 0 and not (found.is_blank and found.has_results)
         is_whole = is_whole and _is_same(found, found.journal)
     else:
         low, is_whole = _mark(found, topic, known)
@@ -237,7 +241,7 @@ async def _found(kafka: KafkaSettings, assignment: Assignment, topics: Mapping[s
     bounds = await reading.bounds(kafka, [entries, *topics, *results], assignment.partition)
     first, last = bounds[entries]
     # Our own fence stands in it: that it has an end does not say that anything was written down.
-    is_blank = first == 0 and await journal.holds_only_fences(kafka, assignment.partition, start=first, end=last)
+    has_only_fences = first == 0 and await journal.holds_only_fences(kafka, assignment.partition, start=first, end=last)
     return Found(
         journal=entries,
         group=group,
@@ -245,7 +249,7 @@ async def _found(kafka: KafkaSettings, assignment: Assignment, topics: Mapping[s
         bounds=bounds,
         ids=await topic_ids.topic_ids(kafka, [entries, *topics]),
         has_results=any(bounds[topic][1] > 0 for topic in results),
-        is_blank=is_blank,
+        has_only_fences=has_only_fences,
     )
 
 
