@@ -333,13 +333,15 @@ async def entries(
 def decoded(batch: Iterable[ConsumerRecord]) -> Iterator[EntryAndOffset]:
     """The entries among these journal records, and their offsets. What no owner can have written is passed over."""
     for item in batch:
-        if item.key not in (DIGEST_KEY, FENCE_KEY):
-            entry = _readable(item)
-            if entry is not None:
-                yield entry, item.offset
+        entry = _entry(item)
+        if entry is not None:
+            yield entry, item.offset
 
 
-def _readable(record: ConsumerRecord) -> Entry | None:
+def _entry(record: ConsumerRecord) -> Entry | None:
+    """The entry that a journal record is; None for another record of an owner's, and for what cannot be read."""
+    if record.key in (DIGEST_KEY, FENCE_KEY):
+        return None
     try:
         return decode(record.value)
     except ValueError as error:
@@ -368,7 +370,7 @@ async def entry_at(kafka: KafkaSettings, partition: int, offset: int) -> Entry |
     """The entry at an offset, None when it is gone. Raises Unavailable."""
     async with reading.seeking(kafka, topic_of(kafka), partition) as record_at:
         record = await record_at(offset)
-    return _readable(record) if record is not None and record.key not in (DIGEST_KEY, FENCE_KEY) else None
+    return _entry(record) if record is not None else None
 
 
 async def offset_of(kafka: KafkaSettings, partition: int, moment: datetime) -> int | None:
