@@ -20,16 +20,16 @@ async def test_a_change_is_followed_by_a_turn_however_seldom_the_quiet_ones_are(
     await asyncio.sleep(0)
     beat.changed()
     async with asyncio.timeout(10):
-        assert await waiting
+        await waiting
         # What a change has caused may take further turns.
-        assert await beat.turn(quiet=NEVER)
+        await beat.turn(quiet=NEVER)
 
 
 async def test_a_change_between_two_turns_is_not_missed() -> None:
     beat = Rhythm(AT_ONCE)
     beat.changed()
     async with asyncio.timeout(10):
-        assert await beat.turn(quiet=NEVER)
+        await beat.turn(quiet=NEVER)
 
 
 async def test_one_change_wakes_all_that_wait() -> None:
@@ -38,7 +38,7 @@ async def test_one_change_wakes_all_that_wait() -> None:
     await asyncio.sleep(0)
     beat.changed()
     async with asyncio.timeout(10):
-        assert await asyncio.gather(*waiting) == [True, True, True]
+        await asyncio.gather(*waiting)
 
 
 @pytest.mark.parametrize(("clock", "left"), [(7.5, 2.5), (9.99, 10.01), (10.0, 10.0), (10.01, 9.99)])
@@ -56,8 +56,8 @@ async def test_without_a_change_the_quiet_turns_are_what_remains(monkeypatch: py
     beat = Rhythm(NEVER)
     beat.changed()
     async with asyncio.timeout(10):
-        assert not await beat.turn(quiet=AT_ONCE)
-        assert not await beat.turn(quiet=NEVER, within=AT_ONCE)
+        await beat.turn(quiet=AT_ONCE)
+        await beat.turn(quiet=NEVER, within=AT_ONCE)
 
 
 async def test_what_has_changed_during_a_slow_commit_is_committed_though_nothing_follows(

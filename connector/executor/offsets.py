@@ -239,8 +239,8 @@ class Rhythm:
         self._awake_until = asyncio.get_running_loop().time() + AWAKE_SECONDS
         self._changed.set()
 
-    async def turn(self, *, quiet: float, within: float = math.inf) -> bool:
-        """Return when it is time: `seconds` after the last turn or the first change, True; else False.
+    async def turn(self, *, quiet: float, within: float = math.inf) -> None:
+        """Return when it is time: `seconds` after the last turn or the first change.
 
         While nothing happens that is at the multiples of `quiet` seconds, for all that wait at the same moment: one
         wake-up, and one request, serves all of them. `within`: so many seconds from now at the latest.
@@ -252,9 +252,8 @@ class Rhythm:
                 async with asyncio.timeout(min(until_next(quiet), within)):
                     await self._changed.wait()
             if not self._changed.is_set():
-                return False
+                return
         await asyncio.sleep(self._seconds)
-        return True
 
 
 class Committer:
