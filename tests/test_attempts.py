@@ -12,14 +12,13 @@ from connector.dev.broker import QUICK, Broker
 from connector.errors import Superseded, Unavailable
 from connector.events import Record
 from connector.executor import offsets
-from connector.executor.writer import Writer
+from connector.executor import writer as module
+from connector.executor.writer import Attempts, Writer
 from connector.kafka import clients, reading, topics
 from connector.kafka.topics import Topic
 from connector.kafka.transactions import Transactions
 from connector.settings import KafkaSettings
-from connector.state import attempts as module
 from connector.state import checkpoints, journal
-from connector.state.attempts import Attempts
 from connector.state.claims import Claims
 from connector.state.journal import Entry
 from tests.executing import SEND, executing, kafka_settings, message
@@ -32,8 +31,10 @@ COMMANDS = "t.commands.send-message"
 ID = "owner-0"
 
 
-def attempt(number: int) -> Entry:
-    return Entry(state="attempting", topic=COMMANDS, offset=number, id=f"c{number}", at=datetime.now(UTC), alike="x")
+def attempt(settings: KafkaSettings, number: int) -> Record:
+    moment = datetime.now(UTC)
+    entry = Entry(state="attempting", topic=COMMANDS, offset=number, id=f"c{number}", at=moment, alike="x")
+    return journal.encode(settings.topic_prefix, entry, partition=0)
 
 
 @pytest.fixture
@@ -69,10 +70,10 @@ async def test_an_attempt_takes_one_request_and_many_share_one(
     async with proxied(kafka, hides_epochs=hides_epochs) as proxy:
         through = settings.model_copy(update={"bootstrap_servers": proxy.address})
         async with attempting(through) as attempts:
-            assert await attempts.write(attempt(0)) == 1
+            assert await attempts.write(attempt(settings, 0)) == 1
             # The fence and the attempt.
             assert len(proxy.asked(PRODUCE)) == 2
-            offsets = await asyncio.gather(*(attempts.write(attempt(number)) for number in range(1, 101)))
+            offsets = await asyncio.gather(*(attempts.write(attempt(settings, number)) for number in range(1, 101)))
             assert offsets == [*range(2, 102)]
             assert len(proxy.asked(PRODUCE)) == 3
         assert proxy.asked(JOIN) == proxy.asked(END) == []
@@ -82,16 +83,16 @@ async def test_an_attempt_takes_one_request_and_many_share_one(
 async def test_a_predecessor_is_refused_from_the_fence_on_and_not_before(settings: KafkaSettings) -> None:
     """To open the id alone refuses nobody."""
     async with attempting(settings) as former:
-        await former.write(attempt(1))
+        await former.write(attempt(settings, 1))
         with taken_away("fence"):
             async with attempting(settings):
-                await former.write(attempt(2))
+                await former.write(attempt(settings, 2))
         async with attempting(settings) as successor:
             with pytest.raises(Superseded):
-                await former.write(attempt(3))
-            await successor.write(attempt(4))
+                await former.write(attempt(settings, 3))
+            await successor.write(attempt(settings, 4))
         with pytest.raises(Superseded):
-            await former.write(attempt(5))
+            await former.write(attempt(settings, 5))
     assert await _restored(settings) == {1, 2, 4}
 
 
@@ -102,7 +103,7 @@ async def test_an_attempt_beside_an_open_transaction_is_waited_for_and_found(set
     assert transactions._sender is not None
     async with attempting(settings) as attempts:
         await transactions._sender.write([Record(journal.topic_of(settings), b"key", b"open", [], 0)])
-        await attempts.write(attempt(1))
+        await attempts.write(attempt(settings, 1))
         claims = Claims(settings)
         async with claims.used():
             restoring = asyncio.create_task(_restored(settings))
@@ -124,7 +125,7 @@ async def test_the_broker_is_reminded_of_an_owner_while_it_writes(
     async with attempting(settings) as attempts:
         places: list[int | None] = []
         for number in range(1, 40):
-            written, kept = await asyncio.gather(attempts.write(attempt(number)), attempts.keep_regularly())
+            written, kept = await asyncio.gather(attempts.write(attempt(settings, number)), attempts.keep_regularly())
             places += [written, kept]
         assert sorted(place or -1 for place in places) == [*range(1, 79)]
         end = await reading.end_of(settings, journal.topic_of(settings), 0)
@@ -138,12 +139,12 @@ async def test_the_broker_is_reminded_of_an_owner_while_it_writes(
 async def test_a_journal_that_begins_anew_ends_the_owner(settings: KafkaSettings) -> None:
     async with attempting(settings) as attempts:
         for number in range(3):
-            await attempts.write(attempt(number))
+            await attempts.write(attempt(settings, number))
         async with clients.administration(settings) as admin:
             await admin.delete_topics([journal.topic_of(settings)])
             await topics.apply(settings, [Topic(journal.topic_of(settings), 1, 1)])
         with pytest.raises((Superseded, Unavailable)):
-            await attempts.write(attempt(3))
+            await attempts.write(attempt(settings, 3))
 
 
 async def test_a_journal_in_which_there_are_only_fences_tells_nothing(settings: KafkaSettings) -> None:
@@ -153,7 +154,7 @@ async def test_a_journal_in_which_there_are_only_fences_tells_nothing(settings: 
             end = await reading.end_of(settings, topic, 0)
             assert await journal.holds_only_fences(settings, 0, start=0, end=end)
     async with attempting(settings) as attempts:
-        await attempts.write(attempt(1))
+        await attempts.write(attempt(settings, 1))
     end = await reading.end_of(settings, topic, 0)
     assert not await journal.holds_only_fences(settings, 0, start=0, end=end)
 
@@ -171,10 +172,10 @@ async def test_an_owner_that_finds_the_fence_of_another_one_after_a_failure_ends
             writer = Writer(transactions, journal=journal.topic_of(settings), end=0, since=attempts.since)
             task = asyncio.create_task(writer.run())
             await writer.write(step(prefix, 0))
-            await attempts.write(attempt(1))
+            await attempts.write(attempt(settings, 1))
             transactions.plan = ["before"]
             await writer.write(step(prefix, 1))
-            await attempts.write(attempt(2))
+            await attempts.write(attempt(settings, 2))
             async with attempting(settings):
                 transactions.plan = ["before"]
                 writing = writer.write(step(prefix, 2))
@@ -199,7 +200,7 @@ async def test_attempts_between_its_entries_tell_a_writer_nothing(settings: Kafk
         task = asyncio.create_task(writer.run())
         for number in range(10):
             transactions.plan = [plan]
-            await asyncio.gather(writer.write(step(prefix, number)), attempts.write(attempt(number)))
+            await asyncio.gather(writer.write(step(prefix, number)), attempts.write(attempt(settings, number)))
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     await transactions.close()
@@ -219,7 +220,7 @@ async def test_nothing_that_is_written_next_lies_before_the_end_that_a_writer_te
         for number in range(200):
             place = await writer.write(step(prefix, number))
             end = writer.end
-            offset = await attempts.write(attempt(number))
+            offset = await attempts.write(attempt(settings, number))
             assert offset >= end
             before_a_marker += offset == place + 1
         task.cancel()
@@ -237,12 +238,12 @@ async def test_at_rest_the_end_that_a_writer_tells_is_the_journals(settings: Kaf
     async with attempting(settings) as attempts:
         writer = Writer(transactions, journal=topic, end=0, since=attempts.since)
         task = asyncio.create_task(writer.run())
-        await attempts.write(attempt(1))
+        await attempts.write(attempt(settings, 1))
         await writer.write(step(prefix, 1))
         # A checkpoint.
         await writer.write([Record(checkpoints.topic_of(settings), b"key", b"value", [], 0)])
         assert writer.end == await reading.end_of(settings, topic, 0)
-        writer.pass_over(await attempts._write(attempts._fence))
+        writer.pass_over(await attempts.write(attempts._fence))
         assert writer.end == await reading.end_of(settings, topic, 0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -256,11 +257,11 @@ async def test_brokers_as_of_kafka_3_9_refuse_a_predecessor_as_well(monkeypatch:
         settings = kafka_settings(broker.bootstrap_servers, "old")
         await topics.apply(settings, [Topic(f"old.{name}", 1, 1) for name in ("journal", "checkpoints")])
         async with attempting(settings) as former:
-            await former.write(attempt(1))
+            await former.write(attempt(settings, 1))
             await former.keep_regularly()
-            await former.write(attempt(2))
+            await former.write(attempt(settings, 2))
             async with attempting(settings):
-                for late in (former.keep_regularly(), former.write(attempt(3))):
+                for late in (former.keep_regularly(), former.write(attempt(settings, 3))):
                     with pytest.raises(Superseded):
                         await late
         assert await _restored(settings) == {1, 2}

@@ -11,13 +11,13 @@ import orjson
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 
-from connector.events import now
+from connector.events import Record, now
+from connector.executor.writer import Attempts
 from connector.kafka import clients
 from connector.kafka.ownership import Assignment
 from connector.receiver.form import names_cause
 from connector.simulator import OTHER_PHONE_NUMBER, PHONE_NUMBER
 from connector.state import journal
-from connector.state.attempts import Attempts
 from connector.telemetry import metrics
 from tests.executing import SEND, Executing, executing, message
 from tests.running import headers_of, until, wait_for_records
@@ -199,9 +199,9 @@ async def test_an_attempt_that_was_written_down_when_the_group_last_knew_its_own
 ) -> None:
     known, write, forgotten = Assignment.known_until, Attempts.write, [float("-inf")]
 
-    async def written_late(self: Attempts, entry: journal.Entry) -> int:
-        offset = await write(self, entry)
-        if forgotten:
+    async def written_late(self: Attempts, record: Record) -> int:
+        offset = await write(self, record)
+        if forgotten and not journal.is_fence(record):
             monkeypatch.setattr(Assignment, "known_until", forgotten.pop())
             asyncio.get_running_loop().call_later(0.5, monkeypatch.setattr, Assignment, "known_until", known)
         return offset

@@ -22,12 +22,11 @@ from connector.executor.lanes import Lanes, Leaving
 from connector.executor.media import MediaWriter
 from connector.executor.offsets import Committer, Progress, Rhythm
 from connector.executor.restoring import Restored
-from connector.executor.writer import Writer
+from connector.executor.writer import Attempts, Writer
 from connector.kafka import reading
 from connector.kafka.ownership import Assignment, RawRecord
 from connector.settings import KafkaSettings
 from connector.state import checkpoints, journal
-from connector.state.attempts import Attempts
 from connector.state.checkpoints import Commits
 from connector.state.journal import TopicOffset
 from connector.telemetry.logs import logger
@@ -310,7 +309,7 @@ class Owner:
         # Until it is known where it stands: not before the present end. An earlier attempt of it stays open meanwhile.
         before = self._attempts.setdefault(command.topic_offset, _Attempt(entry, self._writer.end))
         before.finishing = True
-        offset = await self.attempts.write(entry)
+        offset = await self.attempts.write(self._record(entry))
         self._attempts[command.topic_offset] = _Attempt(entry, max(before.offset, offset))
 
     async def withdraw(self, command: Command) -> None:

@@ -16,18 +16,18 @@ from typing import Any
 from connector.__main__ import main
 from connector.dead_letters.replay import Replayer
 from connector.events import Record, boot_seconds
-from connector.executor import doubt, execution, owner, restoring
+from connector.executor import doubt, execution, owner, restoring, writer
 from connector.executor.dedupe import Dedupe
 from connector.executor.execution import Execution
 from connector.executor.lanes import Lanes
 from connector.executor.owner import Owner
+from connector.executor.writer import Attempts
 from connector.kafka import clients
 from connector.kafka.ownership import Assignment
 from connector.kafka.publisher import Publisher
 from connector.kafka.sending.sender import Sender
 from connector.kafka.transactions import Transactions
-from connector.state import attempts, checkpoints, journal
-from connector.state.attempts import Attempts
+from connector.state import checkpoints, journal
 from connector.twilio.client import TwilioClient
 from connector.twilio.clock import TwilioClock
 from connector.watcher import cursor as cursors
@@ -76,7 +76,7 @@ def _fence_before_the_end() -> None:
     async def then_fence(kafka: Any, assignment: Any, topics: Any) -> Any:
         restored = await restore(kafka, assignment, topics)
         late = opened[assignment.partition]
-        await late._write(late._fence)
+        await late.write(late._fence)
         return restored
 
     _replace(Attempts, open=open_)
@@ -86,7 +86,7 @@ def _fence_before_the_end() -> None:
 async def _open_without_a_fence(self: Any) -> None:
     sender = Sender(self._kafka, transactional_id=self._transactional_id, is_beside=True)
     self._sender = await clients.start(sender)
-    self._keep_at = boot_seconds() + attempts.KEEP_SECONDS
+    self._keep_at = boot_seconds() + writer.KEEP_SECONDS
 
 
 def _kept_fence() -> None:
@@ -100,7 +100,7 @@ def _kept_fence() -> None:
 
 def _an_hour() -> None:
     """No safeguard: what is due every hour is due every half second."""
-    _replace(attempts, KEEP_SECONDS=0.5)
+    _replace(writer, KEEP_SECONDS=0.5)
     _replace(owner, QUIET_KEEP_SECONDS=0.5)
 
 
