@@ -350,9 +350,15 @@ def lost_record(entry: Entry, partition: int) -> LostRecord:
 
 
 class Waiting(NamedTuple):
-    """A command that was read from Kafka, at `clock` (monotonic seconds), and not yet looked at."""
+    """A command that was read from Kafka, at `clock` (monotonic seconds), and not yet looked at.
+
+    `attempt` is a predecessor's, whose answer is not known. `is_doubtful`: it may have been executed, though nothing
+    that is left says so.
+    """
 
     name: str
     record: RawRecord | LostRecord
     weight: int
     clock: float
+    attempt: Entry | None
+    is_doubtful: bool

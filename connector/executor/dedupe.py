@@ -295,13 +295,12 @@ class Dedupe:
         same = (entry.command_topic, entry.id) == (command.origin.topic, command.id)
         return same and entry.topic_offset != command.topic_offset and self._present() - entry.latest <= self._window
 
-    def finished(self, entry: journal.Entry, journal_offset: int) -> None:
-        """A command has ended, durably. One that was never sent leaves its id free."""
-        topic, place, latest = entry.command_topic, entry.topic_offset, entry.latest if entry.names_id else None
-        number = number_of(topic, entry.id)
+    def finished(self, command: Command, journal_offset: int, latest: datetime | None) -> None:
+        """A command has ended, durably, at `latest` at the latest. None: it was never sent, and its id is free."""
+        number = number_of(command.origin.topic, command.id)
         if latest is not None:
             self._ids.note(number, journal_offset, latest)
-        self._ids.end(number, place)
+        self._ids.end(number, command.topic_offset)
 
     def due(self, end: int) -> journal.Digest | None:
         """The digest that is to be written now; everything before `end` has been noted."""

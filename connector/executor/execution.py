@@ -94,7 +94,7 @@ async def execute(context: "ExecutorContext", owner: Owner, waiting: Waiting) ->
     execution = Execution(context, owner, command, clock=waiting.clock, started=started)
     with _span(command) if tracing.enabled else tracing.NOTHING:
         try:
-            await execution.run()
+            await execution.run(waiting)
         except (Superseded, Unavailable, Unwritable, Leaving):
             raise
         except Exception as error:
@@ -137,17 +137,16 @@ class Execution:
         self._unreadable = 0
         self._began = self._attempted = boot_seconds()
 
-    async def run(self) -> None:
+    async def run(self, waiting: Waiting) -> None:
         """Return when the command's result is durable."""
         owner, context, command = self.owner, self.context, self.command
         if command.origin.topic not in context.topics:
             await self._pass_over()
             return
-        entry = owner.open_attempt(command)
-        if entry is not None:
-            await finishing.finish(self, *await self._answer_in_doubt(entry))
+        if waiting.attempt is not None:
+            await finishing.finish(self, *await self._answer_in_doubt(waiting.attempt))
             return
-        self.perhaps = is_forgotten = owner.is_doubtful(command)
+        self.perhaps = is_forgotten = waiting.is_doubtful
         if await (self._was_answered() if is_forgotten else self._forwarded()):
             return
         refused = await self._refused_reply() if command.reply_to is not None else None
@@ -313,10 +312,10 @@ class Execution:
         """Wait for Twilio's rate limit before taking a slot, so that a paced command does not block others."""
         # Each page of a list waits for its turn by itself.
         client = None if job.operation.answer == "many" else job.client
-        slots = self.context.slots
+        slots, left = self.context.slots, _seconds_left(job)
         with self.owner.waiting():
             if client is not None:
-                await client.enter(job.request, within=_seconds_left(job))
+                await client.enter(job.request, within=left)
             try:
                 await slots.acquire()
             except BaseException:

@@ -245,9 +245,19 @@ class Owner:
     def _put(self, topic: str, record: RawRecord | LostRecord) -> None:
         headers = sum([len(name) + len(raw or b"") for name, raw in record.headers])
         weight = HELD_OVERHEAD + len(record.key or b"") + len(record.value or b"") + headers
-        command = Waiting(self._topics[topic], record, weight, time.monotonic())
         self._held[topic] += weight
-        self._lanes.put(record.key, command)
+        self._lanes.put(record.key, self._waiting(record, weight))
+
+    def _waiting(self, record: RawRecord | LostRecord, weight: int) -> Waiting:
+        topic, offset = record.topic, record.offset
+        attempt = self._attempts.get((topic, offset))
+        entry = attempt.entry if attempt is not None else None
+        is_doubtful = self._is_doubtful(topic, offset)
+        return Waiting(self._topics[topic], record, weight, time.monotonic(), entry, is_doubtful)
+
+    def _is_doubtful(self, topic: str, offset: int) -> bool:
+        """Whether a command may have been executed, though nothing that is left says so."""
+        return offset < self._checkpoint.doubtful.get(topic, 0)
 
     def _deliver_lost(self, entry: journal.Entry) -> None:
         """A command whose record is gone while its attempt is open: the attempt stands for it."""
@@ -258,11 +268,8 @@ class Owner:
         """Answer what was open in a topic of the same name, before anything of the present one is read."""
         for entry in attempts:
             self._attempts[entry.topic_offset] = _Attempt(entry, self._writer.end)
-        partition, now_ = self.assignment.partition, time.monotonic()
-        records = [lost_record(entry, partition) for entry in attempts]
-        await asyncio.gather(
-            *(self._work(self, Waiting(self._topics[record.topic], record, 0, now_)) for record in records)
-        )
+        records = [lost_record(entry, self.assignment.partition) for entry in attempts]
+        await asyncio.gather(*(self._work(self, self._waiting(record, 0)) for record in records))
 
     async def _find_lost(self) -> None:
         """Records may go without others coming after them."""
@@ -289,20 +296,11 @@ class Owner:
         with self._lanes.waiting():
             await asyncio.sleep(seconds)
 
-    def open_attempt(self, command: Command) -> journal.Entry | None:
-        """A predecessor's attempt, whose answer is not known."""
-        attempt = self._attempts.get(command.topic_offset)
-        return attempt.entry if attempt is not None else None
-
     def lag(self, topic: str) -> int:
         """How many commands of a topic are not finished, as far as the last fetch knows."""
         if (progress := self._progress.get(topic)) is None:
             return 0
         return self.assignment.unread(topic, progress.end) + progress.pending
-
-    def is_doubtful(self, command: Command) -> bool:
-        """Whether the command may have been executed, though nothing that is left says so."""
-        return command.offset < self._checkpoint.doubtful.get(command.topic, 0)
 
     async def attempt(self, command: Command, entry: journal.Entry) -> None:
         """Make the attempt durable. Raises Superseded when the partition has another owner: do not send."""
@@ -334,16 +332,18 @@ class Owner:
 
         Raises Superseded, and Unwritable when Kafka refuses a record for what it is: nothing is written then.
         """
+        if command.topic_offset in self._attempts:
+            self._attempts[command.topic_offset].finishing = True
+        written = [*records, self._record(entry)]
+        latest = entry.latest if entry.names_id else None
 
         def applied(offset: int) -> None:
-            if entry.explicit:
-                self.dedupe.finished(entry, offset)
+            if command.explicit:
+                self.dedupe.finished(command, offset, latest)
             self._attempts.pop(command.topic_offset, None)
             self._progress[command.topic].finish(command.offset)
 
-        if command.topic_offset in self._attempts:
-            self._attempts[command.topic_offset].finishing = True
-        return self._writer.write([*records, self._record(entry)], applied)
+        return self._writer.write(written, applied)
 
     def _record(self, entry: journal.Entry) -> Record:
         return journal.encode(self._kafka.topic_prefix, entry, partition=self.assignment.partition)

@@ -237,7 +237,7 @@ def _checkpoints() -> None:
 
 def _doubt() -> None:
     """Of which commands nothing is known counts as not executed."""
-    _replace(Owner, is_doubtful=lambda *_: False)
+    _replace(Owner, _is_doubtful=lambda *_: False)
 
 
 def _forwarded_commands() -> None:
