@@ -386,8 +386,8 @@ async def test_a_long_list_comes_in_pages_of_less_than_half_a_mebibyte(kafka: st
     async with executing(kafka, prefix, also=["list"]) as running:
         running.simulator.fill("messages", count=2500, body="x" * 1500)
         await running.send({"resource": "messages", "limit": 2400}, command="list")
-        records = await running.records("results.list", 8)
-        results = await running.results(8, command="list")
+        records = await running.records("results.list", 12)
+        results = await running.results(12, command="list")
     assert all(len(record.value) < 512 * 1024 for record in records)
     assert [one["page"] for one in results] == list(range(len(results)))
     assert [one["last"] for one in results] == [False] * (len(results) - 1) + [True]
