@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from connector.errors import Refused
+from connector.resources.fields import parse_time
 from connector.resources.rows import Request
 from connector.simulator import Simulator
 from connector.twilio.client import LEARNING_FAILURES
@@ -209,7 +210,7 @@ def test_a_date_without_a_zone_is_not_read_in_the_zone_of_the_machine(
     monkeypatch.setenv("TZ", "America/New_York")
     time.tzset()
     try:
-        assert parse_date(text) == datetime(2026, 11, 24, 12, 0, 37, tzinfo=UTC)
+        assert parse_date(text) == parse_time(text) == datetime(2026, 11, 24, 12, 0, 37, tzinfo=UTC)
     finally:
         monkeypatch.undo()
         time.tzset()

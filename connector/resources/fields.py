@@ -47,10 +47,9 @@ def _parse_time(text: str) -> datetime:
     if usual := _RFC_2822.fullmatch(text):
         day, year, hour, minute, second = map(int, usual.group(1, 3, 4, 5, 6))
         return datetime(year, _MONTHS.index(usual[2]) + 1, day, hour, minute, second, tzinfo=UTC)
-    if text[:1].isdigit():
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    return parsedate_to_datetime(text).astimezone(UTC)
+    moment = datetime.fromisoformat(text) if text[:1].isdigit() else parsedate_to_datetime(text)
+    # The zone -0000 is none to Python, which would take the machine's.
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def _time(value: Any) -> Any:
