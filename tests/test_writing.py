@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from pydantic import Field, ValidationError, field_validator
 
 from connector.resources import WATCHES
-from connector.resources.fields import Optional, Timestamp, parse_time
-from connector.resources.models import Writer
+from connector.resources.fields import Optional, Timestamp, Writer, parse_time
 from connector.resources.rows import Bundle, Watch
 from connector.schemas.documents import examples
 

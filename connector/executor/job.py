@@ -22,7 +22,8 @@ from connector.executor import finishing
 from connector.executor.command import SPRING_PARTITION, Command, partition_of_id
 from connector.executor.outcome import RECORD_BYTES, Outcome, left_out, pages_of
 from connector.privacy import SID
-from connector.resources.models import Writer, texts
+from connector.resources.fields import Writer
+from connector.resources.models import texts
 from connector.resources.parameters import fill_callbacks, parse
 from connector.resources.rows import Bundle, Operation, Parameters, Request
 from connector.telemetry.logs import logger

@@ -19,8 +19,8 @@ from yarl import URL, query_to_pairs
 
 from connector.errors import InvalidRecord
 from connector.events import JSON, Envelope, Event, Record, encode, now, timestamp
-from connector.resources.fields import Optional
-from connector.resources.models import is_plain, snake
+from connector.resources.fields import Optional, is_plain
+from connector.resources.models import snake
 from connector.resources.rows import Callback
 from connector.telemetry import tracing
 from connector.twilio.signature import Distinct

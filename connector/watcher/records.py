@@ -17,8 +17,7 @@ from pydantic import ValidationError
 from connector import events
 from connector.dead_letters.record import dead_letter
 from connector.errors import InvalidRecord
-from connector.resources.fields import parse_time
-from connector.resources.models import Writer
+from connector.resources.fields import Writer, parse_time
 from connector.resources.rows import Watch
 from connector.telemetry import tracing
 from connector.watcher.advance import LONGEST_SID, Found, Kind, Written
