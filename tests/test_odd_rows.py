@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -76,7 +76,7 @@ ODD = odd_rows(NOW)
 class Odd(Twilio):
     """A list that also shows what is not an object."""
 
-    async def pages(self, request: Request) -> AsyncIterator[Page]:
+    async def pages(self, request: Request) -> AsyncGenerator[Page, None]:
         async for page in super().pages(request):
             shown: list[Any] = [*page.rows]
             objects = [row for row in shown if isinstance(row, dict)]

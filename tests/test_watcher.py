@@ -3,7 +3,7 @@
 import asyncio
 import weakref
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -151,7 +151,7 @@ class Held(Twilio):
     def count(self) -> int:
         return sum(rows() is not None for rows in self.shown)
 
-    async def pages(self, request: Request) -> AsyncIterator[Page]:
+    async def pages(self, request: Request) -> AsyncGenerator[Page, None]:
         """Each page comes when the one before is not held any more."""
         async for page in super().pages(request):
             await wait_for(lambda: self.count == 0)
@@ -168,7 +168,7 @@ class Hanging(Twilio):
         super().__init__(*rows)
         self.fetching = self.asked = 0
 
-    async def pages(self, request: Request) -> AsyncIterator[Page]:
+    async def pages(self, request: Request) -> AsyncGenerator[Page, None]:
         walk = super().pages(request)
         yield await anext(walk)
         yield await anext(walk)
@@ -237,7 +237,7 @@ class Gated(Twilio):
         self.waiting: list[Request] = []
         self._first: Request | None = None
 
-    async def pages(self, request: Request) -> AsyncIterator[Page]:
+    async def pages(self, request: Request) -> AsyncGenerator[Page, None]:
         if any(name.startswith("DateSent") for name, _ in request.query):
             self._first = self._first or request
             if request != self._first:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from random import Random
@@ -150,7 +150,7 @@ class Life:
         """A walk begins."""
         self.source.begin(since)
 
-    def pages(self, request: Request) -> AsyncIterator[Page]:
+    def pages(self, request: Request) -> AsyncGenerator[Page, None]:
         size = self.rows_per_page and min(self.rows_per_page, self.row.page_size)
         query = {
             **dict(request.query),

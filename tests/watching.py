@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -64,7 +64,7 @@ class Twilio:
     def begin(self, since: datetime) -> None:
         """A walk begins."""
 
-    async def pages(self, request: Request) -> AsyncIterator[Page]:
+    async def pages(self, request: Request) -> AsyncGenerator[Page, None]:
         size = int(dict(request.query)["PageSize"])
         for start in range(0, max(len(self.rows), 1), size):
             self.requests.append(request)

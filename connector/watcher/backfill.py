@@ -22,7 +22,7 @@ from connector.twilio.connecting import client_of, open_session
 from connector.watcher import catch_up
 from connector.watcher import cursor as cursors
 from connector.watcher import watcher as engine
-from connector.watcher.cursor import Cursor, whole
+from connector.watcher.cursor import Cursor
 from connector.watcher.owner import watcher_of
 from connector.watcher.status import Stretch, brief
 from connector.watcher.watcher import Watcher
@@ -134,7 +134,7 @@ class Backfill:
             raise ConfigurationError(f"{error} Update the connector, or start over with --again.") from error
 
     def _first(self) -> Cursor:
-        row, present = WATCHES[self.stretch.resource], whole(now())
+        row, present = WATCHES[self.stretch.resource], now().replace(microsecond=0)
         if row.retention and self.stretch.until <= catch_up.earliest(row, present):
             days = row.retention.days
             raise ConfigurationError(f"Twilio keeps {row.resource} for {days} days only: give a later --to.")
@@ -172,17 +172,18 @@ class Backfill:
 
     def _check_end(self, client: TwilioClient) -> None:
         """Raise ConfigurationError when the end has not come yet by Twilio's clock: later rows would be left out."""
-        clock = client.clock
-        if clock.is_known and self.stretch.until > clock.now():
+        present = client.clock.now()
+        if client.clock.is_known and self.stretch.until > present:
             raise ConfigurationError(
                 f"The back-fill ends at {timestamp(self.stretch.until)}, but by Twilio's clock it is "
-                f"{timestamp(whole(clock.now()))}: set this machine's clock (NTP), and start over with --again."
+                f"{timestamp(present.replace(microsecond=0))}: "
+                "set this machine's clock (NTP), and start over with --again."
             )
 
 
 def latest_end(resource: str) -> datetime:
     """The latest time that a back-fill of these may end at."""
-    return whole(now() - max(SETTLED, WATCHES[resource].lateness))
+    return (now() - max(SETTLED, WATCHES[resource].lateness)).replace(microsecond=0)
 
 
 async def unfinished(

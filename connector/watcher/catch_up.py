@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from connector.resources.rows import Watch
-from connector.watcher.cursor import BEGINNING, DAY, SECOND, CatchUp, Cursor, first, whole
+from connector.watcher.cursor import BEGINNING, DAY, SECOND, CatchUp, Cursor, first
 
 AFTER = DAY
 """How far back, beyond the overlap, a watch must be for windows to be worth while."""
@@ -50,7 +50,7 @@ def backfill(watch: Watch, *, since: datetime, until: datetime, now: datetime) -
 
     A list without date filters is one window, since each window would walk it from its top.
     """
-    since = max(whole(since), earliest(watch, now))
+    since = max(since.replace(microsecond=0), earliest(watch, now))
     size = DAY if _has_filters(watch) else until - since
     high = _end(since, size, until, watch) if _has_filters(watch) else until
     catch_up = CatchUp(phase="windows", until=until, low=since, high=high, size=size)

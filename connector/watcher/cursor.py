@@ -145,11 +145,6 @@ def first(now: datetime, *, since: datetime | None = None, present: Iterable[tup
     return Cursor(since=start, complete_until=start, started_at=now, polled_at=now, seen=seen)
 
 
-def whole(moment: datetime) -> datetime:
-    """The second that the moment lies in: Twilio's resolution."""
-    return moment.replace(microsecond=0) if moment.microsecond else moment
-
-
 def _written(seen: Seen, since: datetime) -> int | tuple[int, str] | tuple[int, str, int]:
     offset = (seen.created - since) // SECOND
     if seen.is_open:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -45,7 +45,7 @@ class ChildSource(TwilioSource):
         """A walk begins, for rows created since then."""
         self._since = since
 
-    def pages(self, request: Request) -> AsyncIterator[Page]:
+    def pages(self, request: Request) -> _Pages:
         """Walk the lists of all parents, one after the other."""
         return self._pages(request)
 

@@ -4,7 +4,7 @@ import asyncio
 import time
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, suppress
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
@@ -15,7 +15,7 @@ from connector.twilio.client import TwilioClient
 from connector.twilio.clock import TwilioClock
 from connector.twilio.paging import Page, WalkInterrupted, pages
 from connector.watcher import catch_up
-from connector.watcher.cursor import SECOND, Cursor, whole
+from connector.watcher.cursor import SECOND, Cursor
 from connector.watcher.records import Publication, fields_of, identity
 from connector.watcher.walk import BELOW_FLOOR, CAPACITY, Bounds, Capacity, Present, Row, Sweep, plan
 
@@ -50,7 +50,7 @@ class Source(Protocol):
     def begin(self, since: datetime) -> None:
         """A walk begins, for rows created since then."""
 
-    def pages(self, request: Request) -> AsyncIterator[Page]:
+    def pages(self, request: Request) -> AsyncGenerator[Page, None]:
         """Walk a list."""
 
     async def fetch(self, request: Request) -> Any:
@@ -68,7 +68,7 @@ class TwilioSource:
     def begin(self, since: datetime) -> None:
         """A walk begins; this list needs not to know."""
 
-    def pages(self, request: Request) -> AsyncIterator[Page]:
+    def pages(self, request: Request) -> AsyncGenerator[Page, None]:
         """Walk a list."""
         return pages(self._client, request, items=self._items)
 
@@ -115,7 +115,7 @@ class _Begun(NamedTuple):
     """A walk whose first page is asked for already."""
 
     request: Request
-    pages: AsyncIterator[Page]
+    pages: AsyncGenerator[Page, None]
     first: asyncio.Task[Page | None]
 
 
@@ -148,7 +148,7 @@ class Reader:
     def now(self) -> datetime:
         """Twilio's time in whole seconds: its last answer's, and our clock since."""
         if self._answered is None:
-            return whole(self._source.clock.own())
+            return self._source.clock.own().replace(microsecond=0)
         date, at = self._answered
         return date + int(time.monotonic() - at) * SECOND
 
@@ -158,7 +158,7 @@ class Reader:
         Of a list under parents it is that of the first parent under which something may be new `since` then, or now.
         """
         self._source.begin(since or self.now)
-        async with _closing(self._source.pages(self._request(Bounds(), page_size=rows))) as pages:
+        async with aclosing(self._source.pages(self._request(Bounds(), page_size=rows))) as pages:
             page = await anext(pages, Page([], None))
         self.present = self._present(page.date)
         self._answered, self.knows_time = (self.present.earliest, time.monotonic()), True
@@ -183,7 +183,7 @@ class Reader:
         """Leave the walk that has begun and not gone on, if there is one."""
         begun, self._begun = self._begun, None
         if begun is not None:
-            async with _closing(begun.pages):
+            async with aclosing(begun.pages):
                 await _end(begun.first)
 
     async def walk(self, cursor: Cursor, stop: asyncio.Event) -> Sweep:
@@ -213,7 +213,7 @@ class Reader:
         return sweep
 
     async def _read(self, sweep: Sweep, request: Request, stop: asyncio.Event, *, ahead: bool) -> None:
-        async with _closing(await self._going_on(request) if ahead else self._source.pages(request)) as pages:
+        async with aclosing(await self._going_on(request) if ahead else self._source.pages(request)) as pages:
             async for page in pages:
                 if stop.is_set():
                     raise Stopped
@@ -221,7 +221,7 @@ class Reader:
                     return
                 del page  # not held while the next one is fetched
 
-    async def _going_on(self, request: Request) -> AsyncIterator[Page]:
+    async def _going_on(self, request: Request) -> AsyncGenerator[Page, None]:
         """The pages of a walk, which may have begun, each fetched while the one before is looked at."""
         if self._begun is None or self._begun.request != request:
             await self.give_up()
@@ -236,7 +236,7 @@ class Reader:
         self.odd_date = date - twilio if date is not None and abs(date - twilio) > APART else None
         if not clock.is_known and date is not None and abs(date - own) > APART:
             self.odd_date = date - own
-        return Present(whole(min(own, twilio)), whole(max(own, twilio)))
+        return Present(min(own, twilio).replace(microsecond=0), max(own, twilio).replace(microsecond=0))
 
     async def fetch(self, sids: list[str], *, name: str) -> dict[str, Row | None]:
         """Rows by SID as they are now; None for one that is gone, nothing for one of which Twilio does not tell."""
@@ -317,7 +317,7 @@ async def _ahead(begun: _Begun) -> AsyncGenerator[Page, None]:
     """The pages, the next one of which is fetched while the present one is looked at."""
     _, pages, following = begun
     del begun  # its page is not held while the next ones come
-    async with _closing(pages):
+    async with aclosing(pages):
         try:
             while (page := await following) is not None:
                 following = asyncio.create_task(next_page(pages), name="next-page")
@@ -337,13 +337,3 @@ async def _end(fetching: asyncio.Task[Page | None]) -> None:
 async def next_page(pages: AsyncIterator[Page]) -> Page | None:
     """The next page of a walk, None at its end."""
     return await anext(pages, None)
-
-
-@asynccontextmanager
-async def _closing(pages: AsyncIterator[Page]) -> AsyncIterator[AsyncIterator[Page]]:
-    """End a walk that is left early at once, not when it is collected."""
-    try:
-        yield pages
-    finally:
-        if isinstance(pages, AsyncGenerator):
-            await pages.aclose()

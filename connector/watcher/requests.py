@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from connector.events import timestamp
 from connector.state.control import ACTIONS, Answer, Request
-from connector.watcher.cursor import SECOND, Cursor, first, whole
+from connector.watcher.cursor import SECOND, Cursor, first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ def _resume(cursor: Cursor, request: Request, moment: Moment) -> Outcome:
 def _rewind(cursor: Cursor, request: Request, moment: Moment) -> Outcome:
     if request.to is None:
         return cursor, False, "A rewind needs a time to go back to: give `to`, such as 2026-01-31T00:00:00Z."
-    to = whole(request.to)
+    to = request.to.replace(microsecond=0)
     if to > moment.now:
         return cursor, False, f"{timestamp(to)} is in the future: give a time to go back to."
     if cursor.catch_up is not None and to >= cursor.catch_up.low:

@@ -1,7 +1,7 @@
 """One poll of a watch that publishes nothing: what it understood, where its cursor would stand, what stays assumed."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -57,10 +57,10 @@ class _Noted:
         """Twilio's."""
         return self._source.clock
 
-    async def pages(self, request: Request) -> AsyncIterator[Page]:
+    async def pages(self, request: Request) -> AsyncGenerator[Page, None]:
         """The first page."""
         self._note(request)
-        async with aclosing(self._source.pages(request)) as pages:  # type: ignore[type-var]  # a generator it is
+        async with aclosing(self._source.pages(request)) as pages:
             async for page in pages:
                 yield page
                 return
@@ -119,7 +119,7 @@ def _note_problems(trial: Trial, publication: Publication, rows: Sequence[Any]) 
 
 
 def _note_cursor(trial: Trial, watch: WatchSettings, now: datetime, rows: Sequence[Any]) -> None:
-    since = cursors.whole(watch.start) if isinstance(watch.start, datetime) else None
+    since = watch.start.replace(microsecond=0) if isinstance(watch.start, datetime) else None
     first = cursors.first(now, since=since, present=() if since else created_times(rows, watch.row))
     new = sum(created >= first.since for _, created in created_times(rows, watch.row))
     trial.cursor = {

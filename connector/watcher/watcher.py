@@ -259,7 +259,7 @@ class Watcher:
         page = await self._reader.top(1 if is_from_then and not self._watch.needs_time else LARGEST_PAGE)
         self._publication.check_first(page.rows)
         if isinstance(self._settings.start, datetime):
-            return cursors.first(self._reader.now, since=cursors.whole(self._settings.start))
+            return cursors.first(self._reader.now, since=self._settings.start.replace(microsecond=0))
         return cursors.first(self._reader.now, present=created_times(page.rows, self._watch))
 
     async def _walked(self, cursor: Cursor) -> tuple[Cursor, Gathered]:
