@@ -262,10 +262,9 @@ class Sweep:
         if self.present is None:
             self.present, self.began_at = present, time.monotonic()
         self.pages += 1
-        shown = (*rows, *odd)
-        sids, dates = [identity(row, self._watch.key) for row in shown], [dated(row, self._watch) for row in shown]
-        listed = [*map(Listed, shown, sids, dates)]
-        self._neighbour = self._neighbour or next(filter(None, dates), None)
+        watch = self._watch
+        listed = [Listed(row, identity(row, watch.key), dated(row, watch)) for row in (*rows, *odd)]
+        self._neighbour = self._neighbour or next((item.dated for item in listed if item.dated), None)
         for item in listed:
             found = self._find(item)
             if found is not None:
@@ -276,7 +275,7 @@ class Sweep:
             self._last = ordered[-1]
             self._rows_of_query += len(rows)
             is_too_much = self._stops_when_cut and self._oldest.is_over
-            is_below = self._watch.newest_first and all(map(self._is_below_floor, ordered[-BELOW_FLOOR:]))
+            is_below = watch.newest_first and all(map(self._is_below_floor, ordered[-BELOW_FLOOR:]))
             self._has_ended = is_too_much or is_below
         return not self._has_ended
 
