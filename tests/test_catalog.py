@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from connector.errors import Rejected
 from connector.resources import CALLBACKS, COMMANDS, WATCHES, commands
-from connector.resources.parameters import fill_callbacks, parse
+from connector.resources.parameters import parse
 from connector.resources.rows import BOOLEANS, SINCE, Operation, Parameters, Request, Under, Watch, wire_names
 from connector.schemas.documents import documents
 from connector.settings.lists import LIST
@@ -279,8 +279,8 @@ def test_every_request_conforms_to_twilios_openapi(command: str, resource: str |
         assert read is not None
         operation, parameters = read
         if with_callbacks:
-            parameters = fill_callbacks(
-                operation, parameters, lambda kind: f"https://hooks.example.com/{kind}?command=1"
+            parameters = operation.fill_callbacks(
+                parameters, lambda kind: f"https://hooks.example.com/{kind}?command=1"
             )
         check(operation.request(parameters), parameters.__class__.__name__)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from connector.errors import Rejected
 from connector.resources import COMMANDS
-from connector.resources.parameters import fill_callbacks, parse
+from connector.resources.parameters import parse
 from connector.resources.rows import Operation, Parameters
 from tests.json_values import ANYTHING, ODD
 
@@ -352,8 +352,8 @@ def test_an_api_call_by_get_drops_its_body_because_twilio_refuses_one() -> None:
 # --- our callbacks -----------------------------------------------------------------------------------------------
 def filled(name: str, value: dict[str, Any]) -> dict[str, Any]:
     operation, parameters = read(name, value)
-    completed = fill_callbacks(
-        operation, parameters, lambda kind: f"https://hooks.example.com/callbacks/{kind}?command=1"
+    completed = operation.fill_callbacks(
+        parameters, lambda kind: f"https://hooks.example.com/callbacks/{kind}?command=1"
     )
     return {name: item for name, item in completed if "callback" in name and item is not None}
 
@@ -397,5 +397,5 @@ def test_a_call_that_opts_out_asks_for_no_steps() -> None:
 
 def test_filled_parameters_are_new_and_the_given_ones_unchanged() -> None:
     operation, parameters = read("send-message", MESSAGE_OUT)
-    fill_callbacks(operation, parameters, lambda kind: f"https://hooks.example.com/{kind}")
+    operation.fill_callbacks(parameters, lambda kind: f"https://hooks.example.com/{kind}")
     assert getattr(parameters, "status_callback", None) is None

@@ -24,7 +24,7 @@ from connector.executor.outcome import RECORD_BYTES, Outcome, left_out, pages_of
 from connector.privacy import SID
 from connector.resources.fields import Writer
 from connector.resources.models import texts
-from connector.resources.parameters import fill_callbacks, parse
+from connector.resources.parameters import parse
 from connector.resources.rows import Bundle, Operation, Parameters, Request
 from connector.telemetry.logs import logger
 from connector.twilio.client import TwilioClient
@@ -97,7 +97,7 @@ def _job(context: "ExecutorContext", command: Command, refused: Rejected | None)
             )
     callback_url = context.callback_url
     if callback_url is not None:
-        parameters = fill_callbacks(operation, parameters, lambda kind: callback_url(kind, command))
+        parameters = operation.fill_callbacks(parameters, lambda kind: callback_url(kind, command))
     return Job(
         command=command,
         operation=operation,

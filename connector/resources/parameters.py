@@ -1,7 +1,7 @@
 """A command's value, read: the operation that it means and its parameters, or one sentence that says why not. Pure."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from itertools import islice
 from typing import Any, NamedTuple
@@ -127,25 +127,6 @@ def _beginning(value: Any) -> Any:
     if isinstance(value, list):
         return value[:LOOKED_AT]
     return dict(islice(value.items(), LOOKED_AT)) if isinstance(value, dict) else value
-
-
-def fill_callbacks(operation: Operation, parameters: Parameters, urls: Callable[[str], str]) -> Parameters:
-    """The parameters with our callback URLs where the caller said nothing; `urls` gives the URL of a kind.
-
-    An explicit null opts out, as does a parameter that takes the callbacks elsewhere (`unless`).
-    """
-    given = parameters.model_fields_set
-    if any(getattr(parameters, name) is not None for name in operation.unless):
-        return parameters
-    filled: dict[str, Any] = {}
-    for name, kind in operation.callbacks.items():
-        needed = operation.callback_needs.get(name)
-        if name in given or (needed is not None and not getattr(parameters, needed)):
-            continue
-        defaults = operation.callback_defaults.get(name, {})
-        filled |= {other: default for other, default in defaults.items() if other not in given}
-        filled[name] = urls(kind)
-    return parameters.model_copy(update=filled)
 
 
 def _object(command: Command, value: bytes | None) -> Mapping[str, Any]:

@@ -314,6 +314,24 @@ class Operation:
     repeat_done_codes: frozenset[int] = frozenset()
     ready: Ready | None = None
 
+    def fill_callbacks(self, parameters: Parameters, urls: Callable[[str], str]) -> Parameters:
+        """The parameters with our callback URLs where the caller said nothing; `urls` gives the URL of a kind.
+
+        An explicit null opts out, as does a parameter that takes the callbacks elsewhere (`unless`).
+        """
+        given = parameters.model_fields_set
+        if any(getattr(parameters, name) is not None for name in self.unless):
+            return parameters
+        filled: dict[str, Any] = {}
+        for name, kind in self.callbacks.items():
+            needed = self.callback_needs.get(name)
+            if name in given or (needed is not None and not getattr(parameters, needed)):
+                continue
+            defaults = self.callback_defaults.get(name, {})
+            filled |= {other: default for other, default in defaults.items() if other not in given}
+            filled[name] = urls(kind)
+        return parameters.model_copy(update=filled)
+
     def may_repeat(self, parameters: Parameters) -> bool:
         """Whether sending these parameters twice does no more than sending them once."""
         return self.repeatable if self.repeats is None else self.repeats(parameters)
