@@ -16,7 +16,6 @@ from connector.errors import InvalidRecord
 from connector.events import encode
 from connector.receiver.form import Form, address, event, identity, names_cause, parse
 from connector.resources import CALLBACKS
-from connector.twilio.signature import Distinct
 
 SAMPLES = Path(__file__).parent / "contract" / "callbacks"
 RECORDED = dt.datetime(2026, 11, 24, 12, 0, 0, 5000, tzinfo=dt.UTC)
@@ -245,7 +244,7 @@ def test_a_key_that_is_not_text_is_invalid() -> None:
 def test_twilios_token_is_carried_and_only_what_is_signed_identifies(token: str | None, carried: str | None) -> None:
     made = event(ROW, FORM, recorded=RECORDED, token=token)
     assert made.extensions["twilioidempotencytoken"] == carried
-    assert made.id == identity("message-status", Distinct(reversed(STATUS)))
+    assert made.id == identity("message-status", Form.of(list(reversed(STATUS))).distinct)
     assert len(made.id) == 32
 
 
@@ -254,8 +253,9 @@ def test_twilios_token_is_carried_and_only_what_is_signed_identifies(token: str 
     st.lists(st.tuples(st.text(st.sampled_from("ab\0,"), max_size=4), st.text(st.sampled_from("ab\0,"), max_size=4))),
 )
 def test_different_forms_have_different_identities(one: list[tuple[str, str]], other: list[tuple[str, str]]) -> None:
-    assert (identity("k", Distinct(one)) == identity("k", Distinct(other))) is (set(one) == set(other))
-    assert identity("k", Distinct(one)) != identity("l", Distinct(one))
+    mine, others = Form.of(one).distinct, Form.of(other).distinct
+    assert (identity("k", mine) == identity("k", others)) is (set(one) == set(other))
+    assert identity("k", mine) != identity("l", mine)
 
 
 # --- an independent reader ---

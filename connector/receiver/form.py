@@ -91,7 +91,7 @@ class Form(NamedTuple):
     def of(cls, pairs: Pairs) -> "Form":
         """The form of decoded fields."""
         names = NAMES
-        return cls(pairs, {names[name]: value for name, value in pairs}, Distinct(pairs))
+        return cls(pairs, {names[name]: value for name, value in pairs}, Distinct(sorted(set(pairs))))
 
     @property
     def accounts(self) -> Sequence[str | None]:

@@ -40,12 +40,9 @@ _MARKS = tuple(tuple((mark, f"%{ord(mark):02X}") for mark in marks) for marks in
 
 
 class Distinct(list[tuple[str, str]]):
-    """Each field once, in code point order: as fields are signed. Sorted when it is made, and not again."""
+    """Each field once, in code point order, as fields are signed: of `sorted(set(fields))`, which is not done again."""
 
     __slots__ = ()
-
-    def __init__(self, params: Pairs) -> None:
-        super().__init__(sorted(set(params)))
 
 
 def compute(url: str, params: Pairs, token: str) -> str:
@@ -64,7 +61,8 @@ def signed_string(url: str, params: Pairs) -> str:
 
 
 def _joined(params: Pairs) -> str:
-    return "".join([name + value for name, value in (params if type(params) is Distinct else Distinct(params))])
+    distinct = params if isinstance(params, Distinct) else sorted(set(params))
+    return "".join([name + value for name, value in distinct])
 
 
 def _encoded(text: str) -> bytes:
