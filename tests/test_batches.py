@@ -56,6 +56,17 @@ async def test_records_of_many_callers_are_stored_once_in_the_order_of_their_key
     assert {item.headers for item in found} == {(("n", str(n).encode()),) for n in range(700)}
 
 
+async def test_a_record_is_in_a_batch_at_once_without_a_task_of_its_own(kafka: str, prefix: str) -> None:
+    async with publishing(kafka, prefix) as (publisher, topic):
+        await publisher.publish([record(topic, 0, key="k")])
+        before = asyncio.all_tasks()
+        stored = publisher.publish([record(topic, 1, key="k")])
+        assert asyncio.all_tasks() == before
+        assert publisher._sender is not None
+        assert [lane.filling.count for lane in publisher._sender._lanes.values() if lane.filling] == [1]
+        assert await stored == [1]
+
+
 async def test_more_than_a_batch_holds_goes_in_several(kafka: str, prefix: str) -> None:
     async with publishing(kafka, prefix) as (publisher, topic):
         big = [record(topic, n, key="k", size=60_000) for n in range(8)]

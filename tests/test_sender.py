@@ -281,6 +281,18 @@ async def test_a_partition_that_does_not_exist_is_the_record_s_fault(plain: Prox
         assert await sender.write([record(topic, 0)]) == [0]
 
 
+async def test_nothing_is_put_anywhere_when_a_later_record_has_no_partition(
+    kafka: str, plain: Proxy, prefix: str, topic: str
+) -> None:
+    async with sending(plain, prefix) as sender, asyncio.timeout(20):
+        for known in (False, True):
+            assert (topic in sender._counts) is known
+            with pytest.raises(Unwritable, match="no partition 9"):
+                await sender.write([record(topic, 7), record(topic, 8, partition=9), record(topic, 9)])
+            await sender.write([record(topic, 0)])
+    assert await stored(kafka, topic) == [0, 0]
+
+
 async def test_a_broker_that_knows_of_no_broker_yet_is_asked_again(
     kafka: str, proxy: Proxy, prefix: str, topic: str
 ) -> None:
