@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.executor.lanes import Lanes, Leaving
+from connector.executor.under_way import Lanes, Leaving
 from tests.running import until
 
 Item = tuple[str | None, int]

@@ -8,7 +8,8 @@ from itertools import accumulate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.executor.offsets import METADATA_LIMIT, Commit, Progress, decode, encode
+from connector.executor.offsets import Commit, decode, encode
+from connector.executor.under_way import METADATA_LIMIT, Progress
 from connector.state.journal import OffsetSet
 
 BASE = 1000

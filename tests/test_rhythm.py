@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from connector.executor import offsets
-from connector.executor.offsets import Committer, Rhythm
+from connector.executor import under_way
+from connector.executor.under_way import Committer, Rhythm
 from connector.process.rhythm import until_next
 
 NEVER = 3600.0
@@ -52,7 +52,7 @@ async def test_what_is_due_together_is_done_together_and_not_twice(clock: float,
 
 
 async def test_without_a_change_the_quiet_turns_are_what_remains(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(offsets, "AWAKE_SECONDS", 0.0)
+    monkeypatch.setattr(under_way, "AWAKE_SECONDS", 0.0)
     beat = Rhythm(NEVER)
     beat.changed()
     async with asyncio.timeout(10):
@@ -64,8 +64,8 @@ async def test_what_has_changed_during_a_slow_commit_is_committed_though_nothing
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The commit takes longer than a change keeps its owner awake."""
-    monkeypatch.setattr(offsets, "AWAKE_SECONDS", 0.0)
-    monkeypatch.setattr(offsets, "CONFIRM_SECONDS", 0.05)
+    monkeypatch.setattr(under_way, "AWAKE_SECONDS", 0.0)
+    monkeypatch.setattr(under_way, "CONFIRM_SECONDS", 0.05)
     beat, finished, accepted = Rhythm(AT_ONCE), {"topic": (1, "")}, list[Any]()
 
     async def commit(values: Any) -> bool:
@@ -93,7 +93,7 @@ async def test_without_a_change_the_membership_is_proved_and_nothing_is_looked_a
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Also after a refusal what is finished is committed anew."""
-    monkeypatch.setattr(offsets, "CONFIRM_SECONDS", 0.0)
+    monkeypatch.setattr(under_way, "CONFIRM_SECONDS", 0.0)
     beat, told, answers = Rhythm(AT_ONCE), list[str](), iter([True, True, False, True])
 
     async def answer(what: str) -> bool:

@@ -57,9 +57,9 @@ from connector.executor.command import (
 )
 from connector.executor.doubt import LEASE, unknown
 from connector.executor.job import ANSWERED, Job, Portion, is_reading, prepare, replied, succeeded, walked
-from connector.executor.lanes import Leaving
 from connector.executor.outcome import Outcome
 from connector.executor.owner import Owner
+from connector.executor.under_way import Leaving
 from connector.state import journal
 from connector.telemetry import metrics, tracing
 from connector.telemetry.logs import logger

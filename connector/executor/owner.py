@@ -15,13 +15,12 @@ from functools import partial
 
 from connector.errors import Unacknowledged, Unavailable, Unwritable
 from connector.events import Record, boot_seconds, now
-from connector.executor import offsets, restoring
+from connector.executor import restoring, under_way
 from connector.executor.command import Command, LostRecord, Waiting, lost_record
 from connector.executor.dedupe import Dedupe
-from connector.executor.lanes import Lanes, Leaving
 from connector.executor.media import MediaWriter
-from connector.executor.offsets import Committer, Progress, Rhythm
 from connector.executor.restoring import Restored
+from connector.executor.under_way import Committer, Lanes, Leaving, Progress, Rhythm
 from connector.executor.writer import Attempts, Writer
 from connector.kafka import reading
 from connector.kafka.ownership import Assignment, RawRecord
@@ -99,7 +98,7 @@ class Owner:
         self._full: set[str] = set()
         self._awaited: dict[str, deque[int]] = {topic: deque() for topic in topics}
         # Wakes those who commit and keep: something was delivered or written.
-        self._rhythm = Rhythm(offsets.COMMIT_SECONDS)
+        self._rhythm = Rhythm(under_way.COMMIT_SECONDS)
         self._committer = Committer(assignment, self._rhythm, self._finished)
         self._kept_at = self._looked_at = 0.0
 
@@ -389,7 +388,7 @@ class Owner:
         """
         if not self._kept_at:
             return {}
-        return self._known({**self.assignment.offsets}, limit=offsets.METADATA_LIMIT)
+        return self._known({**self.assignment.offsets}, limit=under_way.METADATA_LIMIT)
 
     async def _keep_checkpoint(self, *, is_final: bool = False) -> None:
         """Write what outlives the group's offsets and the journal, if it has changed."""
@@ -416,4 +415,4 @@ class Owner:
     def _known(self, former: Commits, *, limit: int) -> Commits:
         # An attempt may stand behind the end of another command that is being written and is not known to be durable.
         low = min([self._writer.end, *(attempt.offset for attempt in self._attempts.values())])
-        return offsets.known(self._progress, former, low=low, digest=self.dedupe.digest_at, limit=limit)
+        return under_way.known(self._progress, former, low=low, digest=self.dedupe.digest_at, limit=limit)

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from connector.executor import offsets
 from connector.executor.command import FORWARDED
-from connector.executor.offsets import Commit, Progress
+from connector.executor.offsets import Commit
+from connector.executor.under_way import Progress
 from connector.kafka import reading
 from connector.kafka.ownership import Assignment
 from connector.settings import KafkaSettings

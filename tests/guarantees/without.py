@@ -19,8 +19,8 @@ from connector.events import Record, boot_seconds
 from connector.executor import doubt, execution, owner, restoring, writer
 from connector.executor.dedupe import Dedupe
 from connector.executor.execution import Execution
-from connector.executor.lanes import Lanes
 from connector.executor.owner import Owner
+from connector.executor.under_way import Lanes
 from connector.executor.writer import Attempts
 from connector.kafka import clients
 from connector.kafka.ownership import Assignment
