@@ -18,7 +18,7 @@ from connector.executor.media import topic_store
 from connector.kafka import clients, topics
 from connector.kafka.ownership import Membership
 from connector.resources import COMMANDS
-from connector.resources.rows import Command
+from connector.resources.commands import Command
 from connector.settings import KafkaSettings
 from connector.simulator import OTHER_PHONE_NUMBER, PHONE_NUMBER, Simulator
 from connector.twilio.client import TwilioClient

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from connector.errors import Rejected
 from connector.resources import CALLBACKS, COMMANDS, WATCHES, commands
-from connector.resources.parameters import parse
-from connector.resources.rows import BOOLEANS, SINCE, Operation, Parameters, Request, Under, Watch, wire_names
+from connector.resources.commands import Operation, parse
+from connector.resources.rows import BOOLEANS, SINCE, Parameters, Request, Under, Watch, wire_names
 from connector.schemas.documents import documents
 from connector.settings.lists import LIST
 from connector.settings.watches import FILTERS

@@ -15,7 +15,7 @@ from connector.executor.command import command_of
 from connector.receiver import form, stream
 from connector.receiver.form import Encoder
 from connector.resources import CALLBACKS, COMMANDS
-from connector.resources.parameters import parse
+from connector.resources.commands import parse
 from connector.twilio import paging
 from connector.twilio.signature import Keys, compute, explain, verify
 from connector.twilio.wire import Response, failure

@@ -18,8 +18,8 @@ from connector.openapi.documents import DATA, Operation, Value, document, hosts
 from connector.openapi.paths import oddity
 from connector.openapi.values import mistake
 from connector.resources import COMMANDS
+from connector.resources.commands import parse
 from connector.resources.models import Pairs
-from connector.resources.parameters import parse
 from connector.schemas.documents import examples
 from tests.contract.compact import compact
 from tests.json_values import ANYTHING
@@ -91,7 +91,7 @@ def test_nothing_of_it_is_read_before_an_api_call_is() -> None:
     program = (
         "import connector.app; from connector.openapi.documents import document, hosts;"
         "assert document.cache_info().currsize == hosts.cache_info().currsize == 0;"
-        "from connector.resources import COMMANDS; from connector.resources.parameters import parse;"
+        "from connector.resources import COMMANDS; from connector.resources.commands import parse;"
         "parse(COMMANDS['call-api'], b'{\"url\": \"/2010-04-01/Accounts.json\"}');"
         "assert document.cache_info().currsize == 1"
     )

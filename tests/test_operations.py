@@ -6,11 +6,11 @@ import orjson
 import pytest
 
 from connector.resources import COMMANDS
+from connector.resources.commands import Operation
 from connector.resources.models import AnyOf, AtMostOne, Needs, Something
 from connector.resources.phone_numbers import BuyPhoneNumber
 from connector.resources.place_call import PlaceCall
 from connector.resources.recordings import DownloadRecording
-from connector.resources.rows import Operation
 from connector.resources.send_message import SendMessage
 
 CALL, MESSAGE, RECORDING = (f"{prefix}{'a' * 32}" for prefix in ("CA", "SM", "RE"))

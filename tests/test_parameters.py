@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from connector.errors import Rejected
 from connector.resources import COMMANDS
-from connector.resources.parameters import parse
-from connector.resources.rows import Operation, Parameters
+from connector.resources.commands import Operation, parse
+from connector.resources.rows import Parameters
 from tests.json_values import ANYTHING, ODD
 
 CALL, MESSAGE = (f"{prefix}{'a' * 32}" for prefix in ("CA", "SM"))

@@ -12,7 +12,7 @@ from connector.executor import doubt
 from connector.kafka import topics
 from connector.kafka.topics import Topic
 from connector.resources import COMMANDS
-from connector.resources.parameters import parse
+from connector.resources.commands import parse
 from tests.executing import SEND, Executing, executing, message
 from tests.running import until
 from tests.twilio_servers import connected, odd_twilio

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from connector.errors import Rejected
 from connector.openapi.paths import oddity
 from connector.resources import CALLBACKS, COMMANDS, WATCHES
-from connector.resources.parameters import parse
+from connector.resources.commands import parse
 from connector.resources.rows import Callback, Watch
 from connector.schemas import asyncapi, breaking, export, generated, self_contained
 from connector.schemas.documents import bundle_example, documents

@@ -15,10 +15,11 @@ from connector.executor.media import topic_store
 from connector.kafka import produce, topics
 from connector.kafka.ownership import Membership
 from connector.resources import WATCHES, commands
+from connector.resources.commands import Command, Operation
 from connector.resources.fields import Text, Timestamp
 from connector.resources.hosts import HOSTS
 from connector.resources.models import Bundle, Parameters
-from connector.resources.rows import ACCOUNT, Command, Operation, Watch
+from connector.resources.rows import ACCOUNT, Watch
 from connector.settings import KafkaSettings, WatchSettings
 from connector.settings.watches import FILTERS
 from connector.simulator import ACCOUNT_SID

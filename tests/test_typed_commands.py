@@ -13,8 +13,8 @@ from connector.errors import Rejected
 from connector.events import now
 from connector.executor.doubt import candidates
 from connector.resources import COMMANDS
+from connector.resources.commands import parse
 from connector.resources.models import Pairs
-from connector.resources.parameters import parse
 from connector.simulator import Simulator
 from connector.simulator.done import Post, Verification
 from tests.executing import Executing, executing

@@ -7,8 +7,8 @@ from typing import Any
 import typer
 
 from connector.cli.options import unknown
+from connector.resources.commands import Command
 from connector.resources.models import Parameters
-from connector.resources.rows import Command
 
 Schema = Mapping[str, Any]
 

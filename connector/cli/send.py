@@ -29,7 +29,8 @@ from connector.cli.output import say, say_json, say_lines
 from connector.terminal import console
 
 if TYPE_CHECKING:
-    from connector.resources.rows import Command, Request
+    from connector.resources.commands import Command
+    from connector.resources.rows import Request
     from connector.settings import KafkaSettings
 
 FINE = ("succeeded", "duplicate")
@@ -207,7 +208,7 @@ def _moment(text: str | None) -> str | None:
 def _show(order: Order, prefix: str, output: Format) -> int:
     """Print the record that would be sent, and the request that it means; returns the exit code."""
     from connector.errors import Rejected
-    from connector.resources.parameters import parse
+    from connector.resources.commands import parse
 
     problem = request = None
     try:

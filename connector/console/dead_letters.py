@@ -21,7 +21,7 @@ from connector.errors import ConnectorError, InvalidRecord
 from connector.events import Position, Received
 from connector.kafka.reading import records_at
 from connector.resources import COMMANDS
-from connector.resources.parameters import Mistake, mistakes
+from connector.resources.commands import Mistake, mistakes
 from connector.state import control
 
 PLACE = "/api/dead-letters/{partition:[0-9]{1,9}}/{offset:[0-9]{1,18}}"

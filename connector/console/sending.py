@@ -13,8 +13,7 @@ from connector.errors import InvalidRecord, Rejected
 from connector.events import Record
 from connector.executor.command import command_of
 from connector.resources import COMMANDS
-from connector.resources.parameters import Mistake, mistakes, parse
-from connector.resources.rows import Command
+from connector.resources.commands import Command, Mistake, mistakes, parse
 from connector.state import control
 
 DEFAULT = "default"

@@ -11,7 +11,7 @@ from connector.dead_letters.record import PREFIX, REPLAY_COUNT
 from connector.errors import InvalidRecord
 from connector.events import Headers, Received, Record, timestamp
 from connector.resources import COMMANDS
-from connector.resources.parameters import mistakes
+from connector.resources.commands import mistakes
 from connector.state.control import Verdict
 
 # Headers that hold names, ids and times; what else a producer wrote beside a record is content.

@@ -12,7 +12,7 @@ from connector.executor.execution import execute
 from connector.executor.job import Store
 from connector.executor.owner import Owner
 from connector.kafka.ownership import Assignment
-from connector.resources import rows
+from connector.resources.commands import Command as Row
 from connector.settings import KafkaSettings
 from connector.state.claims import Claims
 from connector.telemetry import metrics
@@ -44,7 +44,7 @@ class ExecutorContext:
         *,
         kafka: KafkaSettings,
         group: str,
-        commands: Mapping[str, rows.Command],
+        commands: Mapping[str, Row],
         clients: Mapping[str, TwilioClient],
         callback_url: CallbackUrl | None,
         names_cause: Callable[[str], bool] | None = None,

@@ -12,8 +12,9 @@ from connector.executor import outcome as outcomes
 from connector.executor.command import Command
 from connector.executor.job import Job, portion_of, succeeded
 from connector.executor.outcome import Outcome
+from connector.resources.commands import Operation
 from connector.resources.fields import parse_time
-from connector.resources.rows import Operation, Parameters, Request
+from connector.resources.rows import Parameters, Request
 from connector.state import journal
 from connector.state.claims import Seen
 from connector.telemetry import metrics

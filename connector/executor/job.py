@@ -22,10 +22,10 @@ from connector.executor import finishing
 from connector.executor.command import SPRING_PARTITION, Command, partition_of_id
 from connector.executor.outcome import RECORD_BYTES, Outcome, left_out, pages_of
 from connector.privacy import SID
+from connector.resources.commands import Operation, parse
 from connector.resources.fields import Writer
 from connector.resources.models import texts
-from connector.resources.parameters import parse
-from connector.resources.rows import Bundle, Operation, Parameters, Request
+from connector.resources.rows import Bundle, Parameters, Request
 from connector.telemetry.logs import logger
 from connector.twilio.client import TwilioClient
 from connector.twilio.paging import Page, pages

@@ -9,7 +9,8 @@ from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
 
-from connector.resources.rows import Callback, Command, Operation, Watch
+from connector.resources.commands import Command, Operation
+from connector.resources.rows import Callback, Watch
 
 MODULES: tuple[ModuleType, ...] = tuple(import_module(f"{__name__}.{found.name}") for found in iter_modules(__path__))
 

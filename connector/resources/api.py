@@ -11,9 +11,10 @@ from pydantic_core import InitErrorDetails
 from connector.openapi import check
 from connector.openapi.paths import oddity
 from connector.openapi.values import nearest
+from connector.resources.commands import Operation
 from connector.resources.fields import Shape
 from connector.resources.hosts import HOSTS, Host
-from connector.resources.rows import Operation, Pairs, Parameters, Request, wire_value
+from connector.resources.rows import Pairs, Parameters, Request, wire_value
 
 # So many mistakes are told of one request; to look for all would take long.
 MOST_MISTAKES = 5

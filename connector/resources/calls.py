@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, StringConstraints
 
+from connector.resources.commands import Operation
 from connector.resources.fields import (
     CallbackUrl,
     CallSid,
@@ -21,7 +22,7 @@ from connector.resources.fields import (
 )
 from connector.resources.models import AnyOf, AtMostOne, Needs, Rule, Something
 from connector.resources.operations import deleting, fetching, listing
-from connector.resources.rows import ACCOUNT, Bundle, Callback, Operation, Parameters, Watch, Wire
+from connector.resources.rows import ACCOUNT, Bundle, Callback, Parameters, Watch, Wire
 
 LIST = f"{ACCOUNT}/Calls.json"
 ONE = f"{ACCOUNT}/Calls/{{sid}}.json"

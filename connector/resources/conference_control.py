@@ -4,9 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from connector.resources.commands import Operation
 from connector.resources.conferences import Conference
 from connector.resources.fields import CallSid, ConferenceSid
-from connector.resources.rows import ACCOUNT, Operation, Parameters
+from connector.resources.rows import ACCOUNT, Parameters
 
 ONE = f"{ACCOUNT}/Conferences/{{sid}}.json"
 PARTICIPANT = f"{ACCOUNT}/Conferences/{{conference_sid}}/Participants/{{call_sid}}.json"

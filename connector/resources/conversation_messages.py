@@ -6,9 +6,10 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AwareDatetime, Field, StringConstraints
 
 from connector.resources import conversations
+from connector.resources.commands import Operation, Reconciliation
 from connector.resources.fields import ContentSid, JsonObject, MediaSid, Optional, Text, Timestamp, sid
 from connector.resources.models import Needs, Rule
-from connector.resources.rows import Bundle, Operation, Parameters, Reconciliation, Request, Under, Watch
+from connector.resources.rows import Bundle, Parameters, Request, Under, Watch
 
 LIST = "/v1/Conversations/{conversation_sid}/Messages"
 NEWEST_FIRST = (("Order", "desc"),)  # the list is oldest first unless asked

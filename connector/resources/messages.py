@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from connector.resources.commands import Operation
 from connector.resources.fields import (
     Count,
     Filter,
@@ -18,7 +19,7 @@ from connector.resources.fields import (
 )
 from connector.resources.models import Rule, Something
 from connector.resources.operations import deleting, fetching, listing
-from connector.resources.rows import ACCOUNT, Bundle, Operation, Parameters, Watch, Wire
+from connector.resources.rows import ACCOUNT, Bundle, Parameters, Watch, Wire
 
 LIST = f"{ACCOUNT}/Messages.json"
 ONE = f"{ACCOUNT}/Messages/{{sid}}.json"

@@ -4,8 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from connector.resources.commands import Operation
 from connector.resources.fields import Shape, sid
-from connector.resources.rows import Operation, Parameters, Wire
+from connector.resources.rows import Parameters, Wire
 
 Package = Literal[
     "validation",

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from connector.resources.rows import Bundle, Host, Operation, Parameters
+from connector.resources.commands import Operation
+from connector.resources.rows import Bundle, Host, Parameters
 
 
 def fetching(

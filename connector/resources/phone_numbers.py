@@ -4,6 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
+from connector.resources.commands import Operation, Reconciliation
 from connector.resources.fields import (
     E164,
     AccountSid,
@@ -25,7 +26,7 @@ from connector.resources.fields import (
 )
 from connector.resources.models import AnyOf, AtMostOne, Needs, Rule, Something
 from connector.resources.operations import deleting, fetching, listing
-from connector.resources.rows import ACCOUNT, BOOLEANS, Bundle, Operation, Parameters, Reconciliation, Watch
+from connector.resources.rows import ACCOUNT, BOOLEANS, Bundle, Parameters, Watch
 
 LIST = f"{ACCOUNT}/IncomingPhoneNumbers.json"
 ONE = f"{ACCOUNT}/IncomingPhoneNumbers/{{sid}}.json"

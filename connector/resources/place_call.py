@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, StringConstraints
 
 from connector.resources.calls import LIST, Call, Twiml
+from connector.resources.commands import Operation, Reconciliation
 from connector.resources.fields import (
     Address,
     ApplicationSid,
@@ -16,7 +17,7 @@ from connector.resources.fields import (
     Url,
 )
 from connector.resources.models import AnyOf, AtMostOne, Rule
-from connector.resources.rows import Operation, Parameters, Reconciliation, Wire
+from connector.resources.rows import Parameters, Wire
 
 Digits = Annotated[str, StringConstraints(max_length=32), Shape(r"^[0-9A-D#*wW]+$", "made of 0-9, A-D, #, *, w and W")]
 

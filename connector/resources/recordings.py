@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from connector.resources.commands import Operation, Ready
 from connector.resources.fields import (
     CallSid,
     ConferenceSid,
@@ -17,7 +18,7 @@ from connector.resources.fields import (
     Timestamp,
 )
 from connector.resources.operations import deleting, fetching, listing
-from connector.resources.rows import ACCOUNT, Bundle, Callback, Operation, Parameters, Ready, Watch, Wire
+from connector.resources.rows import ACCOUNT, Bundle, Callback, Parameters, Watch, Wire
 
 LIST = f"{ACCOUNT}/Recordings.json"
 ONE = f"{ACCOUNT}/Recordings/{{sid}}.json"

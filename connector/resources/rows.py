@@ -1,13 +1,9 @@
-"""The row types of the catalog. A row says what Twilio has; engines read rows and know no resource by name. Pure."""
+"""The rows of what is watched and received. A row says what Twilio has; engines know no resource by name. Pure."""
 
-import hashlib
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal
-
-import orjson
+from typing import Any
 
 from connector.resources.fields import parse_time
 from connector.resources.hosts import Host
@@ -28,16 +24,11 @@ __all__ = [
     "BOOLEANS",
     "SCHEMAS",
     "SINCE",
-    "Answer",
     "Bundle",
     "Callback",
-    "Command",
     "Host",
-    "Operation",
     "Pairs",
     "Parameters",
-    "Ready",
-    "Reconciliation",
     "Request",
     "Under",
     "Watch",
@@ -48,8 +39,6 @@ __all__ = [
     "wire_pairs",
     "wire_value",
 ]
-
-Answer = Literal["one", "many", "none", "binary", "raw"]
 
 ACCOUNT = "/2010-04-01/Accounts/{AccountSid}"
 SCHEMAS = "https://twilio-kafka.dev/schemas"
@@ -212,169 +201,3 @@ class Callback:
     def dataschema(self) -> str:
         """The address of the event's schema."""
         return f"{SCHEMAS}/events/{self.topic}.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """What must be so before the operation makes sense: the resource at `path` leaves these states."""
-
-    path: str
-    pending: frozenset[str]
-    status: str = "status"
-
-
-@dataclass(frozen=True, slots=True)
-class Reconciliation:
-    """How to find out whether an ambiguous create was executed (facts, section 8).
-
-    `path` and `items` name the list, `filters` the parameters to ask it by (parameter -> wire name; unset ones are left
-    out), `compared` the parameters that must equal a field of the row (parameter -> field), `fixed` what else a
-    row of ours shows. `unfiltered`: a parameter is no filter when the other is set (parameter -> other). `masks` writes
-    a filter's value (parameter -> format). `blurred`: a parameter is not compared when another has this value, since
-    Twilio then stores something else (parameter -> {other: value}). `order` are further parameters of the list that
-    bring the newest rows first; `page_size` is the largest that it allows, up to 200.
-    """
-
-    path: str
-    items: str
-    filters: Mapping[str, str]
-    compared: Mapping[str, str]
-    fixed: Mapping[str, str] = field(default_factory=dict)
-    unfiltered: Mapping[str, str] = field(default_factory=dict)
-    masks: Mapping[str, str] = field(default_factory=dict)
-    blurred: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    order: Pairs = ()
-    page_size: int = 200
-
-    def list_path(self, parameters: Parameters) -> str:
-        """The list's path, with the parameters that name its parents."""
-        return re.sub(r"{([a-z_]+)}", lambda name: str(getattr(parameters, name[1])), self.path)
-
-    def asked(self, parameters: Parameters) -> Pairs:
-        """The whole query of a page."""
-        return (*self.query(parameters), *self.order, ("PageSize", str(self.page_size)))
-
-    def query(self, parameters: Parameters) -> Pairs:
-        """The filters of the list that would show what these parameters created."""
-        pairs: list[tuple[str, str]] = []
-        for name, asked in self.filters.items():
-            value = getattr(parameters, name)
-            if value is None or self._is_unfiltered(name, parameters):
-                continue
-            text = value if isinstance(value, str) else wire_value(value)
-            pairs.append((asked, self.masks.get(name, "{}").format(text)))
-        return tuple(pairs)
-
-    def matches(self, parameters: Parameters, row: Mapping[str, Any]) -> bool:
-        """Whether the row may be what these parameters created; its age and other claims are the caller's to judge."""
-        if any(row.get(name) != value for name, value in self.fixed.items()):
-            return False
-        compared = {name: shown for name, shown in self.compared.items() if not self._is_blurred(name, parameters)}
-        values = {name: getattr(parameters, name) for name in compared}
-        return all(row.get(compared[name]) == wire_value(value) for name, value in values.items() if value is not None)
-
-    def _is_unfiltered(self, name: str, parameters: Parameters) -> bool:
-        return name in self.unfiltered and getattr(parameters, self.unfiltered[name]) is not None
-
-    def _is_blurred(self, name: str, parameters: Parameters) -> bool:
-        return any(getattr(parameters, other) == value for other, value in self.blurred.get(name, {}).items())
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One call of Twilio's API as a command makes it. `name` is Twilio's operationId.
-
-    `repeatable`: sending it again does no harm; `repeats` decides it by the parameters. `nested` gives another path
-    when a parent is given (parameter -> path). `callbacks` names the parameters that get our callback URL unless given
-    (parameter -> kind); where `callback_needs` names another parameter, only if that is set; with `callback_defaults`
-    (parameter -> further parameters and values). `unless` switches it off when one of these is set.
-    `delay_codes` are refusals that pass with time, `done_codes` refusals that mean "was already so",
-    `repeat_done_codes` those that mean it only after an earlier try that may have been executed.
-    """
-
-    name: str
-    parameters: type[Parameters]
-    method: str
-    path: str
-    answer: Answer = "one"
-    bundle: type[Bundle] | None = None
-    items: str = ""
-    repeatable: bool = False
-    host: Host = "api"
-    callbacks: Mapping[str, str] = field(default_factory=dict)
-    unless: frozenset[str] = frozenset()
-    reconciliation: Reconciliation | None = None
-    delay_codes: frozenset[int] = frozenset()
-    done_codes: frozenset[int] = frozenset()
-    build: "Callable[[Operation, Parameters], Request] | None" = None
-    nested: Mapping[str, str] = field(default_factory=dict)
-    callback_needs: Mapping[str, str] = field(default_factory=dict)
-    callback_defaults: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    repeats: Callable[[Parameters], bool] | None = None
-    repeat_done_codes: frozenset[int] = frozenset()
-    ready: Ready | None = None
-
-    def fill_callbacks(self, parameters: Parameters, urls: Callable[[str], str]) -> Parameters:
-        """The parameters with our callback URLs where the caller said nothing; `urls` gives the URL of a kind.
-
-        An explicit null opts out, as does a parameter that takes the callbacks elsewhere (`unless`).
-        """
-        given = parameters.model_fields_set
-        if any(getattr(parameters, name) is not None for name in self.unless):
-            return parameters
-        filled: dict[str, Any] = {}
-        for name, kind in self.callbacks.items():
-            needed = self.callback_needs.get(name)
-            if name in given or (needed is not None and not getattr(parameters, needed)):
-                continue
-            defaults = self.callback_defaults.get(name, {})
-            filled |= {other: default for other, default in defaults.items() if other not in given}
-            filled[name] = urls(kind)
-        return parameters.model_copy(update=filled)
-
-    def may_repeat(self, parameters: Parameters) -> bool:
-        """Whether sending these parameters twice does no more than sending them once."""
-        return self.repeatable if self.repeats is None else self.repeats(parameters)
-
-    def fingerprint(self, parameters: Parameters) -> str:
-        """Equal for creates which cannot be told apart in Twilio's list; empty where there is none to look in."""
-        row = self.reconciliation
-        if row is None:
-            return ""
-        compared = [str(getattr(parameters, name)) for name in sorted(row.compared)]
-        state = orjson.dumps([self.name, row.query(parameters), compared])
-        return hashlib.blake2s(state, digest_size=8).hexdigest()
-
-    def request(self, parameters: Parameters) -> Request:
-        """The request that these parameters make."""
-        if self.build is not None:
-            return self.build(self, parameters)
-        path = next((path for name, path in self.nested.items() if getattr(parameters, name) is not None), self.path)
-        in_path = frozenset(re.findall(r"{([a-z_]+)}", path))
-        for name in in_path:
-            path = path.replace(f"{{{name}}}", str(getattr(parameters, name)))
-        pairs = wire_pairs(parameters, without=in_path)
-        if self.answer == "many":
-            pairs += (("PageSize", str(min(getattr(parameters, "limit", None) or MAX_PAGE_SIZE, MAX_PAGE_SIZE))),)
-        has_form = self.method == "POST"
-        return Request(
-            method=self.method,
-            path=path,
-            query=() if has_form else pairs,
-            form=pairs if has_form else None,
-            host=self.host,
-            operation=self.name,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A command topic: one operation, or one for each value of `resource`."""
-
-    name: str
-    operations: Mapping[str | None, Operation]
-
-    @property
-    def dataschema(self) -> str:
-        """The address of the results' schema."""
-        return f"{SCHEMAS}/results/{self.name}.json"

@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
+from connector.resources.commands import Operation, Reconciliation
 from connector.resources.fields import (
     Address,
     ApplicationSid,
@@ -19,7 +20,7 @@ from connector.resources.fields import (
 )
 from connector.resources.messages import LIST, Message
 from connector.resources.models import AnyOf, AtMostOne, Needs, Rule
-from connector.resources.rows import Bundle, Callback, Operation, Parameters, Reconciliation
+from connector.resources.rows import Bundle, Callback, Parameters
 
 Intent = Literal[
     "otp",

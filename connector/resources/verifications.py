@@ -4,9 +4,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
+from connector.resources.commands import Operation
 from connector.resources.fields import JsonObject, Optional, Text, Timestamp, sid
 from connector.resources.models import AnyOf, Rule
-from connector.resources.rows import Bundle, Operation, Parameters
+from connector.resources.rows import Bundle, Parameters
 
 SERVICE = "/v2/Services/{service_sid}"
 ServiceSid = Annotated[str, sid("VA"), Field(description="Verify service, VA….")]

@@ -4,7 +4,7 @@ from typing import Any
 
 from connector import __version__
 from connector.resources import CALLBACKS, COMMANDS, WATCHES
-from connector.resources.rows import Command
+from connector.resources.commands import Command
 from connector.schemas.control import ANSWER, DECISION, REQUEST
 
 Document = dict[str, Any]

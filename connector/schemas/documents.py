@@ -11,9 +11,10 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from connector.resources import CALLBACKS, COMMANDS, WATCHES
+from connector.resources.commands import Command
 from connector.resources.models import Bundle
 from connector.resources.results import Result
-from connector.resources.rows import SCHEMAS, Callback, Command, Watch
+from connector.resources.rows import SCHEMAS, Callback, Watch
 from connector.schemas.words import description
 
 Document = dict[str, Any]

@@ -9,7 +9,8 @@ from typing import Any
 from connector.openapi.documents import Operation as Documented
 from connector.openapi.documents import document, hosts
 from connector.resources import CALLBACKS, COMMANDS, WATCHES
-from connector.resources.rows import Operation, wire_names
+from connector.resources.commands import Operation
+from connector.resources.rows import wire_names
 from connector.settings.schema import json_schema
 
 SPECIFICATION = Path(__file__).with_name("specification.json")

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from connector.resources import CALLBACKS, COMMANDS, WATCHES
-from connector.resources.rows import Callback, Operation, Watch
+from connector.resources.commands import Operation
+from connector.resources.rows import Callback, Watch
 from connector.schemas import pretty
 from connector.schemas.asynchronous import COMMAND_HEADERS, EVENT_HEADERS, LETTER_HEADERS, MEDIA_HEADERS
 from connector.schemas.documents import documents as generated_schemas
