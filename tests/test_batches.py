@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from connector.errors import ConnectorError, Unavailable
+from connector.errors import ConnectorError, Unavailable, Unwritable
 from connector.events import Record
 from connector.kafka import publisher as publishers
 from connector.kafka import topics
@@ -54,6 +54,18 @@ async def test_records_of_many_callers_are_stored_once_in_the_order_of_their_key
         assert numbers(mine) == sorted(numbers(mine))
         assert {item.partition for item in mine} == {partition_of(key, PARTITIONS)}
     assert {item.headers for item in found} == {(("n", str(n).encode()),) for n in range(700)}
+
+
+async def test_a_record_that_cannot_be_encoded_spoils_only_itself(kafka: str, prefix: str) -> None:
+    async with publishing(kafka, prefix) as (publisher, topic):
+        await publisher.publish([record(topic, 0, key="k")])
+        odd = Record(topic, b"k", 1, ())  # type: ignore[arg-type]  # not bytes, as by a fault of ours
+        with pytest.raises(Unwritable):
+            await publisher.publish([odd])
+        assert publisher._sender is not None
+        assert all(lane.is_empty for lane in publisher._sender._lanes.values())
+        await publisher.publish([record(topic, 1, key="k")])
+        assert numbers(await read_all(kafka, topic)) == [0, 1]
 
 
 async def test_a_record_is_in_a_batch_at_once_without_a_task_of_its_own(kafka: str, prefix: str) -> None:

@@ -121,12 +121,14 @@ class Lane:
 
     def add(self, record: Record, write: Write, index: int) -> Batch | None:
         """Take a record in. Returns the batch that it is the first of, None when another one had room for it."""
-        if self.filling is not None:
-            if self.filling.add(record, write, index):
-                return None
-            self.full.append(self.filling)
-        batch = self.filling = Batch(self._builder(), SCHEMA_HEADERS.get(self.place.topic))
+        if self.filling is not None and self.filling.add(record, write, index):
+            return None
+        batch = Batch(self._builder(), SCHEMA_HEADERS.get(self.place.topic))
+        # A record that cannot be encoded leaves no batch behind.
         batch.add(record, write, index)
+        if self.filling is not None:
+            self.full.append(self.filling)
+        self.filling = batch
         return batch
 
     @property
