@@ -59,7 +59,7 @@ async def test_records_of_many_callers_are_stored_once_in_the_order_of_their_key
 async def test_a_record_that_cannot_be_encoded_spoils_only_itself(kafka: str, prefix: str) -> None:
     async with publishing(kafka, prefix) as (publisher, topic):
         await publisher.publish([record(topic, 0, key="k")])
-        odd = Record(topic, b"k", 1, ())  # type: ignore[arg-type]  # not bytes, as by a fault of ours
+        odd = Record(topic, b"k", b"1", [("n", 1)])  # type: ignore[list-item]  # not bytes, as by a fault of ours
         with pytest.raises(Unwritable):
             await publisher.publish([odd])
         assert publisher._sender is not None
