@@ -197,13 +197,13 @@ class Sender:
         return write.done
 
     async def _count(self, records: Iterable[Record], seconds: float | None) -> None:
-        for record in records:
-            topic = record.topic
+        """Ask once for each topic and partition, however many records there are."""
+        for topic, partition in dict.fromkeys((record.topic, record.partition or 0) for record in records):
             try:
                 async with asyncio.timeout(seconds):
                     count = await aiokafka_internals.count_of(self.client, topic)
-                if not 0 <= (record.partition or 0) < count:
-                    raise ValueError(f"there is no partition {record.partition or 0}")
+                if not 0 <= partition < count:
+                    raise ValueError(f"there is no partition {partition}")
             except (KafkaError, *failures.CHECKS) as error:
                 raise failures.of_record(topic, error) from error
             self._counts[topic] = count, self._loop.time() + COUNTED_SECONDS
