@@ -137,15 +137,12 @@ class _EndStruct(RequestStruct):  # type: ignore[misc]  # untyped in the library
 
 
 class EndTransaction(Request[_EndStruct]):  # type: ignore[misc]  # untyped in the library
-    """Commit or abort, given transactional id, producer id, epoch and whether it commits.
-
-    The answer has producer id and epoch of the next transaction.
-    """
+    """Commit or abort; the answer has producer id and epoch of the next transaction."""
 
     API_KEY = 26
 
-    def __init__(self, *given: Any) -> None:
-        self._given = *given, NO_TAGS
+    def __init__(self, transactional_id: str | None, producer_id: int, epoch: int, *, commits: bool) -> None:
+        self._given = transactional_id, producer_id, epoch, commits, NO_TAGS
 
     def build(self, struct: type[_EndStruct]) -> Any:
         """The request of the version that the broker knows."""

@@ -108,7 +108,7 @@ class Sender:
     async def start(self) -> None:
         """Connect, and fence the predecessor of a transactional id. Raises what the client raises."""
         await self.client.bootstrap()
-        answer = await self._ask(InitProducerIdRequest, self.transactional_id, self._timeout_ms)
+        answer = await self._ask(InitProducerIdRequest(self.transactional_id, self._timeout_ms))
         self._identity = answer.producer_id, answer.producer_epoch
         if self._is_transactional:
             self.has_epochs = await self._agreed("transaction.version") >= TRANSACTION_VERSION
@@ -338,12 +338,12 @@ class Sender:
     async def _finish(self, *, commits: bool) -> None:
         self._is_open = False
         if self.has_epochs:
-            answer = await self._ask(requests.EndTransaction, self.transactional_id, *self._identity, commits)
+            answer = await self._ask(requests.EndTransaction(self.transactional_id, *self._identity, commits=commits))
             self._identity = answer.producer_id, answer.producer_epoch
             self._lanes.clear()
         else:
             # A copy that came late could end the next transaction.
-            await self._ask(EndTxnRequest, self.transactional_id, *self._identity, commits, is_repeatable=False)
+            await self._ask(EndTxnRequest(self.transactional_id, *self._identity, commits), is_repeatable=False)
             self._joined.clear()
 
     async def keep_id(self, topic: str, partition: int) -> None:
@@ -353,8 +353,8 @@ class Sender:
         what the client raises: the producer of a successor has fenced this one.
         """
         commits = True
-        await self._ask(AddPartitionsToTxnRequest, self.transactional_id, *self._identity, [(topic, [partition])])
-        await self._ask(EndTxnRequest, self.transactional_id, *self._identity, commits)
+        await self._ask(AddPartitionsToTxnRequest(self.transactional_id, *self._identity, [(topic, [partition])]))
+        await self._ask(EndTxnRequest(self.transactional_id, *self._identity, commits))
 
     async def _join(self) -> None:
         """Let the partitions of all lanes join the transaction, those of other leaders too."""
@@ -364,10 +364,10 @@ class Sender:
                 topics: dict[str, list[int]] = {}
                 for lane in new:
                     topics.setdefault(lane.place.topic, []).append(lane.place.partition)
-                await self._ask(AddPartitionsToTxnRequest, self.transactional_id, *self._identity, [*topics.items()])
+                await self._ask(AddPartitionsToTxnRequest(self.transactional_id, *self._identity, [*topics.items()]))
                 self._joined |= new
 
-    async def _ask(self, request: Callable[..., Any], *given: Any, is_repeatable: bool = True) -> Any:
+    async def _ask(self, request: Any, *, is_repeatable: bool = True) -> Any:
         """The answer of the coordinator, or of any broker where there is no transaction, after what passes.
 
         Raises what the client raises, Unwritable with the topic when one is refused.
@@ -378,7 +378,7 @@ class Sender:
             try:
                 if self._coordinator is None:
                     self._coordinator = await self._found_coordinator()
-                answer = await self.client.send(self._coordinator, request(*given))
+                answer = await self.client.send(self._coordinator, request)
             except KafkaError as error:
                 if not error.retriable or not is_repeatable:
                     raise
