@@ -229,6 +229,9 @@ async def test_restoring_from_where_entries_were_deleted_just_now_does_not_pass_
         await admin.delete_records({place: RecordsToDelete(before_offset=last)})
     with pytest.raises(Unavailable):
         await journal.restore(settings, 0, low=0, end=last + 1)
+    with pytest.raises(Unavailable):
+        await journal.since(settings, 0, 0)
+    assert len(await journal.since(settings, 0, last)) == 1
     assert (await journal.restore(settings, 0, low=last, end=last + 1)).records == 1
 
 

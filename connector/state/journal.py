@@ -306,9 +306,12 @@ async def restore(
 
 
 async def since(kafka: KafkaSettings, partition: int, start: int) -> list[ConsumerRecord]:
-    """Every committed record from `start` on. The fencing producer must be open. Raises Unavailable."""
+    """Every committed record from `start` on. The fencing producer must be open.
+
+    Raises Unavailable, also when records are deleted meanwhile: what is missing would seem not to have been written.
+    """
     end = await reading.end_of(kafka, topic_of(kafka), partition)
-    batches = reading.between(kafka, topic_of(kafka), partition, start=start, end=end)
+    batches = reading.between(kafka, topic_of(kafka), partition, start=start, end=end, is_whole=True)
     return [record async for batch in batches for record in batch]
 
 
